@@ -1,0 +1,26 @@
+# `make demo` and `make test` do all their own set-up on a Debian 12 machine with Python 3.11; everything lives in .venv.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check slow bench
+demo: $(READY)  ## the main job: five samplers over 50 paired episodes of can, and the table
+	$(BIN)/sim-eval task=can output=runs/demo
+
+test: check  ## format, lint, types, and the quick tests
+	$(BIN)/pytest -q -n 2 --dist loadgroup
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+slow: $(READY)  ## the long tests: experts over 100 keys, 100 replayed episodes a task
+	$(BIN)/pytest -q -m slow
+
+bench: $(READY)  ## control steps a second: robosuite's own loop, the fast one, MuJoCo alone
+	$(BIN)/python -m benchmarks.stepping
+
+$(READY): requirements.txt pyproject.toml scripts/setup.sh
+	bash scripts/setup.sh $(VENV)
+	touch $@

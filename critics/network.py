@@ -1,0 +1,43 @@
+"""The critic's network: an ensemble of MLPs over (observation, chunk), all heads in one batched product."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class EnsembleLinear(nn.Module):
+    """`heads` independent linear layers: (E, B, inputs) to (E, B, outputs)."""
+
+    def __init__(self, heads: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(heads, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(heads, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class EnsembleMLP(nn.Module):
+    """`heads` MLPs with LayerNorm and GELU over one shared input."""
+
+    def __init__(self, heads: int, inputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.heads = heads
+        sizes = [inputs] + [width] * depth
+        self.layers = nn.ModuleList(EnsembleLinear(heads, a, b) for a, b in pairwise(sizes))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
+        self.output = nn.Parameter(torch.zeros(heads, 1, width))
+        self.bias = nn.Parameter(torch.zeros(heads, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs) to (E, B)."""
+        h = x.expand(self.heads, *x.shape)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            h = F.gelu(norm(layer(h)), approximate="tanh")
+        return (h * self.output).sum(-1) + self.bias

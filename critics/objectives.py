@@ -1,0 +1,135 @@
+"""How a critic is trained: Monte-Carlo success classification, SARSA-like and IQL temporal differences.
+
+All three predict a discounted probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward
+lie in [0, 1], and classification losses fit them better than squared error (Farebrother et al. 2024, arXiv
+2403.03950). A chunk is one action: the reward of its H steps, then gamma^H times the value at its end.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from critics.ensemble import EnsembleCritic
+from critics.network import EnsembleMLP
+from critics.replay import Replay
+
+#: Noise on the chunks, so that the critic is smooth where steering moves them (normalised units).
+ACTION_NOISE = 0.05
+TARGET_RATE = 0.005
+DISCOUNT = 0.995
+
+
+class Objective(Protocol):
+    """A training loss over a replay, with whatever state (targets, value functions) it keeps."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Everything that the optimiser trains."""
+        ...
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss on the replay's rows (B,)."""
+        ...
+
+    def after_step(self) -> None:
+        """Called once after each optimiser step."""
+        ...
+
+
+def noisy(chunks: Tensor, generator: torch.Generator) -> Tensor:
+    return chunks + ACTION_NOISE * torch.randn(chunks.shape, generator=generator)
+
+
+def heads_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of every head (E, B) against one target probability (B,)."""
+    return F.binary_cross_entropy_with_logits(logits, target.expand_as(logits))
+
+
+def chunk_reward(replay: Replay, rows: Tensor, horizon: int) -> Tensor:
+    """Discounted reward within the chunk: gamma^(steps to success - 1) where it ends the episode in success."""
+    last = replay.steps_left[rows] <= horizon
+    return last * replay.success[rows] * DISCOUNT ** (replay.steps_left[rows] - 1)
+
+
+class MonteCarlo:
+    """Did the episode succeed? Undiscounted, no bootstrapping: the value of whoever acted in the data."""
+
+    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
+        self.module, self.replay = critic, replay
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        chunks = noisy(self.replay.chunks[rows], generator)
+        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), self.replay.success[rows])
+
+    def after_step(self) -> None:
+        pass
+
+
+class Sarsa:
+    """Bootstraps on the chunk that the data executed next: Q(s, a) <- r + gamma^H Q'(s', a')."""
+
+    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
+        self.module, self.replay = critic, replay
+        self.target = copy.deepcopy(critic).requires_grad_(False)
+
+    def next_value(self, rows: Tensor) -> Tensor:
+        """The bootstrap value (B,) at the end of each row's chunk, 0 past the episode's end."""
+        following = self.replay.next_index[rows]
+        ahead = following.clamp_min(0)
+        logits = self.target.logits(self.replay.chunks[ahead], self.replay.observations[ahead])
+        return (following >= 0) * logits.sigmoid().mean(0)
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        horizon = self.replay.chunks.shape[1]
+        with torch.no_grad():
+            target = chunk_reward(self.replay, rows, horizon) + DISCOUNT**horizon * self.next_value(rows)
+        chunks = noisy(self.replay.chunks[rows], generator)
+        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), target)
+
+    def after_step(self) -> None:
+        for slow, fast in zip(self.target.parameters(), self.module.parameters(), strict=True):
+            slow.lerp_(fast.detach(), TARGET_RATE)
+
+
+class ImplicitQ:
+    """Implicit Q-learning: bootstraps on an expectile of Q over the data's chunks (Kostrikov et al. 2022, arXiv
+    2110.06169), so values follow the better of what was tried without querying unseen actions."""
+
+    EXPECTILE = 0.8
+
+    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
+        self.critic, self.replay = critic, replay
+        self.value = EnsembleMLP(1, replay.observations.shape[1], critic.config.width, depth=3)
+        self.module = nn.ModuleList([critic, self.value])
+        self.target = copy.deepcopy(critic).requires_grad_(False)
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        replay, horizon = self.replay, self.replay.chunks.shape[1]
+        observations = replay.observations[rows]
+        following = replay.next_index[rows]
+        with torch.no_grad():
+            ahead = self.value(replay.observations[following.clamp_min(0)])[0].sigmoid() * (following >= 0)
+            q_target = chunk_reward(replay, rows, horizon) + DISCOUNT**horizon * ahead
+            q_slow = self.target.logits(replay.chunks[rows], observations).sigmoid().amin(0)
+        v = self.value(observations)[0].sigmoid()
+        weight = torch.where(q_slow > v, self.EXPECTILE, 1 - self.EXPECTILE)
+        v_loss = (weight * (q_slow - v) ** 2).mean()
+        q_loss = heads_loss(self.critic.logits(noisy(replay.chunks[rows], generator), observations), q_target)
+        return q_loss + 10 * v_loss  # squared errors of probabilities are an order smaller than cross-entropies
+
+    def after_step(self) -> None:
+        for slow, fast in zip(self.target.parameters(), self.critic.parameters(), strict=True):
+            slow.lerp_(fast.detach(), TARGET_RATE)
+
+
+OBJECTIVES: dict[str, Callable[[EnsembleCritic, Replay], Objective]] = {
+    "monte_carlo": MonteCarlo,
+    "sarsa": Sarsa,
+    "iql": ImplicitQ,
+}

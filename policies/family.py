@@ -1,0 +1,42 @@
+"""The two families of frozen policies: what their networks predict, and the posterior mean that follows from it.
+
+| symbol | here |
+|---|---|
+| a | clean action chunk (B, H, D) |
+| eps | standard normal noise (B, H, D) |
+| x_t = alpha(t) a + sigma(t) eps | noisy chunk |
+| v | flow: velocity a - eps; diffusion: alpha eps - sigma a (Salimans and Ho 2022, arXiv 2202.00512) |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from policies.schedule import CosineVP, LinearPath, Schedule
+
+
+@dataclass(frozen=True)
+class Family:
+    """A schedule and a prediction target; `target(a, eps, alpha, sigma)` and `clean(x, v, alpha, sigma)` invert."""
+
+    schedule: Schedule
+    target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    clean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+#: Diffusion predicts v, not eps: the clean action is then well defined at t = 0, where alpha is 0.
+FAMILIES: dict[str, Family] = {
+    "flow": Family(
+        LinearPath(),
+        target=lambda a, eps, alpha, sigma: a - eps,
+        clean=lambda x, v, alpha, sigma: x + sigma * v,
+    ),
+    "diffusion": Family(
+        CosineVP(),
+        target=lambda a, eps, alpha, sigma: alpha * eps - sigma * a,
+        clean=lambda x, v, alpha, sigma: alpha * x - sigma * v,
+    ),
+}

@@ -1,0 +1,56 @@
+"""Posterior draws from the frozen denoiser alone, by integrating a flow of its own: slow, exact in the limit.
+
+Two noisy views of one clean action, x_t = alpha a + sigma eps and y_s = s a + (1 - s) z, are worth one view with
+the sum of their signal-to-noise ratios. So the denoiser already knows E[a given x_t, y_s], and with it the flow that
+carries z ~ N(0, I) at s = 0 to a sample of a given x_t at s = 1 (GLASS flows, Holderrieth et al. 2025, arXiv
+2509.25170). It is the reference for, and the teacher of, the one-step posterior net.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from policies.denoiser import Denoiser
+from policies.schedule import LinearPath, move
+
+
+def merge_views(denoiser: Denoiser, x: Tensor, t: float | Tensor, y: Tensor, s: float) -> tuple[Tensor, Tensor]:
+    """The one view (x_u, u) on the denoiser's schedule that says as much of a as x at t and y at s together.
+
+    `x`, `y`: (B, H, D); `t` in [0, 1), a number or (B, 1, 1); `s` in [0, 1) on the linear path. Returns (B, H, D)
+    and (B, 1, 1) or a scalar tensor.
+    """
+    schedule = denoiser.schedule
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    precision = (alpha / sigma) ** 2 + (s / (1 - s)) ** 2
+    ratio = precision.clamp_min(1e-12).sqrt()  # alpha(u) / sigma(u); both views are pure noise at t = s = 0
+    u = schedule.time(ratio)
+    evidence = alpha / sigma**2 * x + s / (1 - s) ** 2 * y
+    return schedule.sigma(u) / ratio * evidence, u
+
+
+def posterior_flow(denoiser: Denoiser, z: Tensor, x: Tensor, t: float | Tensor, context: Any, steps: int) -> Tensor:
+    """z (B, H, D) standard normal to samples of a given x_t = x, (B, H, D), differentiable in x."""
+    times = np.linspace(0.0, 1.0, steps + 1).tolist()
+    y = z
+    for s, r in pairwise(times):
+        x_u, u = merge_views(denoiser, x, t, y, s)
+        y = move(LinearPath(), y, denoiser.clean(x_u, u, context), s, r)
+    return y
+
+
+@dataclass(frozen=True)
+class PosteriorFlow:
+    """The `Posterior` that integrates the flow in `steps` denoiser passes a draw."""
+
+    denoiser: Denoiser
+    steps: int = 20
+
+    def draw(self, z: Tensor, x: Tensor, t: float, context: Any) -> Tensor:
+        return torch.stack([posterior_flow(self.denoiser, zk, x, t, context, self.steps) for zk in z])

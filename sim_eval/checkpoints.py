@@ -1,0 +1,177 @@
+"""Checkpoints: safetensors weights beside a JSON card, checked against the task and against each other on loading.
+
+checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one a family
+                   diffusion.*
+                   critic.*
+                   posterior_flow.*  posterior_diffusion.*
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from critics.ensemble import CriticConfig, EnsembleCritic
+from policies.policy import ChunkPolicy, PolicyConfig
+from policies.posterior import PosteriorConfig, PosteriorNet
+from sim_eval.demonstrations import sha256
+from sim_eval.samplers.sampler import Models
+
+Module = TypeVar("Module", bound=nn.Module)
+Config = TypeVar("Config")
+
+#: Where the checkpoints of the six tasks are, beside the packages.
+ROOT = Path(__file__).resolve().parent.parent / "checkpoints"
+
+#: A card must hold at least these; what else it holds is for the reader.
+CARD_FIELDS = ("kind", "task", "config", "weights_sha256")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged or for something else; the message names the file and what was expected."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A card and the weights that belong to it."""
+
+    path: Path
+    card: Mapping[str, Any]
+    weights: Mapping[str, torch.Tensor]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.card["config"])
+
+
+def save_checkpoint(
+    directory: Path, name: str, module: ChunkPolicy | EnsembleCritic | PosteriorNet, card: Mapping[str, Any]
+) -> None:
+    """Write `name`.safetensors and its card. Weights are stored in half precision, normalisation buffers in full.
+
+    `card` holds kind, task, and where the weights come from (data hash, seed, command, figures); the module's config
+    and the weights' hash are added.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    buffers = {key for key, _ in module.named_buffers()}
+    tensors = {
+        key: (value if key in buffers else value.half()).contiguous() for key, value in module.state_dict().items()
+    }
+    path = directory / f"{name}.safetensors"
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial)
+    partial.replace(path)
+    full = {**card, "config": asdict(module.config), "weights_sha256": sha256(path)}
+    path.with_suffix(".json").write_text(json.dumps(full, indent=2) + "\n")
+
+
+def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpoint:
+    """Read and check one checkpoint. Raises CheckpointError naming what is wrong with it."""
+    path = directory / f"{name}.safetensors"
+    for file in (path, path.with_suffix(".json")):
+        if not file.is_file():
+            there = ", ".join(sorted(p.stem for p in directory.glob("*.safetensors"))) or "no checkpoints"
+            raise CheckpointError(f"checkpoint {file} is missing; {directory} holds {there}")
+    try:
+        card = json.loads(path.with_suffix(".json").read_text())
+    except ValueError as error:  # bad JSON, bad UTF-8
+        raise CheckpointError(f"{path.with_suffix('.json')}: not a readable card ({error})") from error
+    absent = [field for field in CARD_FIELDS if field not in card]
+    if absent:
+        raise CheckpointError(f"{path.with_suffix('.json')}: the card lacks {', '.join(absent)}")
+    if card["kind"] != kind:
+        raise CheckpointError(f"{path} is a {card['kind']}; a {kind} is needed")
+    if card["task"] != task:
+        raise CheckpointError(f"{path} was trained for task {card['task']}; task {task} was asked for")
+    if sha256(path) != card["weights_sha256"]:
+        raise CheckpointError(f"{path} is truncated or altered: its SHA-256 is not the one on its card")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    return Checkpoint(path, card, weights)
+
+
+def _restore(module: Module, checkpoint: Checkpoint) -> Module:
+    """Weights into the module, frozen. A missing, surplus or misshapen tensor is an error, never skipped."""
+    try:
+        module.load_state_dict({key: value.float() for key, value in checkpoint.weights.items()}, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.path}: the weights do not fit the card's config ({error})") from error
+    return module.requires_grad_(False).eval()
+
+
+def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
+    try:
+        return kind(**checkpoint.config)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path.with_suffix('.json')}: bad config ({error})") from error
+
+
+def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy:
+    """The frozen policy `policy` of `task`."""
+    checkpoint = read_checkpoint(root / task, policy, "policy", task)
+    return _restore(ChunkPolicy(_build(PolicyConfig, checkpoint)), checkpoint)
+
+
+def load_critic(task: str, critic: str, policy: ChunkPolicy, root: Path = ROOT) -> EnsembleCritic:
+    """The critic `critic` of `task`, checked to value the chunks that `policy` draws."""
+    checkpoint = read_checkpoint(root / task, critic, "critic", task)
+    config = _build(CriticConfig, checkpoint)
+    _same_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    for name in ("action_mean", "action_std"):
+        stored = torch.tensor(checkpoint.card.get(name, []))
+        if stored.shape != getattr(policy, name).shape or not torch.allclose(stored, getattr(policy, name)):
+            raise CheckpointError(
+                f"{checkpoint.path} values actions in another normalisation than the policy's ({name})"
+            )
+    return _restore(EnsembleCritic(config), checkpoint)
+
+
+def load_posterior(task: str, policy_name: str, policy: ChunkPolicy, root: Path = ROOT) -> PosteriorNet:
+    """The posterior net of the policy named, checked to have been trained from these very weights."""
+    checkpoint = read_checkpoint(root / task, f"posterior_{policy_name}", "posterior", task)
+    config = _build(PosteriorConfig, checkpoint)
+    _same_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    trained_from = checkpoint.card.get("policy_sha256")
+    if trained_from != sha256(root / task / f"{policy_name}.safetensors"):
+        raise CheckpointError(
+            f"{checkpoint.path} was trained from another {policy_name} policy; train it again with "
+            f"`sim-eval-train task={task} stage=posterior`"
+        )
+    return _restore(PosteriorNet(config, policy.schedule), checkpoint)
+
+
+def _same_chunk(checkpoint: Checkpoint, shape: tuple[int, int], policy: ChunkPolicy) -> None:
+    expected = (policy.horizon, policy.action_dim)
+    if shape != expected:
+        raise CheckpointError(f"{checkpoint.path}: chunks of (horizon, action) {shape}; the policy draws {expected}")
+
+
+def load_models(
+    task: str, policy: str, critic: str | None, needs: frozenset[str], root: Path = ROOT
+) -> tuple[Models, dict[str, str]]:
+    """The models that samplers with `needs` draw with, and the SHA-256 of each file by its role.
+
+    `critic` None leaves the critic out even where it could be loaded (nothing then reports Q). Raises CheckpointError.
+    """
+    denoiser = load_policy(task, policy, root)
+    hashes = {"policy": sha256(root / task / f"{policy}.safetensors")}
+    value = posterior = None
+    if critic is not None:
+        value = load_critic(task, critic, denoiser, root)
+        hashes["critic"] = sha256(root / task / f"{critic}.safetensors")
+    elif "critic" in needs:
+        raise CheckpointError("critic=null: a sampler that was asked for needs a critic")
+    if "posterior" in needs:
+        posterior = load_posterior(task, policy, denoiser, root)
+        hashes["posterior"] = sha256(root / task / f"posterior_{policy}.safetensors")
+    return Models(denoiser, value, posterior), hashes

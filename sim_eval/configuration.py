@@ -1,0 +1,189 @@
+"""Command-line options through Hydra's compose interface, checked before anything else runs.
+
+Hydra's own application decorator changes folders, writes logs and prints tracebacks; composing here instead keeps the
+configuration files and the `name=value` syntax, and gives every mistake one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from sim_eval.errors import RunError
+
+#: The repository's configs/ folder.
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def choices(group: str) -> list[str]:
+    """The names that a configuration group offers."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """configs/<name>.yaml with the arguments `option=value` or `group=choice` applied, as plain values.
+
+    Raises RunError for an argument without `=`, an unknown option or choice, and a value of another type than the
+    default's; a default of null takes any value.
+    """
+    picked, options = _split(name, arguments)
+    # Samplers form a group of which every file is loaded, so that a new one needs no entry elsewhere.
+    every = [f"sampler=[{','.join(choices('sampler'))}]"] if "sampler" in _groups(name) else []
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        default = _composed(name, [*every, *picked])
+        for option, argument in options:
+            _check_option(default, option, argument)
+        config = _composed(name, [*every, *picked, *(argument for _, argument in options)])
+    for option, _ in options:
+        _check_type(option, OmegaConf.select(default, option), OmegaConf.select(config, option))
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def help_text(name: str, usage: str) -> str:
+    """The usage line, the groups with their choices, and the options with defaults and meaning."""
+    lines = [f"usage: {usage}", ""]
+    for group, default in _groups(name).items():
+        if group == "sampler":
+            continue
+        lines.append(f"  {group}={default}".ljust(28) + f"one of {', '.join(choices(group))}")
+    _, options = _sections(name)
+    for line in options:
+        option, _, meaning = line.partition("  # ")
+        lines.append(f"  {option.replace(': ', '=', 1).replace(', ', ',')}".ljust(28) + meaning)
+    if "sampler" in _groups(name):
+        lines.append("")
+        for sampler in choices("sampler"):
+            values = load_yaml(CONFIGS / "sampler" / f"{sampler}.yaml")
+            lines.extend(
+                f"  sampler.{sampler}.{field}={_shown(value)}" for field, value in values.items() if field != "_target_"
+            )
+    return "\n".join(lines)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping. Raises RunError for anything else."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, OSError) as error:
+        raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is not a mapping of options")
+    return {str(key): value for key, value in content.items()}
+
+
+def one_of(option: str, value: object, accepted: Iterable[str]) -> str:
+    """The value, if it is accepted; else RunError with the accepted ones and the closest."""
+    names = list(accepted)
+    if isinstance(value, str) and value in names:
+        return value
+    close = difflib.get_close_matches(str(value), names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise RunError(f"{option} is {_shown(value)}; accepted: {', '.join(names)}{hint}")
+
+
+def whole(option: str, value: object, least: int) -> int:
+    """The value, if it is a whole number of at least `least`; else RunError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise RunError(f"{option} is {_shown(value)}; accepted: a whole number of at least {least}")
+
+
+def _split(name: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Arguments as group choices and as (option, argument)."""
+    picked, options = [], []
+    groups = _groups(name)
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if not equals or not option:
+            raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
+        if option in groups and option != "sampler":
+            one_of(option, value, choices(option))
+            picked.append(argument)
+        else:
+            options.append((option, argument))
+    return picked, options
+
+
+def _composed(name: str, overrides: list[str]) -> DictConfig:
+    try:
+        return hydra_compose(name, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        last = overrides[-1] if overrides else name
+        first_line = str(error).strip().split("\n", 1)[0]
+        raise RunError(f"the options cannot be read, up to {last}: {first_line}") from None
+
+
+def _check_option(default: DictConfig, option: str, argument: str) -> None:
+    accepted = _leaves(default)
+    if option in accepted:
+        return
+    inside = [leaf for leaf in accepted if leaf.startswith(f"{option}.")]
+    if option == "sampler":
+        raise RunError(f"{argument}: samplers are picked with samplers=[...], set with sampler.<name>.<field>=...")
+    if inside:
+        raise RunError(f"{argument}: {option} is a group of options; accepted: {', '.join(inside)}")
+    close = difflib.get_close_matches(option, accepted, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise RunError(f"unknown option {option}; accepted: {', '.join(accepted)}{hint}")
+
+
+def _leaves(config: DictConfig, prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in map(str, config):
+        value = config._get_node(key)
+        if isinstance(value, DictConfig):
+            found.extend(_leaves(value, f"{prefix}{key}."))
+        elif key not in ("_target_", "name"):
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _check_type(option: str, default: object, value: object) -> None:
+    if default is None or (value is None and not isinstance(default, int | float | str)):
+        return
+    plain, given = _plain(default), _plain(value)
+    kinds: dict[type, tuple[tuple[type, ...], str]] = {
+        bool: ((bool,), "true or false"),
+        int: ((int,), "a whole number"),
+        float: ((int, float), "a number"),
+        str: ((str, int, float), "a name"),
+        list: ((list,), "a list such as [a,b]"),
+    }
+    types, accepted = kinds[type(plain)]
+    if not isinstance(given, types) or (isinstance(given, bool) and bool not in types):
+        raise RunError(f"{option} is {_shown(value)}; accepted: {accepted}")
+
+
+def _plain(value: object) -> object:
+    return OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
+
+
+def _groups(name: str) -> dict[str, str]:
+    """Configuration groups of a file's defaults list, with their default choice."""
+    defaults, _ = _sections(name)
+    return {group: str(choice) for entry in defaults if isinstance(entry, dict) for group, choice in entry.items()}
+
+
+def _sections(name: str) -> tuple[list[Any], list[str]]:
+    """A file's defaults list, and the lines of its own options."""
+    path = CONFIGS / f"{name}.yaml"
+    text, content = path.read_text(), load_yaml(path)
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#", "defaults:"))]
+    return content.get("defaults", []), lines
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,99 @@
+"""Trajectories on disk in robomimic's HDF5 layout, so that public robomimic and LIBERO files load unchanged.
+
+data/                     attributes: env_args (JSON), total
+  demo_0/                 attributes: num_samples
+    obs/<name>  (T, n)    observation before each action
+    actions     (T, D)    rewards (T,)    dones (T,)    states (T, m), where the simulator's were kept
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+
+class DatasetError(ValueError):
+    """A demonstration file is missing, unreadable or of another layout; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode: observations (T, n) float32 by name, actions (T, D) float32, success."""
+
+    observations: Mapping[str, np.ndarray]
+    actions: np.ndarray
+    success: bool
+
+
+def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping[str, object]) -> None:
+    """Write trajectories atomically. `env_args` describes the environment, as robomimic's attribute does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with h5py.File(partial, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps(env_args)
+        total = 0
+        for index, trajectory in enumerate(trajectories):
+            steps = len(trajectory.actions)
+            demo = data.create_group(f"demo_{index}")
+            demo.attrs["num_samples"] = steps
+            for name, values in trajectory.observations.items():
+                demo.create_dataset(f"obs/{name}", data=np.asarray(values, np.float32))
+            outcome = np.zeros(steps, np.float32)
+            outcome[-1] = trajectory.success
+            demo.create_dataset("actions", data=np.asarray(trajectory.actions, np.float32))
+            demo.create_dataset("rewards", data=outcome)
+            demo.create_dataset("dones", data=outcome.astype(np.int64))
+            total += steps
+        data.attrs["total"] = total
+    partial.replace(path)
+
+
+def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Trajectory]:
+    """Every demonstration of `path`, in the order of its number, with the observations named, by default all.
+
+    A demonstration counts as successful if any of its rewards is positive. Raises DatasetError.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file; a robomimic HDF5 file is expected")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DatasetError(f"{path}: not a readable HDF5 file ({error})") from error
+    with file:
+        if "data" not in file:
+            raise DatasetError(f"{path}: no group 'data'; robomimic's layout is data/demo_k/obs, actions, rewards")
+        names = sorted(file["data"], key=lambda name: int(name.rsplit("_", 1)[-1]))
+        return [_read_demo(path, name, file["data"][name], observations) for name in names]
+
+
+def _read_demo(path: Path, name: str, demo: h5py.Group, observations: Sequence[str] | None) -> Trajectory:
+    if observations is None:
+        observations = list(demo["obs"]) if "obs" in demo else ["*"]
+    for field in [*(f"obs/{key}" for key in observations), "actions", "rewards"]:
+        if field not in demo:
+            there = sorted(demo["obs"]) if "obs" in demo else sorted(demo)
+            raise DatasetError(f"{path}: data/{name} has no '{field}'; there are {', '.join(there)}")
+    return Trajectory(
+        observations={key: demo[f"obs/{key}"][:].astype(np.float32) for key in observations},
+        actions=demo["actions"][:].astype(np.float32),
+        success=bool((demo["rewards"][:] > 0).any()),
+    )
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def chunks_of(actions: np.ndarray, horizon: int) -> np.ndarray:
+    """(T, D) to the chunk that starts at each step, (T, H, D); past the end the last action repeats."""
+    steps = np.arange(len(actions))[:, None] + np.arange(horizon)
+    return actions[np.minimum(steps, len(actions) - 1)]

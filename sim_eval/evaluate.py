@@ -1,0 +1,59 @@
+"""The main job: every picked sampler over the same episodes, into one run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sim_eval.environment import MakeTask
+from sim_eval.errors import RunError
+from sim_eval.keys import episode_keys
+from sim_eval.progress import Progress
+from sim_eval.records import Record, record
+from sim_eval.rollout import run_episodes
+from sim_eval.run_folder import RunFolder, open_run
+from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.settings import Settings
+from sim_eval.workers import Pool, open_pool
+
+
+def evaluate(
+    settings: Settings,
+    samplers: Mapping[str, Sampler],
+    make_task: MakeTask,
+    models: Models,
+    checkpoints: Mapping[str, str],
+) -> list[Record]:
+    """Run what the run folder lacks; the records of the picked samplers, errors among them.
+
+    `checkpoints`: name to hash, for the provenance. Raises RunError; whatever was recorded before stays.
+    """
+    for name, sampler in samplers.items():
+        if "critic" in sampler.needs and models.critic is None:
+            raise RunError(f"sampler {name} needs a critic, but critic=none")
+    with open_run(settings, checkpoints) as folder:
+        before = [one for one in folder.done.values() if one.sampler in samplers]
+        with (
+            Progress(len(samplers) * settings.episodes, before) as progress,
+            open_pool(make_task, settings.workers, settings.batch) as pool,
+        ):
+            for name, sampler in samplers.items():
+                _run_sampler(settings, name, sampler, models, pool, folder, progress)
+        return [one for one in folder.done.values() if one.sampler in samplers]
+
+
+def _run_sampler(
+    settings: Settings,
+    name: str,
+    sampler: Sampler,
+    models: Models,
+    pool: Pool,
+    folder: RunFolder,
+    progress: Progress,
+) -> None:
+    everything = episode_keys(settings.task["name"], settings.seed, settings.episodes, settings.block)
+    missing = [key for key in everything if (name, key.episode) not in folder.done]
+    strength = settings.sampler[name].get("strength")
+    for episode in run_episodes(pool, missing, sampler, models, name):
+        one = record(episode, settings.policy, name, strength)
+        folder.append(one, episode.actions)
+        progress.note(one)

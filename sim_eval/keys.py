@@ -1,0 +1,56 @@
+"""Paired episode keys: every sampler runs the same starts with the same noise.
+
+An episode's seeds depend on (block, run seed, episode index) alone, and a decision's noise on (noise seed,
+decision index) alone, so neither the sampler, the batch size nor the number of workers can change them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.task import EpisodeKey
+
+if TYPE_CHECKING:
+    import torch
+
+#: What keys are for. Reported figures come from `eval`; strengths are chosen on `tune`; demonstrations and
+#: policy rollouts for the critic start from `train`; critics are scored on `heldout`.
+BLOCKS = ("eval", "tune", "train", "heldout")
+
+# The block is written into the low bits of env_seed, so that two blocks never share a start, whatever the
+# seeds.
+_BLOCK_BITS = 2
+_ENV_SEED_BITS = 32  # numpy's global generator, which robosuite draws from, takes 32 bits
+
+
+def episode_key(task: str, seed: int, episode: int, block: str = "eval") -> EpisodeKey:
+    """The key of one episode. `seed` and `episode` are non-negative; `block` is one of `BLOCKS`.
+
+    `env_seed` is in [0, 2**32), `noise_seed` in [0, 2**63). Raises ValueError for another block.
+    """
+    if block not in BLOCKS:
+        raise ValueError(f"block is {block!r}; accepted: {', '.join(BLOCKS)}")
+    index = BLOCKS.index(block)
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(index, episode))
+    env, noise = (int(word) for word in sequence.generate_state(2, np.uint64))
+    env_seed = ((env >> (64 - _ENV_SEED_BITS + _BLOCK_BITS)) << _BLOCK_BITS) | index
+    return EpisodeKey(task=task, episode=episode, env_seed=env_seed, noise_seed=noise >> 1)
+
+
+def episode_keys(task: str, seed: int, episodes: int, block: str = "eval") -> list[EpisodeKey]:
+    """The keys of episodes 0 to `episodes` - 1."""
+    return [episode_key(task, seed, episode, block) for episode in range(episodes)]
+
+
+def noise_generator(noise_seed: int, decision: int) -> torch.Generator:
+    """A CPU generator for one decision of one episode.
+
+    Seeded anew for EVERY decision, so that all samplers see the same first noise at the same decision,
+    however many numbers each drew before it.
+    """
+    import torch
+
+    state = np.random.SeedSequence([noise_seed, decision]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))

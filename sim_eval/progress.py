@@ -1,0 +1,50 @@
+"""The progress bar of a run: episodes a minute and running success of every sampler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from sim_eval.records import Record
+
+
+class Progress:
+    """Silent when standard error is not a terminal."""
+
+    def __init__(self, total: int, done: Iterable[Record]) -> None:
+        self._tally: dict[str, tuple[int, int]] = {}
+        before = list(done)
+        self._start, self._new = time.perf_counter(), 0
+        self._bar = tqdm(
+            total=total,
+            initial=len(before),
+            disable=None,
+            bar_format="{n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining} {postfix}",
+        )
+        for record in before:
+            self._count(record)
+
+    def note(self, record: Record) -> None:
+        """Show one more episode."""
+        self._count(record)
+        self._new += 1
+        rate = 60 * self._new / (time.perf_counter() - self._start)
+        shown = " ".join(f"{name} {won}/{n}" for name, (won, n) in self._tally.items())
+        self._bar.set_postfix_str(f"{rate:.0f} episodes/min  {shown}", refresh=False)
+        self._bar.update()
+
+    def _count(self, record: Record) -> None:
+        won, n = self._tally.get(record.sampler, (0, 0))
+        self._tally[record.sampler] = (won + record.success, n + (record.error is None))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()

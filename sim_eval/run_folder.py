@@ -1,0 +1,151 @@
+"""A run's folder: opened once, by one process, for one configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from sim_eval.configuration import load_yaml
+from sim_eval.errors import RunError
+from sim_eval.provenance import provenance
+from sim_eval.records import RECORDS, Record, Writer, lock, read, replacing
+from sim_eval.settings import Settings
+
+CONFIG = "config.yaml"
+PROVENANCE = "provenance.json"
+
+# What may change when a run is resumed: results do not depend on it. Samplers and episodes may only be added.
+_FREE = {"workers", "batch", "videos", "output", "checkpoints", "samplers", "sampler", "episodes"}
+
+
+@dataclass
+class RunFolder:
+    """An open, locked run folder. `done` holds the good records by (sampler, episode); errors are run again."""
+
+    path: Path
+    writer: Writer
+    done: dict[tuple[str, int], Record] = field(default_factory=dict)
+
+    def append(self, record: Record, actions: Any) -> None:
+        """Store one more episode, durably; its executed actions are (steps, D)."""
+        self.writer.append(record, actions)
+        self.done[record.sampler, record.episode] = record
+
+
+@contextmanager
+def open_run(settings: Settings, checkpoints: Mapping[str, str]) -> Iterator[RunFolder]:
+    """Create the run's folder or resume it, keeping other processes out.
+
+    Raises RunError for a folder in use, one that holds something else, and one of another configuration or of other
+    checkpoints, naming what differs.
+    """
+    path = settings.output
+    _make(path)
+    with lock(path):
+        stored, earlier = load_config(path), load_provenance(path)
+        if stored is not None:
+            _check_same(path, stored, settings.stored())
+        if earlier:
+            _check_checkpoints(path, earlier[-1]["checkpoints"], checkpoints)
+        _write(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, settings.stored()))))
+        _write(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
+        yield RunFolder(path, *_resumed(path))
+
+
+def set_videos(folder: Path, videos: Mapping[tuple[str, int], str]) -> None:
+    """Note in the records where the videos of (sampler, episode) lie. Raises RunError while a run is writing."""
+    with lock(folder):
+        noted = [
+            dataclasses.replace(one, video=videos.get((one.sampler, one.episode), one.video)) for one in read(folder)
+        ]
+        Writer(folder).rewrite(noted)
+
+
+def load_config(folder: Path) -> dict[str, Any] | None:
+    """A run folder's resolved configuration; None before the first run."""
+    path = folder / CONFIG
+    return load_yaml(path) if path.exists() else None
+
+
+def load_provenance(folder: Path) -> list[dict[str, Any]]:
+    """One account for the run's start and one for each time that it was resumed."""
+    path = folder / PROVENANCE
+    if not path.exists():
+        return []
+    try:
+        accounts: list[dict[str, Any]] = json.loads(path.read_text())
+    except ValueError:
+        raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
+    return accounts
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"output={path}: cannot be created: {error.strerror}") from None
+    others = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
+    if others and not (path / CONFIG).exists():
+        raise RunError(f"output={path} holds {others[0]} but no {CONFIG}; accepted: a new folder or a run's folder")
+
+
+def _resumed(path: Path) -> tuple[Writer, dict[tuple[str, int], Record]]:
+    writer = Writer(path)
+    everything = read(path) if (path / RECORDS).exists() else []
+    good = [record for record in everything if record.error is None]
+    if len(good) != len(everything):
+        writer.rewrite(good)  # episodes that ended in an error are run again
+    return writer, {(record.sampler, record.episode): record for record in good}
+
+
+def _check_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    here, there = _fixed(asked, stored), _fixed(stored, asked)
+    differing = [
+        f"{option} is {there.get(option)} there, {here.get(option)} asked"
+        for option in sorted(here.keys() | there.keys())
+        if here.get(option) != there.get(option)
+    ]
+    if asked["episodes"] < stored["episodes"]:
+        differing.append(f"episodes is {stored['episodes']} there, {asked['episodes']} asked: it may only grow")
+    if differing:
+        raise RunError(f"output={path} belongs to another configuration: {'; '.join(differing)}")
+
+
+def _fixed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that must agree, flat: samplers only where both have them."""
+    flat = {option: value for option, value in config.items() if option not in _FREE}
+    for name in config["sampler"].keys() & other["sampler"].keys():
+        flat.update({f"sampler.{name}.{key}": value for key, value in config["sampler"][name].items()})
+    task = flat.pop("task")
+    return {**flat, **{"task" if key == "name" else f"task.{key}": value for key, value in task.items()}}
+
+
+def _merged(stored: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    if stored is None:
+        return dict(asked)
+    samplers = [*stored["samplers"], *(name for name in asked["samplers"] if name not in stored["samplers"])]
+    return {**asked, "samplers": samplers, "sampler": {**stored["sampler"], **asked["sampler"]}}
+
+
+def _check_checkpoints(path: Path, stored: Mapping[str, str], asked: Mapping[str, str]) -> None:
+    for name in stored.keys() & asked.keys():
+        if stored[name] != asked[name]:
+            raise RunError(
+                f"output={path} was made with another checkpoint {name}: its hash is {stored[name]} there, "
+                f"{asked[name]} now; choose another output"
+            )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with replacing(path) as handle:
+            handle.write(text.encode())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,10 @@
+"""Samplers: how an action chunk is drawn from the frozen policy. One file each."""
+
+from sim_eval.samplers.best_of_n import BestOfN
+from sim_eval.samplers.qpilots_m import QPilotsM
+from sim_eval.samplers.qpilots_u import QPilotsU
+from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.samplers.unsteered import Unsteered
+from sim_eval.samplers.value_guided import ValueGuided
+
+__all__ = ["BestOfN", "Models", "QPilotsM", "QPilotsU", "Sampler", "Unsteered", "ValueGuided"]

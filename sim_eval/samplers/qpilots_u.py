@@ -1,0 +1,52 @@
+"""QPILOTS-U: the critic's gradient at one point, the posterior mean of the clean action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sim_eval.samplers.denoise import denoise, initial_noise
+from sim_eval.samplers.sampler import Models, at_least_one, non_negative, required_critic
+
+
+@dataclass(frozen=True)
+class QPilotsU:
+    """grad log h_t(x) estimated as strength * grad_x Q(clean(x, t)) (Ruan et al. 2026, arXiv 2606.14801).
+
+    `jacobian` carries the gradient back through the posterior mean, one backward pass of the policy a step; without
+    it the Jacobian d clean / d x is replaced by the identity. Exact for a Gaussian policy and a linear critic;
+    otherwise biased, because expectation and exponential are exchanged. strength 0 is unsteered.
+    """
+
+    strength: float
+    jacobian: bool = True
+    steps: int = 10
+
+    needs: ClassVar[frozenset[str]] = frozenset({"critic"})
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "steps")
+        non_negative(self, "strength")
+
+    def __call__(
+        self, models: Models, observation: Mapping[str, np.ndarray], generators: Sequence[torch.Generator]
+    ) -> Tensor:
+        denoiser, critic = models.denoiser, required_critic(models)
+        context, features = denoiser.encode(observation), critic.encode(observation)
+
+        def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
+            with torch.set_grad_enabled(self.jacobian):
+                x = x.detach().requires_grad_()
+                clean = denoiser.clean(x, t, context)
+            with torch.enable_grad():
+                point = clean if self.jacobian else clean.detach().requires_grad_()
+                q = critic.q(point, features).sum()
+                (gradient,) = torch.autograd.grad(q, x if self.jacobian else point)
+            return clean.detach(), self.strength * gradient
+
+        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide)

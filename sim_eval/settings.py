@@ -1,0 +1,126 @@
+"""The options of `sim-eval`, checked and resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim_eval.configuration import CONFIGS, choices, compose, load_yaml, one_of, whole
+from sim_eval.errors import RunError
+from sim_eval.keys import BLOCKS
+from sim_eval.samplers.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run, resolved: `task` and each of `sampler` as their constructors take them, strengths filled in."""
+
+    task: Mapping[str, Any]
+    policy: str
+    critic: str | None
+    samplers: tuple[str, ...]
+    sampler: Mapping[str, Mapping[str, Any]]  # of the picked ones alone, `_target_` and fields
+    episodes: int
+    seed: int
+    block: str
+    workers: int
+    batch: int
+    videos: int
+    checkpoints: Path | None
+    output: Path
+
+    def stored(self) -> dict[str, Any]:
+        """What the run folder keeps as config.yaml; plain values."""
+        plain = dataclasses.asdict(self)
+        for path in ("checkpoints", "output"):
+            plain[path] = None if plain[path] is None else str(plain[path])
+        return {**plain, "samplers": list(self.samplers)}
+
+
+def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengths.yaml") -> Settings:
+    """`sim-eval`'s arguments as Settings. Raises RunError naming the option, its value and what is accepted."""
+    config = compose("eval", arguments)
+    task, policy = config["task"], config["policy"]["name"]
+    samplers = _picked(config["samplers"])
+    chosen = {name: _with_strength(name, config["sampler"][name], task["name"], policy, strengths) for name in samplers}
+    batch = whole("batch", config["batch"], 1)
+    workers = config["workers"]
+    return Settings(
+        task=task,
+        policy=policy,
+        critic=config["critic"]["name"],
+        samplers=samplers,
+        sampler=chosen,
+        episodes=whole("episodes", config["episodes"], 1),
+        seed=whole("seed", config["seed"], 0),
+        block=one_of("block", config["block"], BLOCKS),
+        workers=min(core_count() if workers is None else whole("workers", workers, 0), batch),
+        batch=batch,
+        videos=whole("videos", config["videos"], 0),
+        checkpoints=_path("checkpoints", config["checkpoints"]),
+        output=_path("output", config["output"]) or _default_output(task["name"], policy),
+    )
+
+
+def build_samplers(settings: Settings) -> dict[str, Sampler]:
+    """The picked samplers by name. Raises RunError for a field value that the sampler refuses."""
+    return {name: build_sampler(name, settings.sampler[name]) for name in settings.samplers}
+
+
+def build_sampler(name: str, config: Mapping[str, Any]) -> Sampler:
+    module, _, kind = str(config["_target_"]).rpartition(".")
+    build = getattr(importlib.import_module(module), kind)
+    fields = {field: value for field, value in config.items() if field != "_target_"}
+    for field, value in fields.items():
+        if value is None or isinstance(value, str):
+            raise RunError(f"sampler.{name}.{field} is {value}; accepted: a number")
+    try:
+        sampler: Sampler = build(**fields)
+    except ValueError as error:  # a sampler checks its own ranges
+        raise RunError(f"sampler.{name}: {error}") from None
+    return sampler
+
+
+def _picked(samplers: object) -> tuple[str, ...]:
+    names = choices("sampler")
+    if not isinstance(samplers, list) or not samplers:
+        raise RunError(f"samplers is {samplers}; accepted: a list such as [{','.join(names[:2])}]")
+    picked = tuple(one_of("samplers", name, names) for name in samplers)
+    if len(set(picked)) != len(picked):
+        raise RunError(f"samplers is [{', '.join(picked)}]: each may be picked once")
+    return picked
+
+
+def _with_strength(name: str, config: Mapping[str, Any], task: str, policy: str, strengths: Path) -> Mapping[str, Any]:
+    """The sampler's config with a null strength replaced by the tuned one."""
+    if "strength" not in config or config["strength"] is not None:
+        return config
+    tuned: Any = load_yaml(strengths)
+    for level in (task, policy, name):
+        tuned = tuned.get(level) if isinstance(tuned, dict) else None
+    if tuned is None:
+        raise RunError(
+            f"no strength has been tuned for task={task} policy={policy} sampler {name} in {strengths.name}; "
+            f"give one with sampler.{name}.strength=NUMBER"
+        )
+    return {**config, "strength": tuned}
+
+
+def core_count() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _path(option: str, value: object) -> Path | None:
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool) and str(value)):
+        return None if value is None else Path(str(value)).expanduser()
+    raise RunError(f"{option} is {value!r}; accepted: a folder")
+
+
+def _default_output(task: str, policy: str) -> Path:
+    return Path("runs") / f"{task}-{policy}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

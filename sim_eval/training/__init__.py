@@ -1,0 +1,1 @@
+"""Training: from scripted demonstrations to the checkpoints that an evaluation reads."""

@@ -1,0 +1,54 @@
+"""The one training loop: AdamW, one-cycle learning rate, exponential moving average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+EMA_DECAY = 0.999
+
+
+def fit(
+    module: nn.Module,
+    loss: Callable[[], Tensor],
+    steps: int,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-4,
+    name: str = "",
+    after_step: Callable[[], None] | None = None,
+) -> list[float]:
+    """Minimise `loss`, a fresh mini-batch a call, over `steps` steps; leaves the averaged weights in `module`, frozen.
+
+    Returns the loss of every hundredth step. Raises FloatingPointError when the loss is not finite.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=0.1)
+    average = [p.detach().clone() for p in parameters]
+    history: list[float] = []
+    progress = tqdm(range(steps), desc=name, disable=None, mininterval=1.0)
+    for step in progress:
+        value = loss()
+        if step % 100 == 0:
+            history.append(value.item())
+            progress.set_postfix(loss=f"{history[-1]:.4f}")
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"{name}: the loss is {history[-1]} at step {step}")
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        cycle.step()
+        # a short memory at first, so that the average never holds the initial weights
+        decay = min(EMA_DECAY, (1 + step) / (10 + step))
+        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - decay)
+        if after_step is not None:
+            after_step()
+    with torch.no_grad():
+        for parameter, mean in zip(parameters, average, strict=True):
+            parameter.copy_(mean)
+    module.requires_grad_(False).eval()
+    return history

@@ -1,0 +1,86 @@
+"""Training of the one-step posterior net from the frozen policy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from policies.policy import ChunkPolicy
+from policies.posterior import Lesson, PosteriorConfig, PosteriorNet, distillation_loss, teach
+from policies.posterior_flow import PosteriorFlow
+from sim_eval.checkpoints import load_policy, save_checkpoint
+from sim_eval.demonstrations import Trajectory, sha256
+from sim_eval.samplers import Models
+from sim_eval.training.fit import fit
+from sim_eval.training.workshop import Workshop, random_rows, sample_policy, visited_states
+
+#: Steps of the posterior flow that teaches the net.
+FLOW_STEPS = 10
+
+
+def train_posterior(
+    shop: Workshop, policy_name: str, states: Sequence[Trajectory], samples: int, steps: int, batch: int
+) -> dict[str, float]:
+    """Distil the frozen policy's posterior flow into one step, on chunks that it draws in the visited `states`."""
+    policy = load_policy(shop.task, policy_name, shop.checkpoints)
+    generator = torch.Generator().manual_seed(shop.seed)
+    lessons = _lessons(policy, states, samples, generator)
+    torch.manual_seed(shop.seed)
+    config = PosteriorConfig(lessons.context.shape[1], policy.action_dim, policy.horizon)
+    net = PosteriorNet(config, policy.schedule)
+
+    def loss() -> Tensor:
+        return distillation_loss(net, lessons[random_rows(samples, batch, generator)])
+
+    history = fit(net, loss, steps, name=f"{shop.task} {policy_name} posterior")
+    gap = posterior_gap(net, policy, *_policy_samples(policy, states, 64, generator), generator)
+    card = shop.card(
+        "posterior",
+        [shop.rollouts],
+        policy_sha256=sha256(shop.checkpoints / shop.task / f"{policy_name}.safetensors"),
+        training={"steps": steps, "batch": batch, "samples": samples, "final_loss": history[-1]},
+        mean_gap=gap,
+    )
+    save_checkpoint(shop.checkpoints / shop.task, f"posterior_{policy_name}", net, card)
+    return gap
+
+
+def _policy_samples(
+    policy: ChunkPolicy, states: Sequence[Trajectory], count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """`count` visited states as the policy's embeddings (count, C), and the chunk that it draws in each."""
+    visited = visited_states(states, list(policy.observation_sizes), count, generator)
+    return policy.encode(visited), sample_policy(Models(policy), visited, generator)
+
+
+def _lessons(policy: ChunkPolicy, states: Sequence[Trajectory], count: int, generator: torch.Generator) -> Lesson:
+    """`count` rows to learn from, drawn once, some thousands at a time."""
+    parts = []
+    for start in tqdm(range(0, count, 4096), desc="posterior flow", disable=None):
+        contexts, chunks = _policy_samples(policy, states, min(4096, count - start), generator)
+        parts.append(teach(policy, contexts, chunks, FLOW_STEPS, generator))
+    return Lesson(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Lesson)))
+
+
+@torch.no_grad()
+def posterior_gap(
+    net: PosteriorNet, policy: ChunkPolicy, context: Tensor, chunks: Tensor, generator: torch.Generator
+) -> dict[str, float]:
+    """How far the net's mean lies from the denoiser's posterior mean, in units of the posterior's own spread.
+
+    At t = 0.2, 0.5 and 0.8: the root mean square over all entries of mean_k X(z_k; x, t) - clean(x, t), divided by
+    that of the spread of draws of the policy's own posterior flow.
+    """
+    gaps = {}
+    for t in (0.2, 0.5, 0.8):
+        alpha, sigma = policy.schedule.alpha(t), policy.schedule.sigma(t)
+        x = alpha * chunks + sigma * torch.randn(chunks.shape, generator=generator)
+        z = torch.randn((512, *chunks.shape), generator=generator)
+        gap = net.draw(z, x, t, context).mean(0) - policy.clean(x, t, context)
+        spread = PosteriorFlow(policy, 12).draw(z[:48], x, t, context).std(0)
+        gaps[f"{t}"] = float(gap.square().mean().sqrt() / spread.square().mean().sqrt())
+    return gaps

@@ -1,0 +1,61 @@
+"""The options of `sim-eval-train`, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tasks
+from critics.objectives import OBJECTIVES
+from policies.family import FAMILIES
+from sim_eval.configuration import compose, one_of, whole
+from sim_eval.errors import RunError
+from sim_eval.settings import core_count
+from sim_eval.training.stages import STAGES, Recipe
+from sim_eval.training.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What to run, where, and with how much data and optimisation."""
+
+    stages: tuple[str, ...]
+    shop: Workshop
+    recipe: Recipe
+    workers: int
+
+
+def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
+    """`sim-eval-train`'s arguments. Raises RunError naming the option, its value and what is accepted."""
+    config = compose("train", arguments)
+    stage, workers = config["stage"], config["workers"]
+    picked = list(STAGES) if stage == "all" else _names("stage", stage, [*STAGES, "all"])
+    if not 0 <= config["sloppy"] <= 1:
+        raise RunError(f"sloppy is {config['sloppy']}; accepted: a share from 0 to 1")
+    methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
+    counts = ("demos", "policy_steps", "rollouts", "critic_steps", "posterior_steps", "posterior_samples", "batch")
+    recipe = Recipe(
+        sloppy=float(config["sloppy"]),
+        families=_names("families", config["families"], FAMILIES),
+        critic_methods=methods,
+        critic=one_of("critic", config["critic"], methods),
+        **{name: whole(name, config[name], 1) for name in counts},
+    )
+    shop = Workshop(
+        task=one_of("task", config["task"]["name"], tasks.names()),
+        data=Path(config["data"]),
+        checkpoints=Path(config["checkpoints"]),
+        seed=whole("seed", config["seed"], 0),
+    )
+    ordered = tuple(name for name in STAGES if name in picked)
+    return TrainSettings(ordered, shop, recipe, core_count() if workers is None else whole("workers", workers, 0))
+
+
+def _names(option: str, value: Any, accepted: Iterable[str]) -> list[str]:
+    """One name or a list of names, each accepted."""
+    names = value if isinstance(value, list) else [value]
+    if not names:
+        raise RunError(f"{option} is empty; accepted: {', '.join(accepted)}")
+    return [one_of(option, name, accepted) for name in names]

@@ -1,0 +1,178 @@
+"""Where environments live: in this process, or spread over worker processes.
+
+Worker processes are fresh interpreters started with `-c`, not multiprocessing's spawn: spawn imports the
+parent's main module again, and with it torch, into every worker (250 MB and two seconds each).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Protocol, Self
+
+from sim_eval.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
+from sim_eval.errors import RunError
+
+_START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.workers import serve; serve({handle})"
+
+
+class Pool(Protocol):
+    """A fixed number of environment slots that act in lockstep."""
+
+    slots: int
+
+    def exchange(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
+        """Send one command to each named slot and wait for all. RunError if the task cannot be built."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _Closing:
+    """Close at the end of a `with` block."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalPool(_Closing):
+    """All environments in this process."""
+
+    def __init__(self, make_task: MakeTask, slots: int) -> None:
+        self.slots = slots
+        self._environments = [Environment(make_task) for _ in range(slots)]
+
+    def exchange(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
+        return _checked({slot: self._environments[slot].handle(command) for slot, command in commands.items()})
+
+    def close(self) -> None:
+        for environment in self._environments:
+            environment.close()
+
+
+class ProcessPool(_Closing):
+    """Slot i lives in worker process i modulo `workers`."""
+
+    def __init__(self, make_task: MakeTask, workers: int, slots: int) -> None:
+        self.slots = slots
+        self._workers = [_Worker(make_task) for _ in range(min(workers, slots))]
+
+    def exchange(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
+        shares: list[dict[int, Command]] = [{} for _ in self._workers]
+        for slot, command in commands.items():
+            shares[slot % len(shares)][slot] = command
+        busy = [(worker, share) for worker, share in zip(self._workers, shares, strict=True) if share]
+        for worker, share in busy:
+            worker.send(share)
+        replies: dict[int, Reply] = {}
+        for worker, share in busy:
+            replies.update(worker.receive(share))
+        return _checked(replies)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+
+def open_pool(make_task: MakeTask, workers: int, slots: int) -> Pool:
+    """`slots` environments in `workers` processes; none means in this process."""
+    return ProcessPool(make_task, workers, slots) if workers else LocalPool(make_task, slots)
+
+
+def _checked(replies: dict[int, Reply]) -> dict[int, Reply]:
+    for reply in replies.values():
+        if isinstance(reply, Unbuildable):
+            raise RunError(f"the task cannot be built: {reply.error}")
+    return replies
+
+
+class _Worker:
+    """One worker process, started again when it dies."""
+
+    def __init__(self, make_task: MakeTask) -> None:
+        self._factory = pickle.dumps(make_task)
+        self._start()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handle = theirs.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START.format(path=sys.path, handle=handle)],
+                pass_fds=(handle,),
+                # Environments are the unit of parallelism: threads inside one would fight over the same
+                # cores.
+                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+            )
+        self._pipe: Connection = Connection(ours.detach())
+        self._pipe.send_bytes(self._factory)
+
+    def send(self, share: dict[int, Command]) -> None:
+        # One that died while idle is found, and reported, by receive().
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._pipe.send(share)
+
+    def receive(self, share: dict[int, Command]) -> dict[int, Reply]:
+        try:
+            replies: dict[int, Reply] = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._pipe.close()
+            code = self._process.wait()
+            self._start()
+            return {slot: Failed(f"the worker process died (exit code {code})") for slot in share}
+        return replies
+
+    def stop(self) -> None:
+        self._pipe.close()  # the worker ends when its pipe does
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # still inside a long simulation step of an abandoned run
+            self._process.wait()
+
+
+def serve(handle: int) -> None:
+    """A worker's main loop: shares of commands in, replies out, until the parent closes the pipe or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    pipe: Connection = Connection(handle)
+    environments: dict[int, Environment] = {}
+    try:
+        factory = pipe.recv_bytes()
+        while True:
+            share: dict[int, Command] = pipe.recv()
+            pipe.send({slot: _handle(environments, factory, slot, share[slot]) for slot in share})
+    except (EOFError, ConnectionResetError, BrokenPipeError):
+        pass
+    for environment in environments.values():
+        environment.close()
+
+
+def _handle(environments: dict[int, Environment], factory: bytes, slot: int, command: Command) -> Reply:
+    if slot not in environments:
+        # Unpickled at the first build, so that a factory that cannot be imported here is reported like one
+        # that fails.
+        environments[slot] = Environment(lambda: pickle.loads(factory)())
+    return environments[slot].handle(command)

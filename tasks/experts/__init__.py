@@ -1,0 +1,41 @@
+"""Scripted experts: controllers that solve each task from its observations alone, well or sloppily."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from tasks.experts.can import CanExpert
+from tasks.experts.lift import LiftExpert
+from tasks.experts.scripted import ScriptedExpert
+from tasks.experts.square import SquareExpert
+from tasks.task import Observation, TaskError
+
+_EXPERTS: dict[str, type[ScriptedExpert]] = {"lift": LiftExpert, "can": CanExpert, "square": SquareExpert}
+
+
+class Expert(Protocol):
+    """Plays one episode after another of one task."""
+
+    #: True once the script has nothing left to try: from then on the expert only holds still.
+    finished: bool
+
+    def reset(self, observation: Observation) -> None:
+        """Prepare for the episode that starts with `observation`, in a style drawn for it."""
+        ...
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """The next action, (action_dim,) in [-1, 1]."""
+        ...
+
+
+def expert(name: str, rng: np.random.Generator, sloppy: bool = False) -> Expert:
+    """The scripted expert of task `name`; all its chance comes from `rng`.
+
+    A sloppy expert makes human mistakes (missed grasps, early closes and releases, jerks, pauses) that it
+    sometimes notices and repairs. Raises TaskError for a task without an expert.
+    """
+    if name not in _EXPERTS:
+        raise TaskError(f"task {name!r} has no scripted expert; accepted: {', '.join(_EXPERTS)}")
+    return _EXPERTS[name](rng, sloppy)

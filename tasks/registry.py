@@ -1,0 +1,51 @@
+"""Every task by its name. To add one, add its spec here: the contract test in tests/test_tasks.py covers it."""
+
+from __future__ import annotations
+
+import difflib
+
+from tasks.robosuite_task import RobosuiteSpec, RobosuiteTask
+from tasks.task import Task, TaskError
+
+_SPECS = (
+    RobosuiteSpec(
+        name="lift",
+        env_name="Lift",
+        object_body="cube_main",
+        relative_orientation=False,
+        instruction="lift the red cube",
+    ),
+    RobosuiteSpec(
+        name="can",
+        env_name="PickPlaceCan",
+        object_body="Can_main",
+        relative_orientation=True,
+        instruction="put the can into its bin",
+    ),
+    RobosuiteSpec(
+        name="square",
+        env_name="NutAssemblySquare",
+        object_body="SquareNut_main",
+        relative_orientation=True,
+        instruction="put the square nut over the square peg",
+    ),
+)
+_BY_NAME = {spec.name: spec for spec in _SPECS}
+
+
+def names() -> tuple[str, ...]:
+    """The registered task names, easiest first."""
+    return tuple(_BY_NAME)
+
+
+def make(name: str, stepping: str = "fast") -> Task:
+    """Build the task called `name`. Takes about a second: the model is compiled.
+
+    `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own).
+    Raises TaskError for an unknown name, with the accepted ones.
+    """
+    if name not in _BY_NAME:
+        close = difflib.get_close_matches(str(name), _BY_NAME, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise TaskError(f"task is {name!r}; accepted: {', '.join(_BY_NAME)}{hint}")
+    return RobosuiteTask(_BY_NAME[name], stepping)

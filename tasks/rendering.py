@@ -1,0 +1,117 @@
+"""Camera images of a MuJoCo simulation, drawn off screen and only when asked for."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+from contextlib import suppress
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from tasks.task import TaskError
+
+#: robosuite puts collision geometry in group 0 and visual geometry in group 1.
+_COLLISION_GROUP = 0
+_MAX_SIZE = 2048
+#: The ways to draw without a screen, best first, and the shared libraries that each can use.
+_LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
+
+
+class OffscreenRenderer:
+    """Draws square frames of one model through its fixed cameras.
+
+    The GL library is EGL or OSMesa: the one that the environment variable MUJOCO_GL names, else the first that
+    opens. Raises TaskError when none does.
+    """
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self._model = model
+        self._context = _open_gl_context()
+        self._context.make_current()
+        self._scene = mujoco.MjvScene(model, maxgeom=2000)
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[_COLLISION_GROUP] = 0
+        self._buffer: mujoco.MjrContext | None = None
+        # Freed any later, while the interpreter shuts down, mujoco's context prints a traceback.
+        atexit.register(self.close)
+
+    def frame(self, data: mujoco.MjData, camera: str, size: int) -> np.ndarray:
+        """The view of `camera` as (size, size, 3) uint8, upright. `data` must hold current kinematics."""
+        if not (isinstance(size, int) and 1 <= size <= _MAX_SIZE):
+            raise TaskError(f"frame size is {size!r}; accepted: a whole number of pixels from 1 to {_MAX_SIZE}")
+        self._context.make_current()
+        buffer = self._buffer_for(size)
+        self._camera.fixedcamid = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+        mujoco.mjv_updateScene(
+            self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        area = mujoco.MjrRect(0, 0, size, size)
+        mujoco.mjr_render(area, self._scene, buffer)
+        pixels = np.empty((size, size, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(pixels, None, area, buffer)
+        # OpenGL's first row is the bottom one.
+        return np.ascontiguousarray(pixels[::-1])
+
+    def close(self) -> None:
+        """Free the GL context; no frame can be drawn afterwards."""
+        atexit.unregister(self.close)
+        if self._buffer is not None:
+            self._context.make_current()
+            self._buffer.free()
+            self._buffer = None
+        self._context.free()
+
+    def _buffer_for(self, size: int) -> mujoco.MjrContext:
+        if self._buffer is None or size > min(self._buffer.offWidth, self._buffer.offHeight):
+            if self._buffer is not None:
+                self._buffer.free()
+            self._model.vis.global_.offwidth = self._model.vis.global_.offheight = max(size, 256)
+            self._buffer = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._buffer)
+        return self._buffer
+
+
+def _open_gl_context() -> Any:
+    """A GL context of the first library that opens, or a TaskError that says what each one answered."""
+    chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if chosen and chosen not in _LIBRARIES:
+        raise TaskError(f"MUJOCO_GL is {chosen!r}; frames can be drawn with: {', '.join(_LIBRARIES)} (or unset)")
+    answers = []
+    for backend in (chosen,) if chosen else _LIBRARIES:
+        try:
+            _load_library(backend)
+            return _gl_context_class(backend)(64, 64)  # frames go to a buffer of their own
+        # PyOpenGL reports a library that opens but cannot draw by whichever of these its loader hits first.
+        except (OSError, ImportError, AttributeError, RuntimeError) as problem:
+            answers.append(f"{backend}: {problem}")
+    raise TaskError(
+        "no GL library can draw frames (" + "; ".join(answers) + "). Install one, on Debian or Ubuntu: "
+        "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6); or run without videos"
+    )
+
+
+def _load_library(backend: str) -> None:
+    """Raise OSError if the shared library is missing.
+
+    Asked before PyOpenGL is imported: it binds itself for good to the first platform named, there or not.
+    """
+    *others, last = _LIBRARIES[backend]
+    for name in others:
+        with suppress(OSError):
+            ctypes.CDLL(name)
+            return
+    ctypes.CDLL(last)
+
+
+def _gl_context_class(backend: str) -> Any:
+    os.environ["PYOPENGL_PLATFORM"] = backend
+    if backend == "egl":
+        from mujoco.egl import GLContext
+    else:
+        from mujoco.osmesa import GLContext
+    return GLContext

@@ -1,0 +1,72 @@
+"""Import robosuite 1.4.0 without its side effects on a headless machine.
+
+Left alone, `import robosuite` forces EGL (and fails where no GL library is installed), opens a log file that
+another user may own under the temporary folder, and warns about a private macro file that nobody needs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from tasks.task import TaskError
+
+#: The release that LIBERO and robomimic's published numbers need.
+ROBOSUITE_VERSION = "1.4.0"
+
+
+def load_robosuite() -> ModuleType:
+    """The `robosuite` package, imported once per process with no GL library, log file or warning.
+
+    Raises TaskError when robosuite is missing or of another release.
+    """
+    if "robosuite" not in sys.modules:
+        with _no_gl():
+            _install_quiet_macros()
+            import robosuite
+
+            # robosuite's own `import robosuite.macros` found ours, so the attribute was never set on the package.
+            robosuite.macros = sys.modules["robosuite.macros"]
+    package = sys.modules["robosuite"]
+    if package.__version__ != ROBOSUITE_VERSION:
+        raise TaskError(f"robosuite {package.__version__} is installed; accepted: {ROBOSUITE_VERSION}")
+    return package
+
+
+@contextmanager
+def _no_gl() -> Iterator[None]:
+    """Hide GL from mujoco and robosuite while they are imported: `tasks.rendering` opens its own context later."""
+    before = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disable"
+    try:
+        import mujoco  # noqa: F401 - its import reads MUJOCO_GL, so it has to happen here
+
+        yield
+    finally:
+        if before is None:
+            del os.environ["MUJOCO_GL"]
+        else:
+            os.environ["MUJOCO_GL"] = before
+
+
+def _install_quiet_macros() -> None:
+    """Load robosuite's settings module ahead of robosuite, with the log file and the forced EGL switched off."""
+    package = importlib.util.find_spec("robosuite")
+    if package is None or not package.submodule_search_locations:
+        raise TaskError(f"robosuite is not installed; accepted: robosuite=={ROBOSUITE_VERSION}")
+    path = os.path.join(package.submodule_search_locations[0], "macros.py")
+    spec = importlib.util.spec_from_file_location("robosuite.macros", path)
+    assert spec is not None
+    assert spec.loader is not None
+    macros: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(macros)
+    macros.FILE_LOGGING_LEVEL = None
+    macros.MUJOCO_GPU_RENDERING = False
+    sys.modules["robosuite.macros"] = macros
+    # An empty private macro file: robosuite looks for one at import and warns three times when there is none.
+    sys.modules["robosuite.macros_private"] = ModuleType("robosuite.macros_private")

@@ -1,0 +1,37 @@
+"""Untrained, small, real models: what the samplers see in an evaluation, in milliseconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from critics.ensemble import CriticConfig, EnsembleCritic
+from policies.policy import ChunkPolicy, PolicyConfig
+from policies.posterior import PosteriorConfig, PosteriorNet
+from sim_eval.samplers import Models
+
+SIZES = {"robot0_eef_pos": 3, "object": 5}
+
+
+def small_models(family: str, seed: int = 0) -> Models:
+    """A policy of `family`, a critic and a posterior net with random weights, frozen."""
+    torch.manual_seed(seed)
+    policy = ChunkPolicy(PolicyConfig(family, SIZES, action_dim=7, width=32, depth=2))
+    critic = EnsembleCritic(CriticConfig("monte_carlo", SIZES, action_dim=7, horizon=8, width=24, depth=2))
+    net = PosteriorNet(PosteriorConfig(32, action_dim=7, horizon=8, width=24, depth=2), policy.schedule)
+    for module in (policy, critic, net):
+        for parameter in module.parameters():  # zero-initialised outputs would hide every gradient
+            if not parameter.any():
+                parameter.data.normal_(std=0.3)
+        module.requires_grad_(False).eval()
+    return Models(policy, critic, net)
+
+
+def random_observation(rows: int, seed: int = 1) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal((rows, size)).astype(np.float32) for name, size in SIZES.items()}
+
+
+def row_generators(rows: int, start: int = 0) -> list[torch.Generator]:
+    """One generator a row, seeded with the row's number."""
+    return [torch.Generator().manual_seed(start + row) for row in range(rows)]

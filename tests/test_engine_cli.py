@@ -1,0 +1,253 @@
+"""The commands: options, messages, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+
+import sim_eval.checkpoints
+import tasks
+from sim_eval import cli
+from sim_eval.checkpoints import CheckpointError
+from sim_eval.configuration import CONFIGS, choices
+from sim_eval.errors import RunError
+from sim_eval.records import read
+from sim_eval.run_folder import load_config
+from sim_eval.samplers.sampler import Models
+from sim_eval.settings import build_samplers, read_settings
+from tests.toy_models import ToyCritic, ToyDenoiser
+from tests.toy_task import ToyTask
+
+STRENGTHS = [f"sampler.{name}.strength=0.5" for name in ("value_guided", "qpilots_u", "qpilots_m")]
+QUICK = ["samplers=[unsteered,best_of_n]", "episodes=3", "workers=0"]
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """A command in an empty folder, with the toy in place of simulator and checkpoints: status, stdout, stderr."""
+
+    def load_models(*arguments: Any) -> tuple[Models, dict[str, str]]:
+        return Models(ToyDenoiser(), ToyCritic()), {"policy": "abc"}
+
+    def make(name: str, stepping: str) -> ToyTask:
+        return ToyTask()
+
+    monkeypatch.setattr(sim_eval.checkpoints, "load_models", load_models)
+    monkeypatch.setattr(tasks, "make", make)
+    monkeypatch.chdir(tmp_path)
+
+    def run(entry: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sim-eval", *arguments])
+        with pytest.raises(SystemExit) as end:
+            entry()
+        captured = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, captured.out, captured.err
+
+    return run
+
+
+def message(arguments: Sequence[str], **options: Any) -> str:
+    with pytest.raises(RunError) as error:
+        build_samplers(read_settings(arguments, **options))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("task", choices("task"))
+@pytest.mark.parametrize("policy", choices("policy"))
+@pytest.mark.parametrize("critic", choices("critic"))
+def test_every_choice_composes_and_every_sampler_builds(task: str, policy: str, critic: str) -> None:
+    arguments = [f"task={task}", f"policy={policy}", f"critic={critic}", f"samplers=[{','.join(choices('sampler'))}]"]
+    settings = read_settings([*arguments, *STRENGTHS])
+    assert settings.task["name"] == task
+    assert task in tasks.names()
+    assert settings.policy == policy
+    samplers = build_samplers(settings)
+    for name, sampler in samplers.items():
+        fields = {key: value for key, value in settings.sampler[name].items() if key != "_target_"}
+        assert vars(sampler) == fields, "a sampler's fields ARE its configuration"
+
+
+def test_options_reach_the_settings() -> None:
+    arguments = ["samplers=[qpilots_u,unsteered]", "sampler.qpilots_u.strength=0.5", "sampler.qpilots_u.jacobian=false"]
+    settings = read_settings([*arguments, "episodes=7", "seed=3", "workers=2", "output=here", "task.stepping=stock"])
+    assert settings.samplers == ("qpilots_u", "unsteered")
+    assert settings.sampler["qpilots_u"]["strength"] == 0.5
+    assert settings.sampler["qpilots_u"]["jacobian"] is False
+    assert (settings.episodes, settings.seed, settings.workers) == (7, 3, 2)
+    assert settings.output == Path("here")
+    assert settings.task == {"name": "can", "stepping": "stock"}
+
+
+def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
+    table = tmp_path / "strengths.yaml"
+    table.write_text("can: {flow: {qpilots_u: 0.3}}\n")
+    settings = read_settings(["samplers=[qpilots_u]"], strengths=table)
+    assert settings.sampler["qpilots_u"]["strength"] == 0.3
+    told = message(["samplers=[qpilots_m]"], strengths=table)
+    assert told.startswith("no strength has been tuned for task=can policy=flow sampler qpilots_m")
+    assert "sampler.qpilots_m.strength=NUMBER" in told
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("task=cam", "task is cam; accepted: can, lift, square (did you mean can?)"),
+        ("policy=flaw", "policy is flaw; accepted: diffusion, flow (did you mean flow?)"),
+        ("critic=x", "critic is x; accepted: default, none"),
+        ("samplers=[unsteerd]", "samplers is unsteerd; accepted: "),
+        ("samplers=[unsteered,unsteered]", "samplers is [unsteered, unsteered]: each may be picked once"),
+        ("samplers=[]", "samplers is []; accepted: a list such as"),
+        ("samplers=unsteered", "samplers is unsteered; accepted: a list such as [a,b]"),
+        ("sampler=unsteered", "samplers are picked with samplers=[...]"),
+        ("sampler.qpilots_u=3", "sampler.qpilots_u is a group of options; accepted: sampler.qpilots_u.strength"),
+        ("sampler.qpilots_u.strenght=3", "did you mean sampler.qpilots_u.strength?"),
+        ("sampler.qpilots_u._target_=os.abort", "unknown option sampler.qpilots_u._target_"),
+        ("episode=3", "unknown option episode; accepted: "),
+        ("+episodes=3", "unknown option +episodes"),
+        ("episodes", "episodes is not understood; options are written name=value"),
+        ("episodes=0", "episodes is 0; accepted: a whole number of at least 1"),
+        ("episodes=many", "episodes is many; accepted: a whole number"),
+        ("episodes=2.5", "episodes is 2.5; accepted: a whole number"),
+        ("episodes=null", "episodes is null; accepted: a whole number"),
+        ("episodes=true", "episodes is true; accepted: a whole number"),
+        ("workers=-1", "workers is -1; accepted: a whole number of at least 0"),
+        ("batch=0", "batch is 0; accepted: a whole number of at least 1"),
+        ("seed=-1", "seed is -1; accepted: a whole number of at least 0"),
+        ("videos=-2", "videos is -2; accepted: a whole number of at least 0"),
+        ("block=test", "block is test; accepted: eval, tune, train, heldout"),
+        ("output=[1]", "output is [1]; accepted: a folder"),
+        ("episodes=[1", "the options cannot be read, up to episodes=[1"),
+        ("episodes=1,2", "the options cannot be read, up to episodes=1,2"),
+        ("sampler.best_of_n.n=0", "sampler.best_of_n: "),
+        ("sampler.best_of_n.n=x", "sampler.best_of_n.n is x; accepted: a whole number"),
+        ("sampler.qpilots_u.strength=high", "sampler.qpilots_u.strength is high; accepted: a number"),
+        ("sampler.qpilots_u.jacobian=2", "sampler.qpilots_u.jacobian is 2; accepted: true or false"),
+    ],
+)
+def test_bad_options_are_named_with_what_is_accepted(argument: str, told: str) -> None:
+    assert told in message([*STRENGTHS, argument])
+
+
+def test_a_run_from_the_command_line(call: Call) -> None:
+    status, out, err = call(cli.evaluate, *QUICK, "output=run")
+    assert (status, err) == (0, ""), "silent progress where there is no terminal"
+    assert "task=can policy=flow" in out
+    assert "best_of_n" in out
+    assert len(read(Path("run"))) == 6
+    stored = load_config(Path("run"))
+    assert stored is not None
+    assert stored["sampler"]["best_of_n"] == {"_target_": "sim_eval.samplers.BestOfN", "n": 8, "steps": 10}
+    assert (Path("run") / "report.md").exists()
+    status, out, _ = call(cli.compare, "run")
+    assert status == 0
+    assert "won/lost" in out
+
+
+def test_a_users_error_is_one_line_and_status_2(call: Call) -> None:
+    status, out, err = call(cli.evaluate, "task=cam")
+    assert (status, out) == (2, "")
+    assert err == "sim-eval: error: task is cam; accepted: can, lift, square (did you mean can?)\n"
+    assert not list(Path.cwd().iterdir()), "nothing is left behind"
+    call(cli.evaluate, *QUICK, "output=run")
+    status, _, err = call(cli.evaluate, *QUICK, "output=run", "seed=4")
+    assert status == 2
+    assert err.endswith("belongs to another configuration: seed is 0 there, 4 asked\n")
+
+
+def test_a_checkpoints_error_is_a_users_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_models(*arguments: Any) -> None:
+        raise CheckpointError("flow.safetensors is truncated")
+
+    monkeypatch.setattr(sim_eval.checkpoints, "load_models", load_models)
+    assert call(cli.evaluate, *QUICK, "output=run")[2] == "sim-eval: error: flow.safetensors is truncated\n"
+    assert not Path("run").exists()
+
+
+def test_a_defect_keeps_its_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_models(*arguments: Any) -> None:
+        raise ValueError("shapes do not match")
+
+    monkeypatch.setattr(sim_eval.checkpoints, "load_models", load_models)
+    monkeypatch.setattr(sys, "argv", ["sim-eval", *QUICK])
+    with pytest.raises(ValueError, match="shapes do not match"):
+        cli.evaluate()
+
+
+def test_nothing_comparable_is_an_error(call: Call) -> None:
+    call(cli.evaluate, "samplers=[unsteered]", "episodes=2", "workers=0", "output=one")
+    status, _, err = call(cli.compare, "one")
+    assert status == 2
+    assert "nothing is comparable" in err
+
+
+@pytest.mark.parametrize("entry", [cli.evaluate, cli.compare, cli.render])
+def test_help(call: Call, entry: Callable[[], None]) -> None:
+    status, out, _ = call(entry, "--help")
+    assert status == 0
+    assert out.startswith("usage: sim-eval")
+
+
+def test_rendering_shows_the_recorded_episodes(call: Call) -> None:
+    call(cli.evaluate, *QUICK, "output=run")
+    status, out, _ = call(cli.render, "run", "episodes=[0,2]", "samplers=[best_of_n]", "size=64")
+    assert status == 0
+    assert out.splitlines() == [f"videos/run/can-flow-best_of_n-000{episode}.mp4" for episode in (0, 2)]
+    records = {(one.sampler, one.episode): one for one in read(Path("run"))}
+    assert len(records) == 6
+    for episode in (0, 2):
+        one = records["best_of_n", episode]
+        assert one.video == f"videos/run/can-flow-best_of_n-000{episode}.mp4"
+        frames, _ = imageio_ffmpeg.count_frames_and_secs(one.video)
+        assert frames == one.steps + 1 + 10  # the start, and the last frame held for half a second
+    assert records["unsteered", 0].video is None
+
+
+def test_videos_of_a_run(call: Call) -> None:
+    assert call(cli.evaluate, *QUICK, "output=run", "videos=1")[0] == 0
+    names = ["can-flow-best_of_n-0000.mp4", "can-flow-unsteered-0000.mp4"]
+    assert sorted(path.name for path in Path("videos/run").iterdir()) == names
+    assert call(cli.evaluate, *QUICK, "output=run", "videos=1")[0] == 0, "videos that exist are not drawn again"
+
+
+def test_bad_render_options(call: Call) -> None:
+    call(cli.evaluate, *QUICK, "output=run")
+    for argument, told in [
+        ("episodes=[7]", "episodes: 7 is not recorded in run; accepted: 0-2"),
+        ("episodes=3", "episodes is 3; accepted: a list such as [a,b]"),
+        ("samplers=[qpilots_u]", "samplers: qpilots_u is not recorded in run; accepted: unsteered, best_of_n"),
+        ("size=63", "size is 63; accepted: an even number of pixels"),
+    ]:
+        status, _, err = call(cli.render, "run", argument)
+        assert (status, told in err) == (2, True), err
+    assert "not a run folder" in call(cli.render, ".")[2]
+
+
+def test_videos_are_not_overwritten_unasked(call: Call) -> None:
+    call(cli.evaluate, *QUICK, "output=run")
+    options = ["run", "episodes=[0]", "samplers=[unsteered]", "size=64"]
+    assert call(cli.render, *options)[0] == 0
+    assert "exists already; accepted: overwrite=true or another output" in call(cli.render, *options)[2]
+    assert call(cli.render, *options, "overwrite=true")[0] == 0
+
+
+def test_a_replay_that_differs_names_the_episode(call: Call) -> None:
+    call(cli.evaluate, *QUICK, "output=run")
+    path = Path("run/actions/unsteered/0001.npy")
+    np.save(path, np.zeros_like(np.load(path)))
+    status, _, err = call(cli.render, "run", "samplers=[unsteered]", "size=64")
+    assert status == 2
+    assert "sampler=unsteered episode=1 was recorded with success=" in err
+    assert [path.name for path in Path("videos/run").iterdir()] == ["can-flow-unsteered-0000.mp4"]
+
+
+def test_the_configuration_files_are_where_the_commands_look() -> None:
+    assert (CONFIGS / "eval.yaml").is_file()

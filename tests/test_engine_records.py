@@ -1,0 +1,194 @@
+"""Records: whole, single and resumable, whatever kills the run."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sim_eval import records
+from sim_eval.errors import RunError
+from sim_eval.records import RECORDS, Record, Writer, actions_path, read
+from sim_eval.run_folder import load_config, load_provenance
+from sim_eval.samplers.sampler import Models
+from tests import toy_run
+from tests.toy_models import ToyCritic, ToyDenoiser
+from tests.toy_task import ToyTask
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def comparable(found: list[Record]) -> list[dict[str, Any]]:
+    """Sorted, without the timings."""
+    untimed = [{**vars(record), "wall_s": 0, "decision_ms": 0} for record in found]
+    return sorted(untimed, key=lambda one: (one["sampler"], one["episode"]))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return comparable(toy_run.run(tmp_path_factory.mktemp("reference") / "run"))
+
+
+def test_a_run_stores_every_episode_with_its_actions(tmp_path: Path) -> None:
+    found = toy_run.run(tmp_path)
+    assert comparable(read(tmp_path)) == comparable(found)
+    assert {(one.sampler, one.episode) for one in found} == {
+        (sampler, episode) for sampler in toy_run.SAMPLERS for episode in range(10)
+    }
+    for one in found:
+        actions = np.load(actions_path(tmp_path, one.sampler, one.episode))
+        assert actions.shape == (one.steps, 2)
+        assert actions.dtype == np.float32
+    account = load_provenance(tmp_path)
+    assert len(account) == 1
+    assert account[0]["versions"]["torch"]
+    assert account[0]["checkpoints"] == {"policy": "abc"}
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 8), (2, 1), (2, 8), (0, 1)])
+def test_records_do_not_depend_on_workers_or_batch(
+    tmp_path: Path, reference: list[dict[str, Any]], workers: int, batch: int
+) -> None:
+    assert comparable(toy_run.run(tmp_path, workers=workers, batch=batch)) == reference
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_resumes_to_the_same_records(
+    tmp_path: Path, reference: list[dict[str, Any]], workers: int
+) -> None:
+    command = [sys.executable, "-m", "tests.toy_run", str(tmp_path), str(workers)]
+    killed_after = []
+    for lines in (3, 9) if workers else (5,):
+        process = subprocess.Popen([*command, "0.004"], cwd=ROOT)
+        deadline = time.monotonic() + 60
+        while count_lines(tmp_path) < lines and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        workers_of = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        process.wait()
+        while any(Path(f"/proc/{worker}").exists() for worker in workers_of):
+            assert time.monotonic() < deadline, "workers outlive a killed run"
+            time.sleep(0.01)
+        killed_after.append(count_lines(tmp_path))
+    assert 3 <= killed_after[0] < 20, "killed in the middle"
+    subprocess.run([*command, "0"], cwd=ROOT, check=True)
+    stored = (tmp_path / RECORDS).read_text().splitlines()
+    assert len(stored) == 20
+    assert comparable([Record(**json.loads(line)) for line in stored]) == reference
+
+
+def count_lines(folder: Path) -> int:
+    path = folder / RECORDS
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_torn_last_line_is_dropped_and_its_episode_run_again(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
+    toy_run.run(tmp_path)
+    path = tmp_path / RECORDS
+    path.write_bytes(path.read_bytes()[:-40])
+    assert len(read(tmp_path)) == 19
+    assert comparable(toy_run.run(tmp_path)) == reference
+    assert len(path.read_text().splitlines()) == 20
+
+
+def test_a_bad_line_elsewhere_is_an_error_that_names_it(tmp_path: Path) -> None:
+    toy_run.run(tmp_path, episodes=2)
+    path = tmp_path / RECORDS
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[1][:30] + "\n", *lines[2:]]))
+    with pytest.raises(RunError, match=f"{RECORDS} line 2 is not JSON"):
+        read(tmp_path)
+    path.write_text(lines[0] + '{"task": "toy"}\n')
+    with pytest.raises(RunError, match=f"{RECORDS} line 2 is not a record"):
+        toy_run.run(tmp_path, episodes=2)
+
+
+def test_errors_are_run_again(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
+    broken = functools.partial(ToyTask, crash="step", crash_in=(1, 4))
+    found = toy_run.run(tmp_path, make_task=broken)
+    assert [one.episode for one in found if one.error] == [1, 4, 1, 4]
+    assert comparable(toy_run.run(tmp_path)) == reference
+
+
+def test_a_run_may_grow(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
+    toy_run.run(tmp_path, episodes=4, samplers=("unsteered",), sampler={"unsteered": {"n": 1}})
+    toy_run.run(tmp_path, samplers=("best_of_n",), sampler={"best_of_n": {"n": 3}}, workers=1, batch=2)
+    assert comparable(toy_run.run(tmp_path)) == reference
+    stored = load_config(tmp_path)
+    assert stored is not None
+    assert stored["samplers"] == ["unsteered", "best_of_n"]
+    assert set(stored["sampler"]) == {"unsteered", "best_of_n"}
+    assert len(load_provenance(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 3}, "seed is 0 there, 3 asked"),
+        ({"policy": "other"}, "policy is toy there, other asked"),
+        ({"task": {"name": "toy", "stepping": "stock"}}, "task.stepping is fast there, stock asked"),
+        ({"episodes": 1}, "episodes is 2 there, 1 asked: it may only grow"),
+        (
+            {"sampler": {"unsteered": {"n": 1}, "best_of_n": {"n": 5}}},
+            "sampler.best_of_n.n is 3 there, 5 asked",
+        ),
+    ],
+)
+def test_a_folder_of_another_configuration_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    toy_run.run(tmp_path, episodes=2)
+    before = (tmp_path / RECORDS).read_bytes()
+    with pytest.raises(RunError, match=message):
+        toy_run.run(tmp_path, **{"episodes": 2, **changes})
+    assert (tmp_path / RECORDS).read_bytes() == before
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match=r"holds thesis.tex but no config.yaml"):
+        toy_run.run(tmp_path)
+    with pytest.raises(RunError, match="cannot be created"):
+        toy_run.run(tmp_path / "thesis.tex" / "run")
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
+    toy_run.run(tmp_path, episodes=1)
+    with (
+        records.lock(tmp_path),
+        pytest.raises(RunError, match=r"another process is writing"),
+    ):
+        toy_run.run(tmp_path, episodes=2)
+
+
+def test_a_critics_nan_leaves_earlier_records_intact(tmp_path: Path) -> None:
+    toy_run.run(tmp_path, samplers=("unsteered",))
+    before = (tmp_path / RECORDS).read_bytes()
+    with pytest.raises(RunError, match=r"the critic returned NaN or infinity, sampler=best_of_n task=toy episode="):
+        toy_run.run(tmp_path, models=Models(ToyDenoiser(), ToyCritic(nan_above=-2)))
+    assert (tmp_path / RECORDS).read_bytes() == before
+
+
+def test_a_full_disk_ends_with_one_message_and_whole_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = toy_run.run(tmp_path, episodes=2)
+    writer, before = Writer(tmp_path), (tmp_path / RECORDS).read_bytes()
+    monkeypatch.setattr(records, "_line", lambda one: b"x" * 20_000)
+    import resource
+    import signal
+
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5_000, old[1]))
+    try:  # the system takes a part of the line and refuses the rest, as a full disk does
+        with pytest.raises(RunError, match=r"cannot write .*every earlier record is intact"):
+            writer.append(found[0], np.zeros((2, 2), np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / RECORDS).read_bytes() == before

@@ -1,0 +1,117 @@
+"""The engine on real simulation: what the toy promises holds there too."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tasks
+from policies.policy import ChunkPolicy, PolicyConfig
+from sim_eval.environment import MakeTask
+from sim_eval.evaluate import evaluate
+from sim_eval.keys import episode_key
+from sim_eval.records import Record, actions_path, read, record
+from sim_eval.render import RenderSettings, check_rendering, render
+from sim_eval.rollout import Episode
+from sim_eval.run_folder import open_run
+from sim_eval.samplers import Models, Unsteered
+from sim_eval.settings import Settings, read_settings
+from tasks.task import TaskError
+
+LIFT: MakeTask = functools.partial(tasks.make, "lift")
+
+
+def settings(output: Path, *options: str) -> Settings:
+    return read_settings(["task=lift", "samplers=[unsteered]", "episodes=2", f"output={output}", *options])
+
+
+def run(asked: Settings) -> list[Record]:
+    """An untrained policy of the usual size."""
+    torch.manual_seed(0)
+    sizes = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 10}
+    policy = ChunkPolicy(PolicyConfig("flow", sizes, action_dim=7)).requires_grad_(False)
+    torch.nn.init.normal_(policy.network.output.weight, 0.0, 0.02)
+    found = evaluate(asked, {"unsteered": Unsteered(steps=3)}, LIFT, Models(policy), {})
+    untimed = [dataclasses.replace(one, wall_s=0.0, decision_ms=None) for one in found]
+    return sorted(untimed, key=lambda one: one.episode)
+
+
+def test_records_do_not_depend_on_workers_or_batch(tmp_path: Path) -> None:
+    alone = run(settings(tmp_path / "alone", "workers=0", "batch=1"))
+    assert [one.error for one in alone] == [None, None]
+    assert alone[0].state_hash != alone[1].state_hash
+    assert run(settings(tmp_path / "beside", "workers=2", "batch=8")) == alone
+    for one in alone:
+        first, second = (actions_path(tmp_path / name, "unsteered", one.episode) for name in ("alone", "beside"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder that holds one recorded episode, the scripted expert's."""
+    path = tmp_path_factory.mktemp("expert")
+    task, key = LIFT(), episode_key("lift", 0, 0)
+    expert = tasks.expert("lift", np.random.default_rng(0))
+    observation = task.reset(key)
+    start, actions, step = task.state_hash(), [], None
+    expert.reset(observation)
+    while step is None or not step.done:
+        actions.append(np.asarray(expert.act(observation), np.float32))
+        step = task.step(actions[-1])
+        observation = step.observation
+    task.close()
+    assert step.success
+    episode = Episode(
+        key=key,
+        state_hash=start,
+        success=True,
+        steps=len(actions),
+        error=None,
+        wall_s=1.0,
+        decisions=1,
+        decision_ms=1.0,
+        policy_rows=0,
+        critic_rows=0,
+        posterior_rows=0,
+        mean_q=None,
+        actions=np.stack(actions),
+    )
+    with open_run(settings(path, "episodes=1"), {}) as folder:
+        folder.append(record(episode, "flow", "unsteered", None), episode.actions)
+    return path
+
+
+@pytest.fixture
+def gl() -> None:
+    try:
+        check_rendering(LIFT, "lift")
+    except TaskError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("gl")
+def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Path) -> None:
+    (video,) = render(RenderSettings(expert_run, tmp_path, size=64, every=20), LIFT)
+    assert video.stat().st_size > 1000
+    (one,) = read(expert_run)
+    assert one.video == str(video)
+
+
+@pytest.mark.usefixtures("gl")
+def test_an_unknown_camera_is_named(expert_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"camera is 'front'; accepted: agentview"):
+        render(RenderSettings(expert_run, tmp_path, camera="front"), LIFT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_gl_library_is_told(expert_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("mujoco.egl", "mujoco.osmesa"):
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(TaskError, match="no GL library can draw frames"):
+        render(RenderSettings(expert_run, tmp_path), LIFT)

@@ -1,0 +1,172 @@
+"""The engine's promises: pairing, batch and worker invariance, honest costs, crashes as errors."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from sim_eval.errors import RunError
+from sim_eval.keys import BLOCKS, episode_keys, noise_generator
+from sim_eval.rollout import Episode, run_episodes
+from sim_eval.samplers.sampler import Models
+from sim_eval.workers import open_pool
+from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
+from tests.toy_task import ToyTask, toy_without_torch
+
+MODELS = Models(ToyDenoiser(), ToyCritic())
+
+
+def rollout(
+    workers: int = 0,
+    batch: int = 8,
+    episodes: int = 12,
+    sampler: ToySampler | None = None,
+    models: Models = MODELS,
+    task: Any = ToyTask,
+    **options: Any,
+) -> list[Episode]:
+    keys = episode_keys("toy", 0, episodes)
+    with open_pool(task, workers, batch) as pool:
+        done = run_episodes(pool, keys, sampler or ToySampler(n=2), models, "toy_sampler", **options)
+        return sorted(done, key=lambda episode: episode.key.episode)
+
+
+def comparable(episode: Episode) -> dict[str, Any]:
+    fields = asdict(episode)
+    for timing in ("wall_s", "decision_ms"):
+        del fields[timing]
+    fields["actions"] = episode.actions.tobytes()
+    return fields
+
+
+def test_keys_of_different_blocks_never_share_a_start() -> None:
+    starts = {block: {key.env_seed for key in episode_keys("can", 0, 500, block)} for block in BLOCKS}
+    for first, second in itertools.combinations(BLOCKS, 2):
+        assert not starts[first] & starts[second]
+    assert all(len(seeds) == 500 for seeds in starts.values())
+    assert all(0 <= seed < 2**32 for seeds in starts.values() for seed in seeds)
+
+
+def test_keys_depend_on_seed_and_index_alone() -> None:
+    assert episode_keys("can", 3, 10)[:4] == episode_keys("can", 3, 4)
+    other = {key.env_seed for key in episode_keys("can", 4, 50)}
+    assert not other & {key.env_seed for key in episode_keys("can", 3, 50)}
+    with pytest.raises(ValueError, match="evaluation"):
+        episode_keys("can", 0, 1, "evaluation")
+
+
+def test_noise_is_new_for_every_decision_and_the_same_every_time() -> None:
+    first, again = noise_generator(5, 0), noise_generator(5, 0)
+    torch.randn(99, generator=again)  # what a sampler drew at decision 0 does not reach decision 1
+    assert torch.equal(torch.randn(4, generator=first), torch.randn(4, generator=noise_generator(5, 0)))
+    later = torch.randn(4, generator=noise_generator(5, 1))
+    assert not torch.equal(later, torch.randn(4, generator=noise_generator(5, 0)))
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(0, 1), (1, 8), (2, 8), (2, 3), (0, 16)])
+def test_episodes_do_not_depend_on_workers_or_batch(workers: int, batch: int) -> None:
+    reference = [comparable(episode) for episode in rollout(workers=0, batch=8)]
+    assert [comparable(episode) for episode in rollout(workers, batch)] == reference
+    assert any(episode["success"] for episode in reference)
+
+
+def test_rows_are_counted_per_episode_without_padding() -> None:
+    for episode in rollout(episodes=3, sampler=ToySampler(n=2)):
+        decisions = -(-episode.steps // MODELS.denoiser.execute)
+        assert episode.policy_rows == decisions * 4 * 2  # 4 denoising steps, 2 candidates
+        assert episode.critic_rows == decisions * 2  # the evaluation of mean_q is not the sampler's cost
+        assert episode.posterior_rows == 0
+        assert episode.mean_q is not None
+        assert -2 < episode.mean_q < 0
+        assert episode.decision_ms is not None
+        assert episode.decision_ms > 0
+
+
+def test_without_a_critic_there_is_no_q() -> None:
+    models = Models(ToyDenoiser())
+    assert {episode.mean_q for episode in rollout(episodes=2, sampler=ToySampler(), models=models)} == {None}
+
+
+def test_trajectories_hold_every_step_and_replay_to_the_same_end() -> None:
+    for episode in rollout(workers=1, episodes=4, keep_trajectories=True):
+        trajectory = episode.trajectory
+        assert trajectory is not None
+        assert trajectory.observations["position"].shape == (episode.steps + 1, 2)
+        assert trajectory.actions.shape == (episode.steps, 2)
+        assert trajectory.rewards[-1] == episode.success
+        assert not trajectory.rewards[:-1].any()
+        assert trajectory.decisions.tolist() == list(range(0, episode.steps, MODELS.denoiser.execute))
+        task = ToyTask()
+        task.reset(episode.key)
+        assert task.state_hash() == episode.state_hash
+        for action, seen in zip(episode.actions, trajectory.observations["position"][1:], strict=True):
+            np.testing.assert_array_equal(task.step(action).observation["position"], seen)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_crash_is_that_episodes_error_alone(workers: int) -> None:
+    broken = functools.partial(ToyTask, crash="step", crash_in=(2, 5))
+    sound = rollout(workers)
+    for episode, other in zip(rollout(workers, task=broken), sound, strict=True):
+        if episode.key.episode in (2, 5):
+            assert episode.error is not None
+            assert "RuntimeError: the toy broke (toy_task.py:" in episode.error
+            assert not episode.success
+        else:
+            assert comparable(episode) == comparable(other)
+
+
+def test_a_killed_worker_costs_its_episodes_and_is_replaced() -> None:
+    broken = functools.partial(ToyTask, crash="kill", crash_in=(1,))
+    episodes = rollout(workers=2, batch=4, task=broken)
+    errors = {episode.key.episode: episode.error for episode in episodes if episode.error}
+    assert errors[1] == "the worker process died (exit code -9)"
+    assert set(errors) <= {1, 3}, "slots 1 and 3 share a worker"
+    assert len(episodes) == 12
+    sound = rollout()
+    for episode in episodes:
+        if episode.error is None:
+            assert comparable(episode) == comparable(sound[episode.key.episode])
+
+
+def test_workers_do_not_load_torch() -> None:
+    assert [episode.error for episode in rollout(workers=1, episodes=2, task=toy_without_torch)] == [None, None]
+    with pytest.raises(RunError, match="torch is loaded here"):
+        rollout(workers=0, episodes=2, task=toy_without_torch)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_task_that_cannot_be_built_ends_the_run(workers: int) -> None:
+    with pytest.raises(RunError, match=r"the task cannot be built: .*no_such_option"):
+        rollout(workers, task=functools.partial(cast(Any, ToyTask), no_such_option=1))
+
+
+def test_a_policy_of_another_task_is_refused() -> None:
+    with pytest.raises(RunError, match="actions have 3 dimensions, those of task toy have 2"):
+        rollout(models=Models(ToyDenoiser(action_dim=3), ToyCritic()))
+    wide = ToyDenoiser(observation_sizes={"position": 7})
+    with pytest.raises(RunError, match="observation position with 7 numbers, task toy gives 2"):
+        rollout(models=Models(wide, ToyCritic()))
+
+
+def test_nan_from_critic_or_sampler_names_it_with_task_and_episode() -> None:
+    starts = [ToyTask().reset(key)["position"][0] for key in episode_keys("toy", 0, 12)]
+    culprit = int(np.argmax(starts))
+    models = Models(ToyDenoiser(), ToyCritic(nan_above=float(max(starts)) - 1e-4))
+    message = f"the critic returned NaN or infinity, sampler=toy_sampler task=toy episode={culprit}"
+    with pytest.raises(RunError, match=message):
+        rollout(sampler=ToySampler(n=2), models=models, batch=12)
+    with pytest.raises(RunError, match="the sampler returned NaN or infinity, sampler=toy_sampler task=toy"):
+        rollout(sampler=ToySampler(bad=1.5))
+
+
+def test_a_rollout_leaves_torchs_threads_as_they_were() -> None:
+    threads = torch.get_num_threads()
+    rollout(episodes=1)
+    assert torch.get_num_threads() == threads

@@ -1,0 +1,71 @@
+"""The scripted experts: they solve their tasks, and sloppy ones fail often enough to be worth steering away from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tasks
+from tasks import EpisodeKey
+
+
+def play(task: tasks.Task, env_seed: int, style_seed: int, sloppy: bool) -> tuple[bool, np.ndarray]:
+    """One episode by the expert: its success, and its actions (steps, 7)."""
+    expert = tasks.expert(task.name, np.random.default_rng(style_seed), sloppy)
+    observation = task.reset(EpisodeKey(task.name, 0, env_seed, 0))
+    expert.reset(observation)
+    actions = []
+    while True:
+        actions.append(expert.act(observation))
+        step = task.step(actions[-1])
+        observation = step.observation
+        if step.done or expert.finished:
+            return step.success, np.array(actions)
+
+
+def success_rate(name: str, seeds: range, sloppy: bool) -> tuple[float, float]:
+    """Success rate and mean length of the successful episodes."""
+    task = tasks.make(name)
+    played = [play(task, seed, 1000 + seed, sloppy) for seed in seeds]
+    task.close()
+    lengths = [len(actions) for success, actions in played if success]
+    return len(lengths) / len(played), float(np.mean(lengths))
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_solves_a_few_starts(name: str) -> None:
+    rate, _ = success_rate(name, range(500, 505), sloppy=False)
+    assert rate == 1.0
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_actions_are_in_range_and_repeat_for_one_seed(name: str) -> None:
+    task = tasks.make(name)
+    _, actions = play(task, 3, 7, sloppy=True)
+    _, again = play(task, 3, 7, sloppy=True)
+    _, other = play(task, 3, 8, sloppy=True)
+    task.close()
+    assert actions.shape[1] == 7
+    assert np.abs(actions).max() <= 1.0
+    assert np.array_equal(actions, again)
+    assert not np.array_equal(actions[: len(other)], other[: len(actions)])
+
+
+def test_sloppy_experts_fail_and_succeed() -> None:
+    rate, _ = success_rate("lift", range(40), sloppy=True)
+    assert 0.2 < rate < 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "steps"), [("lift", 80), ("can", 140), ("square", 170)])
+def test_solves_95_of_100_starts_quickly(name: str, steps: int) -> None:
+    rate, length = success_rate(name, range(100), sloppy=False)
+    assert rate >= 0.95
+    assert length < steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", tasks.names())
+def test_sloppy_experts_succeed_about_half_the_time(name: str) -> None:
+    rate, _ = success_rate(name, range(100), sloppy=True)
+    assert 0.25 < rate < 0.6

@@ -1,0 +1,138 @@
+"""What every sampler promises, on small real models of both families."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+from sim_eval.samplers.denoise import denoise
+from tests.small_models import random_observation, row_generators, small_models
+
+ALL: list[Sampler] = [
+    Unsteered(),
+    BestOfN(n=4),
+    ValueGuided(strength=0.3),
+    QPilotsU(strength=0.3),
+    QPilotsU(strength=0.3, jacobian=False),
+    QPilotsM(strength=0.3, draws=4),
+]
+NULL: list[Sampler] = [
+    BestOfN(n=1),
+    ValueGuided(strength=0.0),
+    QPilotsU(strength=0.0),
+    QPilotsU(strength=0.0, jacobian=False),
+    QPilotsM(strength=0.0),
+]
+
+
+@pytest.fixture(params=["flow", "diffusion"])
+def models(request: pytest.FixtureRequest) -> Models:
+    return small_models(request.param)
+
+
+def draw(sampler: Sampler, models: Models, rows: int = 8) -> Tensor:
+    return sampler(models, random_observation(rows), row_generators(rows))
+
+
+@pytest.mark.parametrize("sampler", NULL, ids=repr)
+def test_a_null_sampler_is_unsteered_bit_for_bit(sampler: Sampler, models: Models) -> None:
+    assert torch.equal(draw(sampler, models), draw(Unsteered(), models))
+
+
+@pytest.mark.parametrize("sampler", ALL[1:], ids=repr)
+def test_a_steered_sampler_differs_and_raises_q(sampler: Sampler, models: Models) -> None:
+    steered, base = draw(sampler, models, 64), draw(Unsteered(), models, 64)
+    assert not torch.equal(steered, base)
+    if isinstance(sampler, ValueGuided):  # its gradient is taken off the critic's distribution: no promise
+        return
+    assert models.critic is not None
+    features = models.critic.encode(random_observation(64))
+    assert models.critic.q(steered, features).mean() > models.critic.q(base, features).mean()
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_a_row_depends_on_its_own_observation_and_generator_alone(sampler: Sampler, models: Models) -> None:
+    observation = random_observation(16)
+    whole = sampler(models, observation, row_generators(16))
+    part = sampler(models, {name: values[8:] for name, values in observation.items()}, row_generators(8, start=8))
+    assert torch.equal(whole[8:], part)
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_frozen_means_frozen(sampler: Sampler, models: Models) -> None:
+    modules = [models.denoiser, models.critic, models.posterior]
+    parameters = [p for module in modules if isinstance(module, torch.nn.Module) for p in module.parameters()]
+    assert parameters
+    before = [p.clone() for p in parameters]
+    chunks = draw(sampler, models)
+    assert not chunks.requires_grad
+    assert all(torch.equal(p, q) and p.grad is None for p, q in zip(parameters, before, strict=True))
+
+
+def test_us_gradient_goes_through_the_posterior_mean(models: Models) -> None:
+    """The Jacobian on: the gradient of Q(clean(x)) against central differences, in float64."""
+    assert models.critic is not None
+    policy, critic = models.denoiser.double(), models.critic.double()  # type: ignore[attr-defined]
+    context = policy.encode(random_observation(1)).double()
+    features = critic.encode(random_observation(1)).double()
+    x = torch.randn(1, 8, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    assert torch.autograd.gradcheck(
+        lambda x: critic.q(policy.clean(x, 0.4, context), features), x.requires_grad_(), eps=1e-6, atol=1e-6
+    )
+
+
+def test_the_move_is_eulers_step_of_the_flow() -> None:
+    """On the linear path the shared loop equals Euler integration of the network's velocity."""
+    policy = small_models("flow").denoiser
+    context = policy.encode(random_observation(8))
+    x = torch.randn(8, 8, 7, generator=torch.Generator().manual_seed(0))
+    expected = x
+    for step in range(10):
+        expected = expected + 0.1 * policy.predict(expected, step / 10, context)  # type: ignore[attr-defined]
+    torch.testing.assert_close(denoise(policy, x, context, 10), expected.detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_the_clean_estimate_at_t_near_1_is_x(models: Models) -> None:
+    x = torch.randn(8, 8, 7, generator=torch.Generator().manual_seed(0))
+    context = models.denoiser.encode(random_observation(8))
+    torch.testing.assert_close(models.denoiser.clean(x, 1 - 1e-6, context), x, atol=1e-4, rtol=1e-4)
+
+
+def test_best_of_n_keeps_the_best_of_its_candidates(models: Models) -> None:
+    assert models.critic is not None
+    observation, features = random_observation(8), models.critic.encode(random_observation(8))
+    best = models.critic.q(BestOfN(n=6)(models, observation, row_generators(8)), features)
+    generators = row_generators(8)  # the same draws, one at a time
+    single = torch.stack([models.critic.q(Unsteered()(models, observation, generators), features) for _ in range(6)])
+    torch.testing.assert_close(best, single.max(0).values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (Unsteered, "steps", 0),
+        (BestOfN, "n", 0),
+        (BestOfN, "n", 2.5),
+        (ValueGuided, "strength", -1.0),
+        (QPilotsU, "strength", float("nan")),
+        (QPilotsM, "draws", 0),
+    ],
+)
+def test_a_bad_field_is_refused_by_name(kind: type, field: str, value: object) -> None:
+    good = kind(strength=1.0) if kind in (ValueGuided, QPilotsU, QPilotsM) else kind()
+    with pytest.raises(ValueError, match=field):
+        replace(good, **{field: value})
+
+
+def test_copies_are_adjacent() -> None:
+    models = small_models("flow")
+    assert models.critic is not None
+    observation = random_observation(8)
+    for encode in (models.denoiser.encode, models.critic.encode):
+        assert torch.equal(encode(observation, copies=3), encode(observation).repeat_interleave(3, dim=0))
+    assert np.isfinite(models.denoiser.unnormalise(torch.full((1, 8, 7), 9.0))).all()

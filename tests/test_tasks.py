@@ -1,0 +1,212 @@
+"""One contract for every registered task: what `tasks.task.Task` promises, checked in real simulation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import tasks
+from tasks import EpisodeKey, Task, TaskError
+
+FRAME_SIZE = 64
+
+
+@pytest.fixture(scope="module", params=tasks.names())
+def task(request: pytest.FixtureRequest) -> Iterator[Task]:
+    made = tasks.make(request.param)
+    yield made
+    made.close()
+
+
+def key(task: Task, env_seed: int) -> EpisodeKey:
+    return EpisodeKey(task=task.name, episode=0, env_seed=env_seed, noise_seed=0)
+
+
+def random_actions(steps: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1.0, 1.0, (steps, 7))
+
+
+def trajectory(task: Task, env_seed: int, actions: np.ndarray) -> list[str]:
+    task.reset(key(task, env_seed))
+    hashes = [task.state_hash()]
+    for action in actions:
+        task.step(action)
+        hashes.append(task.state_hash())
+    return hashes
+
+
+def equal(a: tasks.Observation, b: tasks.Observation) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_observations_match_the_declared_sizes(task: Task) -> None:
+    observations = [task.reset(key(task, 3)), task.step(np.zeros(7)).observation]
+    for observation in observations:
+        assert {name: value.shape for name, value in observation.items()} == {
+            name: (size,) for name, size in task.observation_sizes.items()
+        }
+        assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in observation.values())
+
+
+def test_observations_do_not_change_under_the_caller(task: Task) -> None:
+    first = task.reset(key(task, 3))
+    copy = {name: value.copy() for name, value in first.items()}
+    task.step(np.ones(7))
+    assert equal(first, copy)
+
+
+def test_declares_instruction_rate_and_limit(task: Task) -> None:
+    assert task.instruction
+    assert (task.control_hz, task.action_dim) == (20, 7)
+    assert task.max_steps == 400
+
+
+def test_starts_differ_between_seeds_and_repeat_for_one(task: Task) -> None:
+    hashes = []
+    for seed in (0, 1, 2, 0):
+        task.reset(key(task, seed))
+        hashes.append(task.state_hash())
+    assert hashes[0] == hashes[3]
+    assert len(set(hashes)) == 3
+    objects = [task.reset(key(task, seed))["object"][:3] for seed in range(5)]
+    assert np.ptp(np.array(objects), axis=0).max() > 0.01, "objects start all in one place"
+
+
+def test_what_ran_before_leaves_no_trace(task: Task) -> None:
+    """Bit for bit the same episode after another one, cut short with a closing gripper, as in a fresh task."""
+    actions = random_actions(40)
+    trajectory(task, 11, np.tile([0.5, 0.5, -1.0, 0.2, 0.2, 0.2, 1.0], (25, 1)))
+    np.random.seed(99)  # noqa: NPY002 - the generator that robosuite draws from
+    again = trajectory(task, 5, actions)
+    fresh = tasks.make(task.name)
+    assert trajectory(fresh, 5, actions) == again
+    fresh.close()
+
+
+def test_reset_leaves_the_global_generator_alone(task: Task) -> None:
+    before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    task.reset(key(task, 4))
+    assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
+
+
+def test_starts_are_the_same_in_another_process() -> None:
+    program = (
+        "import tasks\n"
+        "for name in reversed(tasks.names()):\n"
+        "    task = tasks.make(name)\n"
+        "    task.reset(tasks.EpisodeKey(name, 0, 17, 0))\n"
+        "    print(name, task.state_hash())\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stderr == "", "importing and building tasks is silent"
+    there = dict(line.split() for line in answer.stdout.splitlines())
+    for name in tasks.names():
+        here = tasks.make(name)
+        here.reset(key(here, 17))
+        assert here.state_hash() == there[name]
+        here.close()
+
+
+def test_actions_are_clipped(task: Task) -> None:
+    wild = 3.0 * random_actions(10)
+    assert trajectory(task, 6, wild) == trajectory(task, 6, np.clip(wild, -1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "bad", [np.full(7, np.nan), np.array([0, 0, 0, 0, 0, 0, np.inf]), np.zeros(6), np.zeros((1, 7))]
+)
+def test_bad_actions_are_refused(task: Task, bad: np.ndarray) -> None:
+    task.reset(key(task, 0))
+    before = task.state_hash()
+    with pytest.raises(TaskError, match="action"):
+        task.step(bad)
+    assert task.state_hash() == before
+
+
+def test_done_at_the_limit_and_not_before(task: Task) -> None:
+    task.reset(key(task, 0))
+    steps = [task.step(np.zeros(7)) for _ in range(task.max_steps)]
+    assert [step.done for step in steps] == [False] * (task.max_steps - 1) + [True]
+    assert not any(step.success or step.reward for step in steps)
+    with pytest.raises(TaskError, match="reset"):
+        task.step(np.zeros(7))
+
+
+def test_keys_of_other_tasks_and_impossible_seeds_are_refused(task: Task) -> None:
+    with pytest.raises(TaskError, match="elsewhere"):
+        task.reset(EpisodeKey("elsewhere", 0, 0, 0))
+    for seed in (-1, 2**32):
+        with pytest.raises(TaskError, match="env_seed"):
+            task.reset(key(task, seed))
+
+
+def frame_or_skip(task: Task, camera: str, size: int) -> np.ndarray:
+    try:
+        return task.frame(camera, size)
+    except TaskError as problem:
+        if "no GL library" in str(problem):
+            pytest.skip(str(problem))
+        raise
+
+
+def test_frames(task: Task) -> None:
+    task.reset(key(task, 0))
+    before = task.state_hash()
+    for camera in task.cameras:
+        frame = frame_or_skip(task, camera, FRAME_SIZE)
+        assert frame.shape == (FRAME_SIZE, FRAME_SIZE, 3)
+        assert frame.dtype == np.uint8
+        assert frame.std() > 5.0, "an empty picture"
+    assert frame_or_skip(task, task.cameras[0], 320).shape == (320, 320, 3)
+    assert task.state_hash() == before, "looking changes nothing"
+    with pytest.raises(TaskError, match="agentview"):
+        task.frame("nowhere", FRAME_SIZE)
+    with pytest.raises(TaskError, match="size"):
+        task.frame(task.cameras[0], 0)
+
+
+def test_frames_are_upright() -> None:
+    """The brass nut is drawn where the camera's own geometry puts it, and not at the mirrored place."""
+    task = tasks.make("square")
+    place = task.reset(key(task, 2))["object"][:3]
+    frame = frame_or_skip(task, "agentview", 256)
+    sim = task._env.sim  # type: ignore[attr-defined]
+    camera = sim.model.camera_name2id("agentview")
+    bar = place + np.array([0.033, 0.0, 0.0])  # the middle of the nut is its hole
+    x, y, z = sim.data.cam_xmat[camera].reshape(3, 3).T @ (bar - sim.data.cam_xpos[camera])
+    focal = 128.0 / np.tan(np.radians(sim.model.cam_fovy[camera]) / 2.0)
+    row, column = round(128.0 + focal * y / z), round(128.0 - focal * x / z)
+
+    def brass(pixels: np.ndarray) -> bool:
+        return bool((pixels[..., 0].astype(int) - pixels[..., 2] > 40).any())
+
+    around = np.s_[row - 6 : row + 7, column - 6 : column + 7]
+    assert brass(frame[around])
+    assert not brass(frame[::-1][around])
+    task.close()
+
+
+@pytest.mark.parametrize("name", ["lift", "can", "square"])
+def test_observations_equal_robosuites(name: str) -> None:
+    task = tasks.make(name)
+    observation = task.reset(key(task, 8))
+    for action in random_actions(15):
+        theirs = task._env._get_observations(force_update=True)  # type: ignore[attr-defined]
+        for ours, value in observation.items():
+            expected = theirs["object-state" if ours == "object" else ours]
+            np.testing.assert_allclose(value, expected, atol=1e-6)
+        observation = task.step(action).observation
+    task.close()
+
+
+def test_unknown_names_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(TaskError, match=r"'squre'.*lift, can, square.*did you mean 'square'"):
+        tasks.make("squre")
+    with pytest.raises(TaskError, match=r"stepping is 'slow'; accepted: fast, stock"):
+        tasks.make("lift", stepping="slow")
+    with pytest.raises(TaskError, match=r"'pour'.*lift, can, square"):
+        tasks.expert("pour", np.random.default_rng(0))

@@ -1,0 +1,56 @@
+"""One toy run into a folder; a program too, that a test can kill: `-m tests.toy_run FOLDER WORKERS STEP_S`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+from sim_eval.errors import RunError
+from sim_eval.evaluate import evaluate
+from sim_eval.records import Record
+from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.settings import Settings
+from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
+from tests.toy_task import ToyTask
+
+SAMPLERS: dict[str, Sampler] = {"unsteered": ToySampler(), "best_of_n": ToySampler(n=3)}
+
+
+def settings(output: Path, **changes: Any) -> Settings:
+    """Two toy samplers over 10 episodes."""
+    options: dict[str, Any] = {
+        "task": {"name": "toy", "stepping": "fast"},
+        "policy": "toy",
+        "critic": "toy",
+        "samplers": ("unsteered", "best_of_n"),
+        "sampler": {"unsteered": {"n": 1}, "best_of_n": {"n": 3}},
+        "episodes": 10,
+        "seed": 0,
+        "block": "eval",
+        "workers": 0,
+        "batch": 4,
+        "videos": 0,
+        "checkpoints": None,
+        "output": output,
+    }
+    return Settings(**{**options, **changes})
+
+
+def run(output: Path, make_task: Any = ToyTask, models: Models | None = None, **changes: Any) -> list[Record]:
+    """Evaluate the toy samplers into `output`."""
+    asked = settings(output, **changes)
+    samplers = {name: SAMPLERS[name] for name in asked.samplers}
+    return evaluate(asked, samplers, make_task, models or Models(ToyDenoiser(), ToyCritic()), {"policy": "abc"})
+
+
+if __name__ == "__main__":
+    try:
+        run(
+            Path(sys.argv[1]),
+            workers=int(sys.argv[2]),
+            make_task=functools.partial(ToyTask, step_s=float(sys.argv[3])),
+        )
+    except RunError as error:
+        sys.exit(f"error: {error}")

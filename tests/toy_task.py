@@ -1,0 +1,75 @@
+"""A 2-D point mass: the engine's tests need no MuJoCo. Imports no torch, as worker processes build it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tasks.task import EpisodeKey, Observation, Step
+
+
+@dataclass
+class ToyTask:
+    """Drive a point from a random start to within 0.2 of the origin in 40 steps. `crash` names what goes
+    wrong.
+
+    `crash`: "step" raises at the third step of every episode in `crash_in`; "kill" kills the process there.
+    """
+
+    crash: str = ""
+    crash_in: tuple[int, ...] = ()
+    step_s: float = 0.0
+    name: str = "toy"
+    instruction: str = "reach the origin"
+    max_steps: int = 40
+    control_hz: int = 20
+    action_dim: int = 2
+    observation_sizes: Mapping[str, int] = field(default_factory=lambda: {"position": 2, "goal": 2})
+    cameras: tuple[str, ...] = ("agentview",)
+
+    def reset(self, key: EpisodeKey) -> Observation:
+        self._key, self._steps = key, 0
+        self._position = np.random.default_rng(key.env_seed).uniform(-1, 1, 2)
+        return self._observation()
+
+    def step(self, action: np.ndarray) -> Step:
+        assert action.dtype == np.float32
+        assert np.all(np.abs(action) <= 1)
+        time.sleep(self.step_s)
+        self._steps += 1
+        if self._steps == 3 and self._key.episode in self.crash_in:
+            if self.crash == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise RuntimeError("the toy broke")
+        self._position = np.clip(self._position + 0.1 * action, -1, 1)
+        success = bool(np.linalg.norm(self._position) < 0.2)
+        return Step(self._observation(), float(success), success, success or self._steps == self.max_steps)
+
+    def frame(self, camera: str, size: int) -> np.ndarray:
+        image = np.full((size, size, 3), 40, np.uint8)
+        row, column = ((self._position + 1) / 2 * (size - 5)).astype(int)
+        image[row : row + 5, column : column + 5] = (255, 80, 80)
+        return image
+
+    def state_hash(self) -> str:
+        return hashlib.sha256(self._position.tobytes()).hexdigest()
+
+    def close(self) -> None:
+        pass
+
+    def _observation(self) -> Observation:
+        return {"position": self._position.astype(np.float32), "goal": np.zeros(2, np.float32)}
+
+
+def toy_without_torch() -> ToyTask:
+    """The toy, in processes that have not loaded torch."""
+    if "torch" in sys.modules:
+        raise RuntimeError("torch is loaded here")
+    return ToyTask()
