@@ -60,6 +60,9 @@ class Denoiser(Protocol):
 class Posterior(Protocol):
     """Differentiable one-step draws of the clean action given a noisy one."""
 
-    def draw(self, z: Tensor, x: Tensor, t: float, context: Any) -> Tensor:
-        """z (K, B, H, D) standard normal, x (B, H, D): samples of a given x_t = x, (K, B, H, D)."""
+    def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
+        """z (K, B, H, D) standard normal, x (B, H, D): samples of a given x_t = x, (K, B, H, D).
+
+        `clean` is the denoiser's posterior mean at x: a net may build on it, and is differentiable through it too.
+        """
         ...

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from policies.network import ChunkNetwork
 from policies.denoiser import Denoiser
+from policies.network import ChunkNetwork
 from policies.posterior_flow import posterior_flow
 from policies.schedule import Schedule
 
@@ -25,10 +25,11 @@ class PosteriorConfig:
 
 
 class PosteriorNet(nn.Module):
-    """One network pass a draw, differentiable in x, conditioned on the frozen policy's own observation embedding.
+    """One small network pass a draw, differentiable in x, conditioned on the frozen policy's observation embedding.
 
-    The output is preconditioned as if actions were N(0, I): the net learns what differs from the Gaussian posterior
-    x alpha / (alpha^2 + sigma^2) + z sigma / sqrt(alpha^2 + sigma^2), in units of that posterior's spread.
+    The net adds to the denoiser's own posterior mean: X = clean(x, t) + spread(t) * r(z, x, t), where spread(t) =
+    sigma / sqrt(alpha^2 + sigma^2) is the posterior's for actions of unit variance. So it learns the shape of the
+    posterior around a mean that the policy already knows far better than a small net could.
     """
 
     def __init__(self, config: PosteriorConfig, schedule: Schedule) -> None:
@@ -39,28 +40,32 @@ class PosteriorNet(nn.Module):
             config.context_dim, config.horizon, config.action_dim, config.width, config.depth, inputs=2
         )
 
-    def forward(self, z: Tensor, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
-        """z, x (B, H, D), t a number or (B, 1, 1), context (B, context_dim) to (B, H, D)."""
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        norm = alpha**2 + sigma**2
+    def forward(self, z: Tensor, x: Tensor, t: float | Tensor, clean: Tensor, context: Tensor) -> Tensor:
+        """z, x, clean (B, H, D), t a number or (B, 1, 1), context (B, context_dim) to (B, H, D)."""
         times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
-        correction = self.network((z, x), times, self.network.embed(context))
-        return alpha / norm * x + sigma / norm.sqrt() * (z + correction)
+        shape = self.network((z, x), times, self.network.embed(context))
+        return clean + gaussian_spread(self.schedule, t) * shape
 
-    def draw(self, z: Tensor, x: Tensor, t: float, context: Tensor) -> Tensor:
-        """z (K, B, H, D), x (B, H, D), context (B, context_dim): samples of a given x_t = x, (K, B, H, D)."""
+    def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Tensor) -> Tensor:
         k = len(z)
-        x, context = x.repeat(k, 1, 1), context.repeat(k, 1)
-        return self(z.flatten(0, 1), x, t, context).unflatten(0, (k, -1))
+        x, clean, context = x.repeat(k, 1, 1), clean.repeat(k, 1, 1), context.repeat(k, 1)
+        return self(z.flatten(0, 1), x, t, clean, context).unflatten(0, (k, -1))
+
+
+def gaussian_spread(schedule: Schedule, t: float | Tensor) -> Tensor:
+    """The posterior's standard deviation at t if clean actions were N(0, I)."""
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return sigma / (alpha**2 + sigma**2).sqrt()
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Rows that the net learns from: z, x and sample (N, H, D), t (N, 1, 1), context (N, C)."""
+    """Rows that the net learns from: z, x, clean and sample (N, H, D), t (N, 1, 1), context (N, C)."""
 
     z: Tensor
     x: Tensor
     t: Tensor
+    clean: Tensor
     context: Tensor
     sample: Tensor
 
@@ -68,17 +73,28 @@ class Lesson:
         return Lesson(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
+#: Draws of z for each noisy action that the net learns from.
+GROUP = 8
+
+
 @torch.no_grad()
 def teach(policy: Denoiser, context: Tensor, chunks: Tensor, steps: int, generator: torch.Generator) -> Lesson:
-    """Where the frozen policy's own posterior flow carries z, for a random noisy view x_t of each chunk.
+    """Where the frozen policy's own posterior flow carries GROUP z each, for a random noisy view x_t of each chunk.
 
     `context` (N, C) and `chunks` (N, H, D) are states and clean actions that the policy drew in them, so that
-    (chunk, x_t) are exact pairs of its joint law; the flow takes `steps` denoiser passes.
+    (chunk, x_t) are exact pairs of its joint law; the flow takes `steps` denoiser passes. A network is not exactly
+    consistent with itself: the mean of the flow's samples is off the denoiser's posterior mean by up to a third of the
+    spread. The samples of a group are therefore moved onto the denoiser's mean; GROUP / (GROUP - 1) makes up for the
+    share of each sample in its group's mean. Returns N * GROUP rows.
     """
     t = torch.rand((len(chunks), 1, 1), generator=generator) * 0.99  # no sampler asks for t = 1
-    eps, z = (torch.randn(chunks.shape, generator=generator) for _ in range(2))
-    x = policy.schedule.alpha(t) * chunks + policy.schedule.sigma(t) * eps
-    return Lesson(z, x, t, context, posterior_flow(policy, z, x, t, context, steps))
+    x = policy.schedule.alpha(t) * chunks + policy.schedule.sigma(t) * torch.randn(chunks.shape, generator=generator)
+    clean = policy.clean(x, t, context)
+    x, t, clean, context = (rows.repeat_interleave(GROUP, dim=0) for rows in (x, t, clean, context))
+    z = torch.randn(x.shape, generator=generator)
+    group = posterior_flow(policy, z, x, t, context, steps).unflatten(0, (-1, GROUP))
+    offset = (group - group.mean(1, keepdim=True)).flatten(0, 1) * (GROUP / (GROUP - 1))
+    return Lesson(z, x, t, clean, context, clean + offset)
 
 
 def distillation_loss(net: PosteriorNet, lesson: Lesson) -> Tensor:
@@ -87,6 +103,5 @@ def distillation_loss(net: PosteriorNet, lesson: Lesson) -> Tensor:
     The flow's end is a deterministic function of (z, x, t): a plain regression learns it, and keeps its mean over z
     even where the net cannot follow its detail.
     """
-    alpha, sigma = net.schedule.alpha(lesson.t), net.schedule.sigma(lesson.t)
-    spread = sigma / (alpha**2 + sigma**2).sqrt()
-    return ((net(lesson.z, lesson.x, lesson.t, lesson.context) - lesson.sample) / spread).square().mean()
+    error = net(lesson.z, lesson.x, lesson.t, lesson.clean, lesson.context) - lesson.sample
+    return (error / gaussian_spread(net.schedule, lesson.t)).square().mean()

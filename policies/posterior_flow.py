@@ -52,5 +52,5 @@ class PosteriorFlow:
     denoiser: Denoiser
     steps: int = 20
 
-    def draw(self, z: Tensor, x: Tensor, t: float, context: Any) -> Tensor:
+    def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
         return torch.stack([posterior_flow(self.denoiser, zk, x, t, context, self.steps) for zk in z])

@@ -158,10 +158,10 @@ def sweep(arguments: Sequence[str]) -> int:
         trials = sweep.sweep(settings, models, pool)
     for trial in trials:
         print(f"{trial.sampler} at {trial.strength:g}: {trial.successes}/{trial.episodes}, mean Q {trial.mean_q:.2f}")
-    sweep.publish(settings, trials)
+    published = sweep.publish(settings, trials)
     if settings.choose:
-        sweep.write_strengths(settings, trials)
-        print(f"chosen: {sweep.chosen(trials)}")
+        sweep.write_strengths(settings, published)
+        print(f"chosen: {sweep.chosen(published)}")
     return 0
 
 

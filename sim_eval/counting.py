@@ -85,9 +85,9 @@ class CountedPosterior:
     inner: Posterior
     rows: Rows
 
-    def draw(self, z: Tensor, x: Tensor, t: float, context: Any) -> Tensor:
+    def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
         self.rows.posterior += z.shape[0] * z.shape[1]
-        return self.inner.draw(z, x, t, context)
+        return self.inner.draw(z, x, t, clean, context)
 
 
 @dataclass

@@ -24,6 +24,9 @@ from sim_eval.workers import Pool
 #: Strengths are chosen here, and reported figures come from the block `eval`: no key is in both.
 BLOCK = "tune"
 
+#: The critic that configs/strengths.yaml is for.
+DEFAULT_CRITIC = "critic"
+
 
 @dataclass(frozen=True)
 class SweepSettings:
@@ -66,6 +69,10 @@ class Trial:
     interval: tuple[float, float]
     mean_q: float
 
+    @property
+    def rate(self) -> float:
+        return self.successes / self.episodes
+
 
 def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
     """`sim-eval-sweep`'s arguments. Raises RunError naming the option, its value and what is accepted."""
@@ -78,6 +85,10 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
             raise RunError(f"strengths holds {strength!r}; accepted: finite numbers of at least 0")
     if config["critic"]["name"] is None:
         raise RunError("critic is none; every sampler with a strength needs a critic")
+    if config["choose"] and config["critic"]["name"] != DEFAULT_CRITIC:
+        raise RunError(
+            f"critic is {config['critic']['name']}; strengths are chosen for {DEFAULT_CRITIC}: add choose=false"
+        )
     workers = config["workers"]
     return SweepSettings(
         task=config["task"],
@@ -120,28 +131,29 @@ def sweep(settings: SweepSettings, models: Models, pool: Pool) -> list[Trial]:
     return trials
 
 
+def publish(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
+    """Add the trials to the published ones of this task, policy and critic, and return all. A repeated one replaces
+    the older."""
+    path = settings.published
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {(trial.sampler, trial.strength): trial for trial in [*_published(path), *trials]}
+    ordered = sorted(known.values(), key=lambda trial: (trial.sampler, trial.strength))
+    content = {"block": BLOCK, "seed": settings.seed, "trials": [asdict(trial) for trial in ordered]}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return ordered
+
+
+def _published(path: Path) -> list[Trial]:
+    return [Trial(**trial) for trial in json.loads(path.read_text())["trials"]] if path.is_file() else []
+
+
 def chosen(trials: Iterable[Trial]) -> dict[str, float]:
     """The strength of each sampler that succeeded most often; of equals the smallest, which moves the policy least."""
     best: dict[str, Trial] = {}
     for trial in sorted(trials, key=lambda one: one.strength):
-        if trial.sampler not in best or trial.successes > best[trial.sampler].successes:
+        if trial.sampler not in best or trial.rate > best[trial.sampler].rate:
             best[trial.sampler] = trial
     return {name: trial.strength for name, trial in best.items()}
-
-
-def publish(settings: SweepSettings, trials: Sequence[Trial]) -> None:
-    """Add the trials to the published ones of this task, policy and critic; a repeated one replaces the older."""
-    path = settings.published
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = {(t["sampler"], t["strength"], t["episodes"]): t for t in _published(path)}
-    known |= {(t.sampler, t.strength, t.episodes): asdict(t) for t in trials}
-    ordered = sorted(known.values(), key=lambda t: (t["sampler"], t["strength"]))
-    content = {"block": BLOCK, "seed": settings.seed, "trials": ordered}
-    path.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _published(path: Path) -> list[dict[str, Any]]:
-    return list(json.loads(path.read_text())["trials"]) if path.is_file() else []
 
 
 def write_strengths(settings: SweepSettings, trials: Sequence[Trial], path: Path = CONFIGS / "strengths.yaml") -> None:

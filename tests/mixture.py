@@ -20,7 +20,7 @@ class MixtureDenoiser:
     stds: Tensor  # (M,)
     weights: Tensor  # (M,)
     schedule: Schedule = field(default_factory=LinearPath)
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     horizon: int = 1
     execute: int = 1
     action_dim: int = 2

@@ -13,7 +13,7 @@ LAYERS = {"tasks", "policies", "critics"}
 
 def imported(path: Path) -> set[str]:
     """Top-level names of every module that the file imports, wherever in it."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names.update(alias.name.split(".")[0] for alias in node.names)

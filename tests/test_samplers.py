@@ -65,7 +65,7 @@ def test_a_row_depends_on_its_own_observation_and_generator_alone(sampler: Sampl
 
 @pytest.mark.parametrize("sampler", ALL, ids=repr)
 def test_frozen_means_frozen(sampler: Sampler, models: Models) -> None:
-    modules = [models.denoiser, models.critic, models.posterior]
+    modules: list[object] = [models.denoiser, models.critic, models.posterior]
     parameters = [p for module in modules if isinstance(module, torch.nn.Module) for p in module.parameters()]
     assert parameters
     before = [p.clone() for p in parameters]

@@ -18,11 +18,12 @@ from tests.mixture import MixtureDenoiser
 
 BETA = 0.5
 GOAL = torch.tensor([0.6, 0.4])
-MIXTURE = {
-    "means": torch.tensor([[-1.0, 0.6], [1.0, 0.8], [0.2, -1.1]]),
-    "stds": torch.tensor([0.25, 0.3, 0.35]),
-    "weights": torch.tensor([0.5, 0.2, 0.3]),
-}
+
+
+def mixture(schedule: Schedule) -> MixtureDenoiser:
+    """Three components, of which the critic prefers the rarest."""
+    means = torch.tensor([[-1.0, 0.6], [1.0, 0.8], [0.2, -1.1]])
+    return MixtureDenoiser(means, torch.tensor([0.25, 0.3, 0.35]), torch.tensor([0.5, 0.2, 0.3]), schedule)
 
 
 class QuadraticCritic:
@@ -79,14 +80,14 @@ def schedule(request: pytest.FixtureRequest) -> Schedule:
 def distance_to_tilted(
     sampler: Sampler, schedule: Schedule, n: int = 4000, posterior: Posterior | None = None
 ) -> float:
-    denoiser = MixtureDenoiser(**MIXTURE, schedule=schedule)
+    denoiser = mixture(schedule)
     target = tilted(denoiser).sample(4000, torch.Generator().manual_seed(99))
     models = Models(denoiser, QuadraticCritic(), posterior or PosteriorFlow(denoiser, steps=16))
     return energy_distance(draw(sampler, models, n), target)
 
 
 def test_unsteered_samples_the_policy(schedule: Schedule) -> None:
-    denoiser = MixtureDenoiser(**MIXTURE, schedule=schedule)
+    denoiser = mixture(schedule)
     reference = denoiser.sample(4000, torch.Generator().manual_seed(1))
     assert energy_distance(draw(Unsteered(steps=100), Models(denoiser), 4000), reference) < 0.002
 

@@ -41,15 +41,14 @@ class QPilotsM:
         shape = (self.draws, denoiser.horizon, denoiser.action_dim)
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-            with torch.no_grad():
-                clean = denoiser.clean(x, t, context)
             z = torch.stack([torch.randn(shape, generator=g) for g in generators], dim=1).to(x)  # (K, B, H, D)
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
-                draws = posterior.draw(z, x, t, context).transpose(0, 1)  # (B, K, H, D)
+                clean = denoiser.clean(x, t, context)
+                draws = posterior.draw(z, x, t, clean, context).transpose(0, 1)  # (B, K, H, D)
                 q = critic.q(draws.flatten(0, 1), features).view(-1, self.draws)  # (B, K)
                 log_h = (self.strength * q).logsumexp(dim=1) - math.log(self.draws)
                 (gradient,) = torch.autograd.grad(log_h.sum(), x)
-            return clean, gradient
+            return clean.detach(), gradient
 
         return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide)

@@ -43,7 +43,8 @@ def train_critic(
 ) -> dict[str, float]:
     """One critic by one of `OBJECTIVES`, saved under each of `names`; returns its scores on held-out rollouts."""
     policy = load_policy(shop.task, policy_name, shop.checkpoints)
-    held_out, seen = rollouts[: int(HELD_OUT * len(rollouts))], rollouts[int(HELD_OUT * len(rollouts)) :]
+    split = max(1, int(HELD_OUT * len(rollouts)))
+    held_out, seen = rollouts[:split], rollouts[split:]
     torch.manual_seed(shop.seed)
     critic = EnsembleCritic(CriticConfig(method, policy.observation_sizes, policy.action_dim, policy.horizon))
     critic.observation_mean.copy_(policy.observation_mean)

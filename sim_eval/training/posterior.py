@@ -34,7 +34,7 @@ def train_posterior(
     net = PosteriorNet(config, policy.schedule)
 
     def loss() -> Tensor:
-        return distillation_loss(net, lessons[random_rows(samples, batch, generator)])
+        return distillation_loss(net, lessons[random_rows(len(lessons.t), batch, generator)])
 
     history = fit(net, loss, steps, name=f"{shop.task} {policy_name} posterior")
     gap = posterior_gap(net, policy, *_policy_samples(policy, states, 64, generator), generator)
@@ -58,10 +58,10 @@ def _policy_samples(
 
 
 def _lessons(policy: ChunkPolicy, states: Sequence[Trajectory], count: int, generator: torch.Generator) -> Lesson:
-    """`count` rows to learn from, drawn once, some thousands at a time."""
+    """Rows to learn from, drawn once: GROUP for each of `count` chunks of the policy."""
     parts = []
-    for start in tqdm(range(0, count, 4096), desc="posterior flow", disable=None):
-        contexts, chunks = _policy_samples(policy, states, min(4096, count - start), generator)
+    for start in tqdm(range(0, count, 512), desc="posterior flow", disable=None):
+        contexts, chunks = _policy_samples(policy, states, min(512, count - start), generator)
         parts.append(teach(policy, contexts, chunks, FLOW_STEPS, generator))
     return Lesson(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Lesson)))
 
@@ -80,7 +80,8 @@ def posterior_gap(
         alpha, sigma = policy.schedule.alpha(t), policy.schedule.sigma(t)
         x = alpha * chunks + sigma * torch.randn(chunks.shape, generator=generator)
         z = torch.randn((512, *chunks.shape), generator=generator)
-        gap = net.draw(z, x, t, context).mean(0) - policy.clean(x, t, context)
-        spread = PosteriorFlow(policy, 12).draw(z[:48], x, t, context).std(0)
+        clean = policy.clean(x, t, context)
+        gap = net.draw(z, x, t, clean, context).mean(0) - clean
+        spread = PosteriorFlow(policy, 12).draw(z[:48], x, t, clean, context).std(0)
         gaps[f"{t}"] = float(gap.square().mean().sqrt() / spread.square().mean().sqrt())
     return gaps

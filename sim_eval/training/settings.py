@@ -40,7 +40,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         sloppy=float(config["sloppy"]),
         families=_names("families", config["families"], FAMILIES),
         critic_methods=methods,
-        critic=one_of("critic", config["critic"], methods),
+        ship_critic=one_of("ship_critic", config["ship_critic"], methods),
         **{name: whole(name, config[name], 1) for name in counts},
     )
     shop = Workshop(

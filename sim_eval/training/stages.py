@@ -32,7 +32,7 @@ class Recipe:
     batch: int
     families: Sequence[str]
     critic_methods: Sequence[str]
-    critic: str  # of the methods, the one that evaluations read by default
+    ship_critic: str  # of the methods, the one that evaluations read by default
 
 
 def collect_demos(shop: Workshop, recipe: Recipe, workers: int) -> None:
@@ -61,7 +61,7 @@ def train_critics(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """One critic a method, on the demonstrations and the rollouts of the first family."""
     demos, rollouts = read_hdf5(shop.demos), read_hdf5(shop.rollouts)
     for method in recipe.critic_methods:
-        names = [f"critic_{method}", *(["critic"] if method == recipe.critic else [])]
+        names = [f"critic_{method}", *(["critic"] if method == recipe.ship_critic else [])]
         scores = train_critic(
             shop, recipe.families[0], method, names, demos, rollouts, recipe.critic_steps, recipe.batch
         )

@@ -1,0 +1,126 @@
+"""Checkpoints: what is saved comes back, and every kind of damage or mismatch is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from policies.policy import ChunkPolicy
+from sim_eval.checkpoints import CheckpointError, load_models, load_policy, save_checkpoint
+from sim_eval.demonstrations import sha256
+from tests.small_models import random_observation, small_models
+
+NEEDS = frozenset({"critic", "posterior"})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with a policy, critic and posterior net for the task `toy`."""
+    models = small_models("flow")
+    policy = models.denoiser
+    assert isinstance(policy, ChunkPolicy)
+    policy.action_std.fill_(0.5)
+    folder = tmp_path / "toy"
+    save_checkpoint(folder, "flow", policy, {"kind": "policy", "task": "toy"})
+    statistics = {"action_mean": policy.action_mean.tolist(), "action_std": policy.action_std.tolist()}
+    save_checkpoint(folder, "critic", models.critic, {"kind": "critic", "task": "toy", **statistics})  # type: ignore[arg-type]
+    card = {"kind": "posterior", "task": "toy", "policy_sha256": sha256(folder / "flow.safetensors")}
+    save_checkpoint(folder, "posterior_flow", models.posterior, card)  # type: ignore[arg-type]
+    return tmp_path
+
+
+def edit_card(root: Path, name: str, change: Callable[[dict], object]) -> None:
+    path = root / "toy" / f"{name}.json"
+    card = json.loads(path.read_text())
+    change(card)
+    path.write_text(json.dumps(card))
+
+
+def test_what_is_saved_comes_back(root: Path) -> None:
+    models, hashes = load_models("toy", "flow", "critic", NEEDS, root)
+    original = small_models("flow").denoiser
+    context, observation = models.denoiser.encode(random_observation(8)), random_observation(8)
+    assert torch.allclose(context, original.encode(observation), atol=1e-2)  # half precision on disk
+    assert models.denoiser.unnormalise(torch.ones(1, 8, 7)).max() == np.float32(0.5)
+    assert set(hashes) == {"policy", "critic", "posterior"}
+    assert hashes["policy"] == sha256(root / "toy" / "flow.safetensors")
+    assert not any(p.requires_grad for p in models.denoiser.parameters())  # type: ignore[attr-defined]
+
+
+def test_only_what_is_needed_is_read(root: Path) -> None:
+    (root / "toy" / "posterior_flow.safetensors").unlink()
+    models, hashes = load_models("toy", "flow", "critic", frozenset({"critic"}), root)
+    assert models.posterior is None
+    assert set(hashes) == {"policy", "critic"}
+
+
+def missing(root: Path) -> None:
+    (root / "toy" / "critic.safetensors").unlink()
+
+
+def truncated(root: Path) -> None:
+    path = root / "toy" / "critic.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def other_task(root: Path) -> None:
+    edit_card(root, "critic", lambda card: card.update(task="lift"))
+
+
+def other_action_dimension(root: Path) -> None:
+    edit_card(root, "critic", lambda card: card["config"].update(action_dim=4))
+
+
+def other_normalisation(root: Path) -> None:
+    edit_card(root, "critic", lambda card: card["action_std"].__setitem__(0, 9.0))
+
+
+def other_kind(root: Path) -> None:
+    edit_card(root, "critic", lambda card: card.update(kind="policy"))
+
+
+def other_policy(root: Path) -> None:
+    edit_card(root, "posterior_flow", lambda card: card.update(policy_sha256="0"))
+
+
+def other_width(root: Path) -> None:
+    edit_card(root, "critic", lambda card: card["config"].update(width=99))
+
+
+def unknown_config_field(root: Path) -> None:
+    edit_card(root, "critic", lambda card: card["config"].update(colour="red"))
+
+
+def unreadable_card(root: Path) -> None:
+    (root / "toy" / "critic.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (missing, r"critic\.safetensors is missing; .* holds flow, posterior_flow"),
+        (truncated, "truncated or altered"),
+        (other_task, "trained for task lift; task toy"),
+        (other_action_dimension, r"\(8, 4\); the policy draws \(8, 7\)"),
+        (other_normalisation, r"another normalisation .*action_std"),
+        (other_kind, "is a policy; a critic is needed"),
+        (other_policy, "trained from another flow policy"),
+        (other_width, "do not fit the card's config"),
+        (unknown_config_field, "bad config .*colour"),
+        (unreadable_card, "not a readable card"),
+    ],
+)
+def test_damage_is_named(root: Path, damage: Callable[[Path], None], message: str) -> None:
+    damage(root)
+    with pytest.raises(CheckpointError, match=message):
+        load_models("toy", "flow", "critic", NEEDS, root)
+
+
+def test_an_unknown_policy_names_those_there(root: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds critic, flow, posterior_flow"):
+        load_policy("toy", "diffusion", root)

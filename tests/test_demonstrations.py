@@ -1,0 +1,75 @@
+"""Demonstration files: ours come back, a public robomimic file loads, and a bad one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from sim_eval.demonstrations import DatasetError, Trajectory, chunks_of, read_hdf5, write_hdf5
+
+
+def trajectory(steps: int, success: bool, seed: int = 0) -> Trajectory:
+    rng = np.random.default_rng(seed)
+    observations = {"object": rng.standard_normal((steps, 14)).astype(np.float32)}
+    return Trajectory(observations, rng.uniform(-1, 1, (steps, 7)).astype(np.float32), success)
+
+
+def test_what_is_written_comes_back_in_order(tmp_path: Path) -> None:
+    written = [trajectory(3 + index, success=index % 2 == 0, seed=index) for index in range(12)]
+    write_hdf5(tmp_path / "demos.hdf5", written, {"env_name": "Lift"})
+    read = read_hdf5(tmp_path / "demos.hdf5")
+    assert [t.success for t in read] == [t.success for t in written]
+    for one, other in zip(read, written, strict=True):
+        np.testing.assert_array_equal(one.actions, other.actions)
+        np.testing.assert_array_equal(one.observations["object"], other.observations["object"])
+
+
+def test_a_public_robomimic_low_dim_file_loads(tmp_path: Path) -> None:
+    """The layout of robomimic v0.1 low_dim.hdf5: float64 arrays, next_obs, states, a mask group, env_args."""
+    path = tmp_path / "low_dim.hdf5"
+    rng = np.random.default_rng(0)
+    sizes = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 10, "robot0_joint_pos": 7}
+    with h5py.File(path, "w") as file:
+        file.create_dataset("mask/train", data=np.array([b"demo_0", b"demo_10"]))
+        file.create_group("data").attrs["env_args"] = '{"env_name": "Lift", "type": 1, "env_kwargs": {}}'
+        for name, length in (("demo_0", 9), ("demo_2", 5), ("demo_10", 7)):
+            demo = file["data"].create_group(name)
+            demo.attrs["num_samples"] = length
+            demo["actions"] = rng.uniform(-1, 1, (length, 7))
+            demo["states"] = rng.standard_normal((length, 32))
+            demo["rewards"] = np.eye(length)[-1] if name != "demo_2" else np.zeros(length)
+            demo["dones"] = np.eye(length, dtype=np.int64)[-1]
+            for key, size in sizes.items():
+                demo[f"obs/{key}"] = rng.standard_normal((length, size))
+                demo[f"next_obs/{key}"] = rng.standard_normal((length, size))
+    read = read_hdf5(path, ["robot0_eef_pos", "object"])
+    assert [len(t.actions) for t in read] == [9, 5, 7]  # by number, not by spelling
+    assert [t.success for t in read] == [True, False, True]
+    assert {name: v.shape[1] for name, v in read[0].observations.items()} == {"robot0_eef_pos": 3, "object": 10}
+    assert read[0].actions.dtype == read[0].observations["object"].dtype == np.float32
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "demos.hdf5"
+    with pytest.raises(DatasetError, match=r"demos\.hdf5: no such file"):
+        read_hdf5(path)
+    path.write_bytes(b"not hdf5")
+    with pytest.raises(DatasetError, match="not a readable HDF5 file"):
+        read_hdf5(path)
+    with h5py.File(path, "w") as file:
+        file["other"] = 1
+    with pytest.raises(DatasetError, match="no group 'data'"):
+        read_hdf5(path)
+    write_hdf5(path, [trajectory(4, True)], {})
+    with pytest.raises(DatasetError, match=r"demo_0 has no 'obs/robot0_eef_pos'; there are object"):
+        read_hdf5(path, ["robot0_eef_pos"])
+
+
+def test_chunks_repeat_the_last_action_past_the_end() -> None:
+    actions = np.arange(5, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(
+        chunks_of(actions, 3)[:, :, 0], [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4], [4, 4, 4]]
+    )

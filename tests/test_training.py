@@ -1,0 +1,101 @@
+"""Training end to end on a real task, in miniature; and the options of training and sweeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sim_eval.checkpoints import load_models
+from sim_eval.demonstrations import read_hdf5
+from sim_eval.errors import RunError
+from sim_eval.samplers import Unsteered
+from sim_eval.sweep import Trial, chosen, publish, read_sweep_settings, write_strengths
+from sim_eval.training.settings import read_train_settings
+from sim_eval.training.stages import run_stages
+
+MINIATURE = [
+    "task=lift", "stage=all", "demos=3", "rollouts=2", "policy_steps=20", "critic_steps=20", "posterior_steps=20",
+    "posterior_samples=16", "batch=32", "workers=1", "seed=5",
+]  # fmt: skip
+
+
+@pytest.mark.xdist_group("training")
+def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path) -> None:
+    settings = read_train_settings([*MINIATURE, f"data={tmp_path}/data", f"checkpoints={tmp_path}/checkpoints"])
+    run_stages(settings.stages, settings.shop, settings.recipe, settings.workers)
+    for policy in ("flow", "diffusion"):
+        needs = frozenset({"critic", "posterior"})
+        models, hashes = load_models("lift", policy, "critic", needs, tmp_path / "checkpoints")
+        assert set(hashes) == {"policy", "critic", "posterior"}
+        sizes = models.denoiser.observation_sizes
+        observation = {name: np.zeros((8, size), np.float32) for name, size in sizes.items()}
+        chunks = Unsteered()(models, observation, [torch.Generator().manual_seed(0)] * 8)
+        assert chunks.shape == (8, 8, 7)
+        assert torch.isfinite(chunks).all()
+    card = json.loads((tmp_path / "checkpoints" / "lift" / "critic_iql.json").read_text())
+    assert {"auc", "auc_first_40"} == set(card["held_out"])
+    assert card["seed"] == 5
+    assert set(card["data_sha256"]) == {"demos.hdf5", "rollouts.hdf5"}
+    gap = json.loads((tmp_path / "checkpoints" / "lift" / "posterior_flow.json").read_text())["mean_gap"]
+    assert set(gap) == {"0.2", "0.5", "0.8"}
+    assert len(read_hdf5(tmp_path / "data" / "lift" / "demos.hdf5")) == 3
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("stage=polcy", "stage is polcy; accepted: demos, policy, .* mean policy"),
+        ("families=[flow,gan]", "families is gan; accepted: flow, diffusion"),
+        ("critic_methods=[td3]", "critic_methods is td3; accepted: monte_carlo, sarsa, iql"),
+        ("ship_critic=td3", "ship_critic is td3; accepted"),
+        ("demos=0", "demos is 0; accepted: a whole number of at least 1"),
+        ("sloppy=1.5", "sloppy is 1.5; accepted: a share from 0 to 1"),
+        ("task=lft", "task is lft; accepted: .*lift"),
+        ("epochs=3", "unknown option epochs; accepted"),
+    ],
+)
+def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        read_train_settings([argument])
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("samplers=[best_of_n]", "samplers is best_of_n; accepted: qpilots_m, qpilots_u, value_guided"),
+        ("strengths=[]", "strengths is"),
+        ("strengths=[-1]", "strengths holds -1"),
+        ("critic=none", "critic is none"),
+        ("critic=iql", "critic is critic_iql; .* choose=false"),
+        ("episodes=0", "episodes is 0"),
+    ],
+)
+def test_a_bad_sweep_option_is_named(argument: str, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        read_sweep_settings([argument])
+
+
+def trial(sampler: str, strength: float, successes: int) -> Trial:
+    return Trial(sampler, strength, 50, successes, (0.0, 1.0), 0.0)
+
+
+def test_the_best_strength_is_chosen_and_every_one_published(tmp_path: Path) -> None:
+    settings = read_sweep_settings(["task=lift", f"results={tmp_path}"])
+    publish(settings, [trial("qpilots_u", 0.3, 40), trial("qpilots_u", 1.0, 30)])
+    everything = publish(
+        settings, [trial("qpilots_u", 0.6, 40), trial("qpilots_m", 0.3, 9), trial("qpilots_u", 1.0, 31)]
+    )
+    assert [(t.sampler, t.strength, t.successes) for t in everything] == [
+        ("qpilots_m", 0.3, 9), ("qpilots_u", 0.3, 40), ("qpilots_u", 0.6, 40), ("qpilots_u", 1.0, 31),
+    ]  # fmt: skip
+    assert chosen(everything) == {"qpilots_u": 0.3, "qpilots_m": 0.3}  # of equals the smallest
+    strengths = tmp_path / "strengths.yaml"
+    strengths.write_text("# a comment\nlift:\n  flow:\n    value_guided: 0.2\n")
+    write_strengths(settings, everything, strengths)
+    assert strengths.read_text().splitlines() == [
+        "# a comment", "lift:", "  flow:", "    value_guided: 0.2", "    qpilots_m: 0.3", "    qpilots_u: 0.3",
+    ]  # fmt: skip
