@@ -76,7 +76,12 @@ def stepper_rate(task: RobosuiteTask, stepper: Stepper, recording: Recording) ->
     """Control steps a second of a stepper, replaying the actions."""
     task.reset(recording.key)
     stepper.reset()
-    return len(recording.actions) / seconds(lambda: [stepper.step(action) for action in recording.actions])
+
+    def replay() -> None:
+        for action in recording.actions:
+            stepper.step(action)
+
+    return len(recording.actions) / seconds(replay)
 
 
 def task_rate(task: RobosuiteTask, recording: Recording) -> float:

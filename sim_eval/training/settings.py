@@ -10,7 +10,7 @@ from typing import Any
 import tasks
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
-from sim_eval.configuration import compose, one_of, whole
+from sim_eval.configuration import CONFIGS, compose, load_yaml, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.settings import core_count
 from sim_eval.training.stages import STAGES, Recipe
@@ -30,9 +30,11 @@ class TrainSettings:
 def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     """`sim-eval-train`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("train", arguments)
+    task = one_of("task", config["task"]["name"], tasks.names())
+    config.update({name: value for name, value in _recipe(task).items() if config[name] is None})
     stage, workers = config["stage"], config["workers"]
     picked = list(STAGES) if stage == "all" else _names("stage", stage, [*STAGES, "all"])
-    if not 0 <= config["sloppy"] <= 1:
+    if not isinstance(config["sloppy"], int | float) or not 0 <= config["sloppy"] <= 1:
         raise RunError(f"sloppy is {config['sloppy']}; accepted: a share from 0 to 1")
     methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
     counts = ("demos", "policy_steps", "rollouts", "critic_steps", "posterior_steps", "posterior_samples", "batch")
@@ -44,13 +46,23 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         **{name: whole(name, config[name], 1) for name in counts},
     )
     shop = Workshop(
-        task=one_of("task", config["task"]["name"], tasks.names()),
+        task=task,
         data=Path(config["data"]),
         checkpoints=Path(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
     )
     ordered = tuple(name for name in STAGES if name in picked)
     return TrainSettings(ordered, shop, recipe, core_count() if workers is None else whole("workers", workers, 0))
+
+
+def _recipe(task: str) -> dict[str, Any]:
+    """What the task's own checkpoints were trained on."""
+    path = CONFIGS / "recipes.yaml"
+    recipes = load_yaml(path)
+    if task not in recipes:
+        raise RunError(f"task {task} has no recipe in {path.name}; there are {', '.join(recipes)}")
+    recipe: dict[str, Any] = recipes[task]
+    return recipe
 
 
 def _names(option: str, value: Any, accepted: Iterable[str]) -> list[str]:

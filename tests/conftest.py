@@ -1,0 +1,12 @@
+"""Settings that all tests share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """As in an evaluation; and tests that run side by side do not fight for the cores."""
+    torch.set_num_threads(1)
