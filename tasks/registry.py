@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 
+from tasks.libero_suites import SUITES
+from tasks.libero_task import LiberoTask
 from tasks.robosuite_task import RobosuiteSpec, RobosuiteTask
 from tasks.task import Task, TaskError
 
@@ -34,18 +36,24 @@ _BY_NAME = {spec.name: spec for spec in _SPECS}
 
 
 def names() -> tuple[str, ...]:
-    """The registered task names, easiest first."""
-    return tuple(_BY_NAME)
+    """The registered task names, robosuite's first, each simulator's easiest first."""
+    return (*_BY_NAME, *SUITES)
 
 
-def make(name: str, stepping: str = "fast") -> Task:
-    """Build the task called `name`. Takes about a second: the model is compiled.
+def make(name: str, stepping: str = "fast", index: int = 0, assets: str | None = None) -> Task:
+    """Build the task called `name`. Takes a second or two: the model is compiled.
 
-    `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own).
+    `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own). LIBERO's suites alone take
+    `index`, the task's number in the suite, and `assets`, the folder of LIBERO's assets (see `find_assets`).
     Raises TaskError for an unknown name, with the accepted ones.
     """
+    if name in SUITES:
+        return LiberoTask(name, index, assets, stepping)
     if name not in _BY_NAME:
-        close = difflib.get_close_matches(str(name), _BY_NAME, n=1)
+        close = difflib.get_close_matches(str(name), names(), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise TaskError(f"task is {name!r}; accepted: {', '.join(_BY_NAME)}{hint}")
+        raise TaskError(f"task is {name!r}; accepted: {', '.join(names())}{hint}")
+    for option, value, default in (("index", index, 0), ("assets", assets, None)):
+        if value != default:
+            raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for LIBERO's suites alone")
     return RobosuiteTask(_BY_NAME[name], stepping)

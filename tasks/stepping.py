@@ -30,14 +30,19 @@ class Stepper(Protocol):
         ...
 
 
+def check_kind(kind: str) -> None:
+    """Raise TaskError for a kind of stepper that does not exist."""
+    if kind not in KINDS:
+        raise TaskError(f"stepping is {kind!r}; accepted: {', '.join(KINDS)}")
+
+
 def make_stepper(env: Any, kind: str) -> Stepper:
     """A stepper for a robosuite 1.4.0 environment (LIBERO's too) that has been reset.
 
     `stock` takes any; `fast` needs one Panda under OSC_POSE, and compiles for some 6 s the first time it is
     ever used (numba keeps the result). Raises TaskError for any other kind or environment.
     """
-    if kind not in KINDS:
-        raise TaskError(f"stepping is {kind!r}; accepted: {', '.join(KINDS)}")
+    check_kind(kind)
     if kind == "stock":
         return StockStepper(env)
     # Not before: this loads the compiler and mujoco, which stock stepping and `import tasks` do without.

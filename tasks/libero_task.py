@@ -1,0 +1,94 @@
+"""A LIBERO task as a `Task`: starts from the published init states, settled as in published evaluations."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from tasks.libero_assets import find_assets
+from tasks.libero_init_states import read_init_states
+from tasks.libero_scene import build_scene
+from tasks.libero_suites import suite_named, task_files
+from tasks.panda_task import PandaTask
+from tasks.stepping import check_kind
+from tasks.task import EpisodeKey
+
+#: LIBERO's own evaluations let objects drop into place for this long.
+_SETTLE_STEPS = 10
+#: Draws of all placements before a start that cannot be drawn is given up; almost every first one succeeds.
+_PLACEMENT_TRIES = 100
+
+
+class LiberoTask(PandaTask):
+    """One of LIBERO's 130 tasks by suite and index (Liu et al. 2023, arXiv 2306.03310; hf-libero 0.1.4).
+
+    Starts. `env_seed` 0 to 49 names the init state of that number in the task's `.pruned_init` file, on which
+    published success rates are counted; any larger `env_seed` draws a start from the BDDL file's own
+    distribution, as LIBERO's demonstrations did, so that training can stay clear of the published starts.
+    Either way `env_seed` also seeds the placement of fixtures, which LIBERO draws anew at every reset and keeps
+    outside its init states. Ten steps with an open gripper and no motion follow.
+
+    Observations. `object` holds, for each of the BDDL file's objects of interest in its order, position (3,) m,
+    quaternion xyzw (4,), the vector from it to the gripper (3,) m, then its joints (m, rad); see `interests`.
+    Task 0 of libero_spatial: the bowl, the plate (20,); of libero_object: the soup, the basket (20,); of
+    libero_goal: the middle drawer's handle, then the drawer's slide, 0 when closed and -0.16 m when open (11,).
+
+    Raises TaskError for a suite or an index that does not exist, missing assets, and an init file of another
+    task, beside what `PandaTask` raises.
+    """
+
+    settling = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0], (_SETTLE_STEPS, 1))
+
+    def __init__(
+        self,
+        suite: str,
+        index: int = 0,
+        assets: str | os.PathLike[str] | None = None,
+        stepping: str = "fast",
+    ) -> None:
+        check_kind(stepping)
+        chosen = suite_named(suite)
+        files = task_files(chosen, index)
+        env = build_scene(files.bddl, find_assets(assets), chosen.max_steps)
+        self.index = index
+        self._init_states = read_init_states(files.init_states, env.sim.model.nq, env.sim.model.nv)
+        from tasks.libero_interests import interests  # loads mujoco, which build_scene imports without GL
+
+        self._interests = interests(env)
+        self._site_colours = env.sim.model.site_rgba.copy()
+        instruction = " ".join(env.parsed_problem["language_instruction"])
+        super().__init__(chosen.name, instruction, chosen.max_steps, env, stepping)
+
+    def _object_size(self) -> int:
+        return sum(interest.size for interest in self._interests)
+
+    def _object(self, eef_pos: np.ndarray, eef_quat: np.ndarray) -> np.ndarray:
+        return np.concatenate([interest.observe(self._data, eef_pos) for interest in self._interests])
+
+    def _start(self, key: EpisodeKey) -> None:
+        env: Any = self._env
+        env.sim.model.site_rgba[:] = self._site_colours
+        self._place()
+        if key.env_seed < len(self._init_states):
+            env.sim.forward()
+            env.sim.set_state_from_flattened(self._init_states[key.env_seed])
+
+    def _place(self) -> None:
+        """Draw all placements; now and then objects do not fit beside one another and have to be drawn again."""
+        from robosuite.utils.errors import RandomizationError
+
+        for left in reversed(range(_PLACEMENT_TRIES)):
+            try:
+                self._env._reset_internal()
+                return
+            except RandomizationError:
+                if not left:
+                    raise
+                self._env.sim.reset()
+
+    def _refresh(self) -> None:
+        super()._refresh()
+        # A stove that is on shows it by a site's colour.
+        self._env._post_process()
