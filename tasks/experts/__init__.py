@@ -30,6 +30,11 @@ class Expert(Protocol):
         ...
 
 
+def expert_names() -> tuple[str, ...]:
+    """The tasks that have a scripted expert."""
+    return tuple(_EXPERTS)
+
+
 def expert(name: str, rng: np.random.Generator, sloppy: bool = False) -> Expert:
     """The scripted expert of task `name`; all its chance comes from `rng`.
 

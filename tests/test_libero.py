@@ -1,0 +1,407 @@
+"""LIBERO through the Task protocol: its own protocol, its files, and none of its traps."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tasks
+from sim_eval.configuration import compose
+from tasks import EpisodeKey, TaskError
+from tasks.libero_assets import PARTS, VARIABLE, find_assets
+from tasks.libero_init_states import read_init_states
+from tasks.libero_suites import INIT_STATES, SUITES, package_root, suite_named, task_files
+from tasks.libero_task import LiberoTask
+from tasks.panda_task import numpy_seed
+from tests.libero_assets import ASSETS, needs_assets
+
+THREE = ("libero_spatial", "libero_object", "libero_goal")
+TEN_TASK_SUITES = (*THREE, "libero_10")
+
+
+def key(name: str, env_seed: int) -> EpisodeKey:
+    return EpisodeKey(name, 0, env_seed, 0)
+
+
+def build(name: str, index: int = 0, stepping: str = "fast") -> Any:
+    return tasks.make(name, index=index, stepping=stepping, assets=str(ASSETS))
+
+
+# The protocol --------------------------------------------------------------------------------------------
+
+
+@needs_assets
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("libero_spatial", "bowl between the plate"), ("libero_object", "alphabet soup"), ("libero_goal", "middle")],
+)
+def test_instructions_come_from_the_bddl_file(name: str, words: str) -> None:
+    task = build(name)
+    assert words in task.instruction
+    assert task.instruction in task_files(SUITES[name], 0).bddl.read_text().lower()
+    task.close()
+
+
+@needs_assets
+@pytest.mark.parametrize("name", THREE)
+def test_starts_are_the_settled_init_states_as_libero_itself_gives_them(name: str) -> None:
+    """LIBERO's own hard reset, `set_init_state` and ten idle steps, against ours."""
+    task = build(name)
+    stock = hard_reset_environment(name)
+    states = read_init_states(task_files(SUITES[name], 0).init_states, stock.sim.model.nq, stock.sim.model.nv)
+    for k in (3, 49):
+        task.reset(key(name, 7))
+        task.reset(key(name, k))
+        with numpy_seed(k):
+            stock.reset()
+        stock.sim.set_state_from_flattened(states[k])
+        stock.sim.forward()
+        for _ in range(10):
+            stock.step([0, 0, 0, 0, 0, 0, -1])
+        assert np.abs(stock.sim.data.qpos - task._data.qpos).max() < 1e-6
+        np.testing.assert_array_equal(stock.sim.model.body_pos, task._model.body_pos)
+        np.testing.assert_array_equal(stock.sim.model.body_quat, task._model.body_quat)
+    task.close()
+
+
+def hard_reset_environment(name: str) -> Any:
+    """LIBERO's environment as its own wrapper makes it, less the cameras."""
+    from tasks.libero_import import load_libero
+    from tasks.robosuite_import import load_robosuite
+
+    bddl = str(task_files(SUITES[name], 0).bddl)
+    domain = load_libero(ASSETS)
+    problem = domain.BDDLUtils.get_problem_info(bddl)["problem_name"]
+    return domain.TASK_MAPPING[problem](
+        bddl,
+        robots=["Panda"],
+        controller_configs=load_robosuite().load_controller_config(default_controller="OSC_POSE"),
+        gripper_types="default",
+        initialization_noise=None,
+        use_camera_obs=False,
+        has_offscreen_renderer=False,
+        control_freq=20,
+        ignore_done=True,
+        hard_reset=True,
+    )
+
+
+@needs_assets
+@pytest.mark.parametrize("name", THREE)
+def test_fast_stepping_moves_the_arm_as_stock_does(name: str) -> None:
+    wave = np.sin(np.arange(20)[:, None] / 10.0 + np.arange(7.0)) * [0.5, 0.5, 0.2, 0.3, 0.3, 0.6, 1.0]
+    wave[:, 2] += 0.4  # up and clear of everything
+    paths = []
+    for stepping in ("stock", "fast"):
+        task = build(name, stepping=stepping)
+        task.reset(key(name, 0))
+        arm = task._env.robots[0]._ref_joint_pos_indexes
+        paths.append([(task.step(action), task._data.qpos[arm].copy())[1] for action in wave])
+        task.close()
+    assert np.abs(np.array(paths[0]) - np.array(paths[1])).max() < 1e-4
+
+
+def test_every_suite_has_the_files_of_its_last_task() -> None:
+    for suite in SUITES.values():
+        files = task_files(suite, suite.tasks - 1)
+        assert files.bddl.is_file()
+        assert files.init_states.is_file()
+
+
+@needs_assets
+def test_larger_seeds_draw_starts_that_scatter_as_the_published_ones() -> None:
+    task = build("libero_object")
+    hands = [
+        np.array([task.reset(key("libero_object", seed))["robot0_eef_pos"] for seed in seeds])
+        for seeds in (range(INIT_STATES), range(INIT_STATES, 2 * INIT_STATES))
+    ]
+    task.reset(key("libero_object", 0))
+    again = task.reset(key("libero_object", INIT_STATES))["robot0_eef_pos"]
+    task.close()
+    assert len(np.unique(np.concatenate(hands), axis=0)) == 2 * INIT_STATES
+    np.testing.assert_array_equal(again, hands[1][0])
+    np.testing.assert_allclose(hands[0].mean(axis=0), hands[1].mean(axis=0), atol=0.01)
+    np.testing.assert_allclose(hands[0].std(axis=0), hands[1].std(axis=0), rtol=0.5)
+
+
+@needs_assets
+def test_fixtures_are_placed_by_the_seed_and_hashed() -> None:
+    task = build("libero_goal")
+    cabinet = task._env.sim.model.body_name2id("wooden_cabinet_1_main")
+    places = []
+    for seed in (0, 1, 0):
+        task.reset(key("libero_goal", seed))
+        places.append(task._model.body_pos[cabinet].copy())
+    before = task.state_hash()
+    task._model.body_pos[cabinet] += 1e-9
+    assert task.state_hash() != before
+    task.close()
+    np.testing.assert_array_equal(places[0], places[2])
+    assert np.abs(places[0] - places[1]).max() > 1e-4
+
+
+@needs_assets
+@pytest.mark.parametrize("name", THREE)
+def test_one_key_gives_one_trajectory_in_one_process_and_in_two(name: str) -> None:
+    program = (
+        "import numpy as np, tasks\n"
+        f"task = tasks.make({name!r})\n"
+        f"task.reset(tasks.EpisodeKey({name!r}, 0, 4, 0))\n"
+        "print(task.state_hash())\n"
+        "for action in np.random.default_rng(0).uniform(-1.0, 1.0, (30, 7)):\n"
+        "    task.step(action)\n"
+        "    print(task.state_hash())\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    there = answer.stdout.split()
+    task = build(name)
+    for env_seed in (4, 9, 4):  # another episode in between
+        task.reset(key(name, env_seed))
+        here = [task.state_hash()]
+        for action in np.random.default_rng(0).uniform(-1.0, 1.0, (30, 7)):
+            task.step(action)
+            here.append(task.state_hash())
+        assert (here == there) == (env_seed == 4)
+    task.close()
+
+
+# What is observed ----------------------------------------------------------------------------------------
+
+
+@needs_assets
+def test_the_drawer_is_observed_by_its_handle_and_its_slide() -> None:
+    task = build("libero_goal")
+    first = task.reset(key("libero_goal", 0))
+    slide = task._interests[0].joints[0]
+    task._data.qpos[slide] = -0.15  # open
+    step = task.step(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]))
+    shut, wide = first["object"], step.observation["object"]
+    assert shut[10] == pytest.approx(0.0, abs=0.005)
+    assert wide[10] == pytest.approx(-0.15, abs=0.005)
+    assert np.linalg.norm(wide[:3] - shut[:3]) == pytest.approx(0.15, abs=0.01)
+    np.testing.assert_allclose(wide[7:10], step.observation["robot0_eef_pos"] - wide[:3], atol=1e-6)
+    assert step.success
+    assert step.done
+    task.close()
+
+
+@needs_assets
+def test_success_is_libero_s() -> None:
+    """The bowl put onto the plate by hand, where LIBERO's `On` wants it."""
+    task = build("libero_spatial")
+    observation = task.reset(key("libero_spatial", 0))
+    sim, plate = task._env.sim, observation["object"][10:13]
+    address = sim.model.get_joint_qpos_addr("akita_black_bowl_1_joint0")[0]
+    sim.data.qpos[address : address + 3] = [*plate[:2], plate[2] + 0.02]
+    steps = [task.step(np.zeros(7))]
+    while not steps[-1].done:
+        steps.append(task.step(np.zeros(7)))
+    assert steps[-1].success
+    assert steps[-1].reward == 1.0
+    assert not any(step.success for step in steps[:-1])
+    task.close()
+
+
+# Traps ---------------------------------------------------------------------------------------------------
+
+
+@needs_assets
+def test_nothing_is_asked_written_printed_or_needlessly_imported(tmp_path: Path) -> None:
+    program = (
+        "import sys, tasks\n"
+        "tasks.make('libero_goal').reset(tasks.EpisodeKey('libero_goal', 0, 0, 0))\n"
+        "needless = {'torch', 'robomimic', 'wandb', 'transformers', 'gymnasium', 'matplotlib', 'cloudpickle'}\n"
+        "print(sorted(needless & set(sys.modules)))\n"
+    )
+    home = {**os.environ, "HOME": str(tmp_path), VARIABLE: str(ASSETS)}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=home
+    )
+    assert (answer.stdout.strip(), answer.stderr, answer.returncode) == ("[]", "", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_init_file_is_read_without_torch() -> None:
+    for suite in SUITES.values():
+        for index in range(suite.tasks):
+            path = task_files(suite, index).init_states
+            with pytest.raises(TaskError, match="belongs to another task") as problem:
+                read_init_states(path, 0, 0)
+            width = int(str(problem.value).split("have ")[1].split(" ")[0])
+            assert read_init_states(path, width - 1, 0).shape == (INIT_STATES, width)
+
+
+def test_an_init_file_cannot_run_code(tmp_path: Path) -> None:
+    class Malice:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    path = tmp_path / "evil.pruned_init"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Malice()))
+    with pytest.raises(TaskError, match=r"evil\.pruned_init.*mkdir"):
+        read_init_states(path, 3, 3)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04"])
+def test_a_broken_init_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.pruned_init"
+    path.write_bytes(content)
+    with pytest.raises(TaskError, match=r"broken\.pruned_init cannot be read"):
+        read_init_states(path, 3, 3)
+
+
+def test_an_init_file_of_something_else_is_named(tmp_path: Path) -> None:
+    for content in (np.zeros(5), np.full((2, 7), np.nan)):
+        path = tmp_path / "odd.pruned_init"
+        buffer = io.BytesIO()
+        pickle.dump(content, buffer, protocol=2)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", buffer.getvalue())
+        with pytest.raises(TaskError, match="holds no table of finite states"):
+            read_init_states(path, 3, 3)
+
+
+# Bad input -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "last"), [("libero_goal", 10, 9), ("libero_90", -1, 89), ("libero_10", 1.5, 9)]
+)
+def test_an_index_out_of_range(name: str, index: Any, last: int) -> None:
+    with pytest.raises(TaskError, match=rf"index is {index}; accepted for {name}: 0 to {last}"):
+        tasks.make(name, index=index)
+
+
+def test_a_suite_that_does_not_exist() -> None:
+    with pytest.raises(TaskError, match=r"'libero_goals'.*libero_spatial.*did you mean 'libero_goal'"):
+        suite_named("libero_goals")
+    with pytest.raises(TaskError, match=r"'libero_goals'.*did you mean 'libero_goal'"):
+        tasks.make("libero_goals")
+
+
+def test_libero_s_options_are_refused_elsewhere() -> None:
+    with pytest.raises(TaskError, match=r"index is 3 for task 'lift'; accepted for LIBERO's suites alone"):
+        tasks.make("lift", index=3)
+    with pytest.raises(TaskError, match="assets is '/x' for task 'can'"):
+        tasks.make("can", assets="/x")
+
+
+def test_an_asset_folder_that_is_not_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TaskError, match=r"assets is '.*nowhere', which is no folder"):
+        tasks.make("libero_goal", assets=str(tmp_path / "nowhere"))
+    for part in PARTS[2:]:
+        (tmp_path / part).mkdir()
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(TaskError, match=rf"{VARIABLE} is '.*', which lacks articulated_objects, scenes;"):
+        tasks.make("libero_goal")
+
+
+@needs_assets
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("articulated_objects/flat_stove.xml", "articulated_objects/flat_stove.xml"),
+        ("scenes/libero_tabletop_base_style.xml", "scenes/libero_tabletop_base_style.xml"),
+        ("articulated_objects/wooden_cabinet", r"articulated_objects/wooden_cabinet/.* and \d+ more"),
+    ],
+)
+def test_missing_asset_files_are_named(tmp_path: Path, lost: str, named: str) -> None:
+    copy = tmp_path / "assets"
+    shutil.copytree(ASSETS, copy, copy_function=os.symlink)
+    shutil.rmtree(copy / lost) if (copy / lost).is_dir() else (copy / lost).unlink()
+    with pytest.raises(TaskError, match=rf"{copy} lack {named}"):
+        tasks.make("libero_goal", assets=str(copy))
+
+
+def without_assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_no_assets_and_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_assets(tmp_path, monkeypatch)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(TaskError, match=rf"huggingface_hub is not installed.*accepted: assets=FOLDER or {VARIABLE}"):
+        tasks.make("libero_goal")
+
+    def unreachable(**_: object) -> None:
+        raise ConnectionError("no route to the hub\nand more")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub(unreachable))
+    with pytest.raises(TaskError, match=r"cannot be downloaded into .* \(no route to the hub\); accepted") as problem:
+        tasks.make("libero_goal")
+    assert "\n" not in str(problem.value)
+
+
+def test_assets_are_downloaded_once_and_where_hf_libero_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_assets(tmp_path, monkeypatch)
+    calls: list[dict] = []
+
+    def snapshot(**arguments: Any) -> None:
+        calls.append(arguments)
+        for part in PARTS:
+            (Path(arguments["local_dir"]) / part).mkdir(parents=True)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub(snapshot))
+    folder = tmp_path / ".cache" / "libero" / "assets"
+    assert find_assets() == find_assets() == folder
+    assert calls == [{"repo_id": "lerobot/libero-assets", "repo_type": "dataset", "local_dir": folder}]
+    source = (package_root() / "utils" / "download_utils.py").read_text()
+    assert '"lerobot/libero-assets"' in source
+    assert '"~"), ".cache", "libero", "assets")' in source
+
+
+def hub(download: Any) -> Any:
+    module: Any = type(sys)("huggingface_hub")
+    module.snapshot_download = download
+    return module
+
+
+def test_an_explicit_folder_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("explicit", "variable"):
+        for part in PARTS:
+            (tmp_path / folder / part).mkdir(parents=True)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "variable"))
+    assert find_assets() == tmp_path / "variable"
+    assert find_assets(tmp_path / "explicit") == tmp_path / "explicit"
+
+
+# Configuration, and all tasks ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suite_and_index_compose(name: str) -> None:
+    composed = compose("eval", [f"task={name}", "task.index=3", "task.assets=/some/folder"])
+    assert composed["task"] == {"name": name, "index": 3, "assets": "/some/folder", "stepping": "fast"}
+
+
+@needs_assets
+@pytest.mark.slow
+@pytest.mark.parametrize("index", range(10))
+@pytest.mark.parametrize("name", TEN_TASK_SUITES)
+def test_every_task_of_the_ten_task_suites_resets_settles_steps_and_renders(name: str, index: int) -> None:
+    task = build(name, index)
+    assert isinstance(task, LiberoTask)
+    for env_seed in (0, INIT_STATES - 1, 12345):
+        observation = task.reset(key(name, env_seed))
+        settled = np.abs(task._data.qvel).max()
+        assert settled < 1.0, f"still moving after settling: {settled:.2f}"
+        assert observation["object"].shape == (task.observation_sizes["object"],)
+    for action in np.random.default_rng(index).uniform(-1.0, 1.0, (20, 7)):
+        step = task.step(action)
+        assert all(np.isfinite(value).all() for value in step.observation.values())
+    for camera in task.cameras:
+        assert task.frame(camera, 128).std() > 5.0
+    task.close()
