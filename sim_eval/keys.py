@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.libero_suites import published_starts
 from tasks.task import EpisodeKey
 
 if TYPE_CHECKING:
@@ -23,12 +24,16 @@ BLOCKS = ("eval", "tune", "train", "heldout")
 # seeds.
 _BLOCK_BITS = 2
 _ENV_SEED_BITS = 32  # numpy's global generator, which robosuite draws from, takes 32 bits
+# Set in env_seeds that must not name one of a benchmark's published starts, which are the small ones.
+_DRAWN = 1 << (_ENV_SEED_BITS - 1)
 
 
 def episode_key(task: str, seed: int, episode: int, block: str = "eval") -> EpisodeKey:
     """The key of one episode. `seed` and `episode` are non-negative; `block` is one of `BLOCKS`.
 
-    `env_seed` is in [0, 2**32), `noise_seed` in [0, 2**63). Raises ValueError for another block.
+    `env_seed` is in [0, 2**32), `noise_seed` in [0, 2**63). Where the benchmark publishes its starts (LIBERO), the
+    eval block runs them in their order, over again with other noise when they run out, and no other block does.
+    Raises ValueError for another block.
     """
     if block not in BLOCKS:
         raise ValueError(f"block is {block!r}; accepted: {', '.join(BLOCKS)}")
@@ -36,6 +41,9 @@ def episode_key(task: str, seed: int, episode: int, block: str = "eval") -> Epis
     sequence = np.random.SeedSequence(entropy=seed, spawn_key=(index, episode))
     env, noise = (int(word) for word in sequence.generate_state(2, np.uint64))
     env_seed = ((env >> (64 - _ENV_SEED_BITS + _BLOCK_BITS)) << _BLOCK_BITS) | index
+    starts = published_starts(task)
+    if starts is not None:
+        env_seed = episode % starts if block == "eval" else env_seed | _DRAWN
     return EpisodeKey(task=task, episode=episode, env_seed=env_seed, noise_seed=noise >> 1)
 
 

@@ -61,6 +61,15 @@ def test_keys_depend_on_seed_and_index_alone() -> None:
         episode_keys("can", 0, 1, "evaluation")
 
 
+def test_libero_is_evaluated_on_its_published_starts_and_on_nothing_else() -> None:
+    keys = episode_keys("libero_goal", 7, 100)
+    assert [key.env_seed for key in keys] == [*range(50), *range(50)]
+    assert len({key.noise_seed for key in keys}) == 100
+    others = [key.env_seed for block in BLOCKS[1:] for key in episode_keys("libero_goal", 7, 100, block)]
+    assert min(others) >= 50
+    assert len(set(others)) == 300
+
+
 def test_noise_is_new_for_every_decision_and_the_same_every_time() -> None:
     first, again = noise_generator(5, 0), noise_generator(5, 0)
     torch.randn(99, generator=again)  # what a sampler drew at decision 0 does not reach decision 1
