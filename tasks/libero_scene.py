@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tasks.libero_import import load_libero
 from tasks.panda_task import CONTROL_HZ, numpy_seed, release_free_memory
 from tasks.robosuite_import import load_robosuite
@@ -17,18 +19,25 @@ _NAMED = 5
 
 
 def build_scene(bddl: Path, assets: Path, horizon: int) -> Any:
-    """LIBERO's environment with no renderer, reset once. Raises TaskError naming the asset files that are missing."""
+    """LIBERO's environment with no renderer, its fixtures where its MJCF files put them.
+
+    Fixtures have to be there before every reset: LIBERO draws what stands on or in a fixture relative to that
+    place. Its own resets compile the whole model anew. Raises TaskError naming the asset files that are missing.
+    """
     domain, robosuite = load_libero(assets), load_robosuite()
     problem = domain.BDDLUtils.get_problem_info(str(bddl))["problem_name"]
     kind = domain.TASK_MAPPING[problem]
     env = kind.__new__(kind)
     compile_model = env._initialize_sim
+    poses: list[np.ndarray] = []
 
     def compile_checked(xml_string: str | None = None) -> None:
+        # MuJoCo stops at the first file that it misses: look for all of them before it does.
         _refuse_missing(env.model.root, assets)
         compile_model(xml_string)
+        poses.extend((env.sim.model.body_pos.copy(), env.sim.model.body_quat.copy()))
 
-    # MuJoCo stops at the first file that it misses: look for all of them before it does.
+    # The constructor compiles the model and places everything at once: this is the only moment in between.
     env._initialize_sim = compile_checked
     with numpy_seed(_MODEL_SEED):
         try:
@@ -48,7 +57,9 @@ def build_scene(bddl: Path, assets: Path, horizon: int) -> Any:
             )
         except FileNotFoundError as absent:  # an object's or arena's MJCF file, which LIBERO opens itself
             raise TaskError(_missing([Path(absent.filename)], assets)) from None
-        env.reset()
+    # As robosuite's reset does: sites are aids for the eye, not part of the scene.
+    env.visualize(vis_settings=dict.fromkeys(env._visualizations, False))
+    env.sim.model.body_pos[:], env.sim.model.body_quat[:] = poses
     release_free_memory()
     return env
 

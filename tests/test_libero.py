@@ -74,12 +74,27 @@ def test_starts_are_the_settled_init_states_as_libero_itself_gives_them(name: st
     task.close()
 
 
-def hard_reset_environment(name: str) -> Any:
+@needs_assets
+def test_drawn_starts_are_those_of_libero_s_own_reset() -> None:
+    """A bowl on the cabinet, which LIBERO places relative to the cabinet."""
+    task, stock = build("libero_spatial", index=9), hard_reset_environment("libero_spatial", 9, noise="default")
+    task.settling = task.settling[:0]
+    for seed in (INIT_STATES, 12345):
+        task.reset(key("libero_spatial", 7))
+        task.reset(key("libero_spatial", seed))
+        with numpy_seed(seed):
+            stock.reset()
+        np.testing.assert_array_equal(stock.sim.data.qpos, task._data.qpos)
+        np.testing.assert_array_equal(stock.sim.model.body_pos, task._model.body_pos)
+    task.close()
+
+
+def hard_reset_environment(name: str, index: int = 0, noise: str | None = None) -> Any:
     """LIBERO's environment as its own wrapper makes it, less the cameras."""
     from tasks.libero_import import load_libero
     from tasks.robosuite_import import load_robosuite
 
-    bddl = str(task_files(SUITES[name], 0).bddl)
+    bddl = str(task_files(SUITES[name], index).bddl)
     domain = load_libero(ASSETS)
     problem = domain.BDDLUtils.get_problem_info(bddl)["problem_name"]
     return domain.TASK_MAPPING[problem](
@@ -87,7 +102,7 @@ def hard_reset_environment(name: str) -> Any:
         robots=["Panda"],
         controller_configs=load_robosuite().load_controller_config(default_controller="OSC_POSE"),
         gripper_types="default",
-        initialization_noise=None,
+        initialization_noise=noise,
         use_camera_obs=False,
         has_offscreen_renderer=False,
         control_freq=20,
