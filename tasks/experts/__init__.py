@@ -7,12 +7,23 @@ from typing import Protocol
 import numpy as np
 
 from tasks.experts.can import CanExpert
+from tasks.experts.libero_goal import LiberoGoalExpert
+from tasks.experts.libero_object import LiberoObjectExpert
+from tasks.experts.libero_spatial import LiberoSpatialExpert
 from tasks.experts.lift import LiftExpert
 from tasks.experts.scripted import ScriptedExpert
 from tasks.experts.square import SquareExpert
 from tasks.task import Observation, TaskError
 
-_EXPERTS: dict[str, type[ScriptedExpert]] = {"lift": LiftExpert, "can": CanExpert, "square": SquareExpert}
+#: A LIBERO suite's expert plays its task 0.
+_EXPERTS: dict[str, type[ScriptedExpert]] = {
+    "lift": LiftExpert,
+    "can": CanExpert,
+    "square": SquareExpert,
+    "libero_spatial": LiberoSpatialExpert,
+    "libero_object": LiberoObjectExpert,
+    "libero_goal": LiberoGoalExpert,
+}
 
 
 class Expert(Protocol):

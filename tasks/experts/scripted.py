@@ -22,7 +22,7 @@ _GAIN = 2.0
 #: Action noise is milder on the three rotations.
 _NOISE_SHAPE = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
 #: The hand with its fingers pointing down and opening along the world's y axis.
-_DOWN = Rotation.from_quat([1.0, 0.0, 0.0, 0.0])
+DOWN = Rotation.from_quat([1.0, 0.0, 0.0, 0.0])
 
 Script = Iterator[np.ndarray]
 Pose = tuple[np.ndarray, float]
@@ -157,7 +157,7 @@ class ScriptedExpert:
     def _turn_to(self, yaw: float) -> np.ndarray:
         """Rotation vector (3,) in the world from the hand as it is to the hand pointing down at `yaw`."""
         now = Rotation.from_quat(self.observation["robot0_eef_quat"])
-        return (Rotation.from_euler("z", yaw) * _DOWN * now.inv()).as_rotvec()
+        return (Rotation.from_euler("z", yaw) * DOWN * now.inv()).as_rotvec()
 
     def _command(self, error: np.ndarray, turn: np.ndarray, speed: float = 1.0) -> np.ndarray:
         limit = self.style.speed * speed

@@ -1,0 +1,60 @@
+"""libero_object, task 0: the alphabet soup into the basket."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.experts.scripted import OPEN, Pose, Script, ScriptedExpert
+
+#: Above the middle of the can.
+_GRASP_HEIGHT = 0.012
+#: Of the hand over the floor: the can clears the other groceries, and then the basket's walls.
+_CARRY_HEIGHT = 0.30
+_RELEASE_HEIGHT = 0.23
+#: The inside of the basket (LIBERO's `contain_region`): half its width, and the height up to which it is inside.
+_INSIDE = 0.06
+_INSIDE_HEIGHT = 0.14
+#: A can is round, so any yaw will do: three habits.
+_YAWS = (0.0, -0.6, 0.6)
+
+
+class LiberoObjectExpert(ScriptedExpert):
+    """Lifts the can out from among the groceries, carries it over the basket's wall, lets it drop."""
+
+    reach = 0.05
+    min_width = 0.02
+    clumsiness = 1.2
+
+    @property
+    def basket(self) -> np.ndarray:
+        return self.observation["object"][10:13].astype(float)
+
+    def grasp_pose(self) -> Pose:
+        return self.object_position + np.array([0.0, 0.0, _GRASP_HEIGHT]), _YAWS[self.style.mode]
+
+    def place(self) -> Script:
+        style, yaw = self.style, self.hand_yaw
+        start = np.array([*self.hand[:2], _CARRY_HEIGHT])
+        goal = np.array([*(self.basket[:2] + style.place_offset), _CARRY_HEIGHT])
+        length = float(np.linalg.norm(goal - start))
+
+        def lost() -> bool:
+            return style.notices and not self.holding()
+
+        def let_go() -> bool:
+            way = 1.0 - float(np.linalg.norm(goal - self.hand)) / length
+            return lost() or (style.release_at < 1.0 and way > style.release_at)
+
+        yield from self.go(lambda: (start, yaw), tolerance=0.05, until=lost)
+        middle = 0.5 * (start + goal) + np.array([style.detour, 0.0, 0.0])
+        yield from self.go(lambda: (middle, yaw), tolerance=0.06, until=let_go)
+        yield from self.go(lambda: (goal, yaw), tolerance=0.02, until=let_go)
+        if not let_go():
+            low = np.array([*goal[:2], _RELEASE_HEIGHT])
+            yield from self.go(lambda: (low, yaw), tolerance=0.02, limit=30, until=lost)
+        self.grip = OPEN
+        yield from self.wait(10)
+
+    def done(self) -> bool:
+        aside = self.object_position - self.basket
+        return bool((np.abs(aside[:2]) < _INSIDE).all()) and aside[2] < _INSIDE_HEIGHT
