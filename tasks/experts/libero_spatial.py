@@ -11,6 +11,8 @@ _RIM = 0.046
 _GRASP_HEIGHT = 0.038
 #: Where on the rim, as an angle in the world: the plate and the ramekin stand before and behind the bowl.
 _SIDES = (-0.5 * np.pi, 0.5 * np.pi, -0.35 * np.pi)
+#: Steps that the fingers need to close on a rim, beyond those that they need to close on an object.
+_LONGER_SQUEEZE = 8
 _LIFT = 0.12
 #: LIBERO's `On`: the bowl touches the plate, their centres this near to one another.
 _DONE_DISTANCE = 0.03
@@ -22,6 +24,7 @@ class LiberoSpatialExpert(ScriptedExpert):
 
     reach = 0.09
     min_width = 0.001
+    clumsiness = 1.6
 
     @property
     def plate(self) -> np.ndarray:
@@ -31,6 +34,10 @@ class LiberoSpatialExpert(ScriptedExpert):
         side = _SIDES[self.style.mode]
         rim = np.array([_RIM * np.cos(side), _RIM * np.sin(side), _GRASP_HEIGHT])
         return self.object_position + rim, side - 0.5 * np.pi
+
+    def pick(self) -> Script:
+        yield from super().pick()
+        yield from self.wait(_LONGER_SQUEEZE)
 
     def place(self) -> Script:
         style, yaw = self.style, self.hand_yaw
