@@ -100,7 +100,10 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        ("task=cam", "task is cam; accepted: can, lift, square (did you mean can?)"),
+        (
+            "task=cam",
+            "task is cam; accepted: can, libero_10, libero_90, libero_goal, libero_object, libero_spatial, lift, square (did you mean can?)",
+        ),
         ("policy=flaw", "policy is flaw; accepted: diffusion, flow (did you mean flow?)"),
         ("critic=x", "critic is x; accepted: default, none"),
         ("samplers=[unsteerd]", "samplers is unsteerd; accepted: "),
@@ -155,7 +158,10 @@ def test_a_run_from_the_command_line(call: Call) -> None:
 def test_a_users_error_is_one_line_and_status_2(call: Call) -> None:
     status, out, err = call(cli.evaluate, "task=cam")
     assert (status, out) == (2, "")
-    assert err == "sim-eval: error: task is cam; accepted: can, lift, square (did you mean can?)\n"
+    assert (
+        err
+        == "sim-eval: error: task is cam; accepted: can, libero_10, libero_90, libero_goal, libero_object, libero_spatial, lift, square (did you mean can?)\n"
+    )
     assert not list(Path.cwd().iterdir()), "nothing is left behind"
     call(cli.evaluate, *QUICK, "output=run")
     status, _, err = call(cli.evaluate, *QUICK, "output=run", "seed=4")
