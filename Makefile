@@ -8,7 +8,7 @@ demo: $(READY)  ## the main job: five samplers over 50 paired episodes of can, a
 	$(BIN)/sim-eval task=can output=runs/demo
 
 test: check  ## format, lint, types, and the quick tests
-	$(BIN)/pytest -q -n 2 --dist loadgroup
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -13,10 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from sim_eval.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
 from sim_eval.errors import RunError
@@ -24,29 +25,18 @@ from sim_eval.errors import RunError
 _START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.workers import serve; serve({handle})"
 
 
-class Pool(Protocol):
-    """A fixed number of environment slots that act in lockstep."""
+class Pool(ABC):
+    """A fixed number of environment slots that act in lockstep. Closes at the end of a `with` block."""
 
     slots: int
 
+    @abstractmethod
     def exchange(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
         """Send one command to each named slot and wait for all. RunError if the task cannot be built."""
-        ...
 
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class _Closing:
-    """Close at the end of a `with` block."""
-
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Free every environment."""
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +47,7 @@ class _Closing:
         self.close()
 
 
-class LocalPool(_Closing):
+class LocalPool(Pool):
     """All environments in this process."""
 
     def __init__(self, make_task: MakeTask, slots: int) -> None:
@@ -72,7 +62,7 @@ class LocalPool(_Closing):
             environment.close()
 
 
-class ProcessPool(_Closing):
+class ProcessPool(Pool):
     """Slot i lives in worker process i modulo `workers`."""
 
     def __init__(self, make_task: MakeTask, workers: int, slots: int) -> None:

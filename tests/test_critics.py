@@ -30,7 +30,9 @@ def replay() -> Replay:
 
 def new_critic() -> EnsembleCritic:
     torch.manual_seed(0)
-    return EnsembleCritic(CriticConfig("test", {"time": 1, "branch": 1}, action_dim=1, horizon=HORIZON, heads=2, width=32, depth=2))
+    return EnsembleCritic(
+        CriticConfig("test", {"time": 1, "branch": 1}, action_dim=1, horizon=HORIZON, heads=2, width=32, depth=2)
+    )
 
 
 def test_replay_links_chunks_within_their_episode() -> None:

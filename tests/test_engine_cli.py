@@ -105,7 +105,7 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
             "task is cam; accepted: can, libero_10, libero_90, libero_goal, libero_object, libero_spatial, lift, square (did you mean can?)",
         ),
         ("policy=flaw", "policy is flaw; accepted: diffusion, flow (did you mean flow?)"),
-        ("critic=x", "critic is x; accepted: default, none"),
+        ("critic=x", "critic is x; accepted: default, iql, monte_carlo, none, sarsa"),
         ("samplers=[unsteerd]", "samplers is unsteerd; accepted: "),
         ("samplers=[unsteered,unsteered]", "samplers is [unsteered, unsteered]: each may be picked once"),
         ("samplers=[]", "samplers is []; accepted: a list such as"),

@@ -17,7 +17,7 @@ from sim_eval.environment import MakeTask
 from sim_eval.evaluate import evaluate
 from sim_eval.keys import episode_key
 from sim_eval.records import Record, actions_path, read, record
-from sim_eval.render import RenderSettings, check_rendering, render
+from sim_eval.render import RenderSettings, render
 from sim_eval.rollout import Episode
 from sim_eval.run_folder import open_run
 from sim_eval.samplers import Models, Unsteered
@@ -87,15 +87,6 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def gl() -> None:
-    try:
-        check_rendering(LIFT, "lift")
-    except TaskError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.usefixtures("gl")
 def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Path) -> None:
     (video,) = render(RenderSettings(expert_run, tmp_path, size=64, every=20), LIFT)
     assert video.stat().st_size > 1000
@@ -103,7 +94,6 @@ def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Pat
     assert one.video == str(video)
 
 
-@pytest.mark.usefixtures("gl")
 def test_an_unknown_camera_is_named(expert_run: Path, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"camera is 'front'; accepted: agentview"):
         render(RenderSettings(expert_run, tmp_path, camera="front"), LIFT)

@@ -23,7 +23,6 @@ MINIATURE = [
 ]  # fmt: skip
 
 
-@pytest.mark.xdist_group("training")
 def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path) -> None:
     settings = read_train_settings([*MINIATURE, f"data={tmp_path}/data", f"checkpoints={tmp_path}/checkpoints"])
     run_stages(settings.stages, settings.shop, settings.recipe, settings.workers)

@@ -33,7 +33,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     task = one_of("task", config["task"]["name"], tasks.names())
     config.update({name: value for name, value in _recipe(task).items() if config[name] is None})
     stage, workers = config["stage"], config["workers"]
-    picked = list(STAGES) if stage == "all" else _names("stage", stage, [*STAGES, "all"])
+    stages = tuple(STAGES) if one_of("stage", stage, [*STAGES, "all"]) == "all" else (stage,)
     if not isinstance(config["sloppy"], int | float) or not 0 <= config["sloppy"] <= 1:
         raise RunError(f"sloppy is {config['sloppy']}; accepted: a share from 0 to 1")
     methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
@@ -51,8 +51,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         checkpoints=Path(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
     )
-    ordered = tuple(name for name in STAGES if name in picked)
-    return TrainSettings(ordered, shop, recipe, core_count() if workers is None else whole("workers", workers, 0))
+    return TrainSettings(stages, shop, recipe, core_count() if workers is None else whole("workers", workers, 0))
 
 
 def _recipe(task: str) -> dict[str, Any]:

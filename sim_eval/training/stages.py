@@ -88,7 +88,7 @@ STAGES: dict[str, Stage] = {
 
 
 def run_stages(names: Sequence[str], shop: Workshop, recipe: Recipe, workers: int) -> None:
-    """Run the stages named, in their order. One thread of arithmetic: small products gain nothing from more, and
+    """Run the stages named, one after another. One thread of arithmetic: small products gain nothing from more, and
     results stay the same on machines with other numbers of cores."""
     torch.set_num_threads(1)
     for name in names:
