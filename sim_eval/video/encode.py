@@ -49,12 +49,13 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _encode(part, frames, fps, _ENCODINGS[path.suffix[1:]])
-        part.replace(path)
+        try:
+            _encode(part, frames, fps, _ENCODINGS[path.suffix[1:]])
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:  # imageio-ffmpeg reports what ffmpeg could not do as OSError, too
         raise RunError(f"cannot write the video {path}: {str(error).strip().splitlines()[0]}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, encoding: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ class Overlay:
     def _drawn_once(self, instruction: str) -> Image.Image:
         """Everything that no frame changes."""
         px, width = self._scale.px, self._width
-        title, small = self._scale.font(13), self._scale.font(11)
+        title, small = self._scale.font(13), self._scale.font(12)
         lines = wrapped(instruction, small, width - 2 * px(6), _INSTRUCTION_LINES)
         self._top = px(23) + len(lines) * px(14) + px(3)
         below = self._caption + (self._strip if self._curves is not None else 0)

@@ -94,6 +94,7 @@ def _tag(pen: ImageDraw.ImageDraw, text: str, scale: Scale, left: int, bottom: i
 def write_sheet(path: Path, rows: Sequence[Row]) -> None:
     """Write a sheet as PNG. Raises RunError when it cannot be written."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as handle:
             sheet(rows).save(handle, "PNG", optimize=True)
     except OSError as error:
