@@ -16,6 +16,7 @@ from sim_eval.errors import RunError
 from sim_eval.keys import BLOCKS
 from sim_eval.picks import Pick, check_pick, read_pick
 from sim_eval.samplers.sampler import Sampler
+from tasks.naming import full_name
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Settings:
     checkpoints: Path | None
     output: Path
 
+    @property
+    def task_name(self) -> str:
+        """What keys, records and checkpoints call the task."""
+        return full_name(**self.task)
+
     def stored(self) -> dict[str, Any]:
         """What the run folder keeps as config.yaml; plain values."""
         plain = dataclasses.asdict(self)
@@ -48,8 +54,9 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
     """`sim-eval`'s arguments as Settings. Raises RunError naming the option, its value and what is accepted."""
     config = compose("eval", arguments)
     task, policy = config["task"], config["policy"]["name"]
+    name = full_name(**task)
     samplers = _picked(config["samplers"])
-    chosen = {name: _with_strength(name, config["sampler"][name], task["name"], policy, strengths) for name in samplers}
+    chosen = {one: _with_strength(one, config["sampler"][one], name, policy, strengths) for one in samplers}
     batch = whole("batch", config["batch"], 1)
     workers = config["workers"]
     return Settings(
@@ -65,7 +72,7 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         batch=batch,
         videos=_videos(config["videos"], samplers),
         checkpoints=_path("checkpoints", config["checkpoints"]),
-        output=_path("output", config["output"]) or _default_output(task["name"], policy),
+        output=_path("output", config["output"]) or _default_output(name, policy),
     )
 
 

@@ -17,6 +17,9 @@ from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import train_posterior
 from sim_eval.training.workshop import Workshop
 
+#: What policies and critics see; public files hold more.
+OBSERVATIONS = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -37,14 +40,14 @@ class Recipe:
 
 def collect_demos(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """Scripted demonstrations of mixed quality to demos.hdf5."""
-    trajectories = list(demonstrations(shop.task, recipe.demos, recipe.sloppy, shop.seed, workers))
+    trajectories = list(demonstrations(shop.task, shop.make_task, recipe.demos, recipe.sloppy, shop.seed, workers))
     write_hdf5(shop.demos, trajectories, {"env_name": shop.task, "type": 1, "env_kwargs": {}})
     _report(f"{shop.task} demonstrations", trajectories)
 
 
 def clone_policies(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """Behaviour cloning of one policy a family."""
-    trajectories = read_hdf5(shop.demos)
+    trajectories = read_hdf5(shop.demos, OBSERVATIONS)
     for family in recipe.families:
         train_policy(shop, family, trajectories, recipe.policy_steps, recipe.batch)
 
@@ -52,14 +55,14 @@ def clone_policies(shop: Workshop, recipe: Recipe, workers: int) -> None:
 def roll_out(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """Unsteered rollouts of the first family's frozen policy, which critics and posterior nets learn from."""
     models = Models(load_policy(shop.task, recipe.families[0], shop.checkpoints))
-    trajectories = policy_rollouts(shop.task, models, recipe.rollouts, shop.seed, workers, slots=16)
+    trajectories = policy_rollouts(shop.task, shop.make_task, models, recipe.rollouts, shop.seed, workers, slots=16)
     write_hdf5(shop.rollouts, trajectories, {"env_name": shop.task, "type": 1, "env_kwargs": {}})
     _report(f"{shop.task} {recipe.families[0]} rollouts", trajectories)
 
 
 def train_critics(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """One critic a method, on the demonstrations and the rollouts of the first family."""
-    demos, rollouts = read_hdf5(shop.demos), read_hdf5(shop.rollouts)
+    demos, rollouts = read_hdf5(shop.demos, OBSERVATIONS), read_hdf5(shop.rollouts)
     for method in recipe.critic_methods:
         names = [f"critic_{method}", *(["critic"] if method == recipe.ship_critic else [])]
         scores = train_critic(
