@@ -147,7 +147,7 @@ def render(arguments: Sequence[str]) -> int:
     for path in paths:
         print(path)
     if not paths:
-        print(f"nothing to render: of the episodes in {settings.folder}, none is {settings.videos}")
+        print(f"nothing to render: videos is {settings.videos}, and no episode in {settings.folder} is")
     return 0
 
 

@@ -154,12 +154,13 @@ def _chosen(settings: RenderSettings) -> list[Record]:
         raise RunError(f"side_by_side=true needs two samplers or more, there is {', '.join(samplers)}")
     check_pick(settings.videos, recorded)
     good = [one for one in records if one.error is None]
-    wanted = _among(settings, good, samplers) & picked(settings.videos, good, samplers)
+    asked = _asked(settings, good, samplers)
+    wanted = picked(settings.videos, [one for one in good if one.episode in asked], samplers)
     chosen = [one for one in good if one.sampler in samplers and one.episode in wanted]
     return sorted(chosen, key=lambda one: (samplers.index(one.sampler), one.episode))
 
 
-def _among(settings: RenderSettings, good: Sequence[Record], samplers: Sequence[str]) -> set[int]:
+def _asked(settings: RenderSettings, good: Sequence[Record], samplers: Sequence[str]) -> set[int]:
     """The episodes asked for by number; side by side, only those that every sampler has can be had."""
     sets = [{one.episode for one in good if one.sampler == sampler} for sampler in samplers]
     recorded = set.intersection(*sets) if settings.side_by_side else set.union(*sets)
