@@ -60,7 +60,7 @@ class Overlay:
         px, width = self._scale.px, self._width
         title, small = self._scale.font(13), self._scale.font(12)
         lines = wrapped(instruction, small, width - 2 * px(6), _INSTRUCTION_LINES)
-        self._top = px(23) + len(lines) * px(14) + px(3)
+        self._top = px(23) + len(lines) * px(14) + px(5)
         below = self._caption + (self._strip if self._curves is not None else 0)
         height = self._top + self._size + below
         image = Image.new("RGB", (width, height + height % 2), BAND)
@@ -104,7 +104,7 @@ class Overlay:
 
     def _draw_curve(self, image: Image.Image, pen: ImageDraw.ImageDraw, left: int, curve: QCurve, step: int) -> None:
         px, top = self._scale.px, self._top + self._size + self._caption
-        gutter = px(44)
+        gutter = px(52)
         pen.text((left + px(6), top + px(7)), "Q", DIM, self._scale.font(10), "lm")
         pen.text((left + px(6), top + px(22)), f"{curve.at(step):.2f}", CURVE, self._scale.font(12), "lm")
         box = (self._size - gutter - px(6), self._strip - px(6))
