@@ -16,7 +16,7 @@ from sim_eval.environment import MakeTask
 from sim_eval.errors import RunError
 from sim_eval.keys import episode_key
 from sim_eval.picks import Pick, check_pick, picked, read_pick
-from sim_eval.records import Record, actions_path
+from sim_eval.records import Record, actions_path, lock
 from sim_eval.run_folder import set_videos
 from sim_eval.settings import core_count
 from sim_eval.video.encode import FORMATS
@@ -122,6 +122,8 @@ def _draw(settings: RenderSettings, chosen: Sequence[Record], make_task: MakeTas
     existing = [path for path in (*(film.path for film in films), *sheets) if path.exists()]
     if existing and not settings.overwrite:
         raise RunError(f"{existing[0]} exists already; accepted: overwrite=true or another output")
+    with lock(settings.folder):
+        pass  # a run that is writing would keep the records from noting the videos when they are done
     view = View(settings.camera, settings.size, settings.every)
     shot: dict[Path, list[Row]] = {}
     try:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sim_eval.environment import MakeTask
 from sim_eval.errors import RunError
-from sim_eval.records import Record, Writer, actions_path, read
+from sim_eval.records import Record, Writer, actions_path, lock, read
 from sim_eval.render import RenderSettings, render
 from tests import toy_run
 from tests.toy_task import ToyTask, toy_without_torch
@@ -175,6 +175,12 @@ def test_another_start_names_the_episode(run: Path) -> None:
     change(run, lambda one: dataclasses.replace(one, env_seed=one.env_seed + 1))
     with pytest.raises(RunError, match="sampler=unsteered episode=0 starts from another state than recorded"):
         draw(run)
+
+
+def test_a_run_under_way_is_left_alone(run: Path) -> None:
+    with lock(run), pytest.raises(RunError, match="another process is writing"):
+        draw(run)
+    assert not (run.parent / "videos").exists()
 
 
 def test_missing_actions_are_told_before_any_work(run: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,7 +13,7 @@ from PIL import Image, ImageSequence
 
 from sim_eval.errors import RunError
 from sim_eval.video.curve import Axes, QCurve
-from sim_eval.video.encode import write_video
+from sim_eval.video.encode import FORMATS, write_video
 from sim_eval.video.overlay import Moment, Overlay
 from sim_eval.video.sheet import COLUMNS, Row, sheet, write_sheet
 from sim_eval.video.style import CURVE, FAILURE, SUCCESS, Scale, fitted, wrapped
@@ -61,6 +63,20 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot write the video .*file/a\.mp4"):
         write_video(tmp_path / "file" / "a.mp4", [np.zeros((16, 16, 3), np.uint8)], fps=20)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_full_disk_leaves_no_half_video(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
+    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, old[1]))
+    try:  # ffmpeg takes all frames and then cannot write them
+        with pytest.raises(RunError, match=f"cannot write the video .*{name}: .* of 16 frames are in the file"):
+            write_video(tmp_path / f"a.{name}", noise, fps=8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_that_do_not_come_leave_no_file(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _encode(part, frames, fps, _ENCODINGS[path.suffix[1:]])
+            _check_whole(part, _encode(part, frames, fps, _ENCODINGS[path.suffix[1:]]))
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -58,8 +58,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         raise RunError(f"cannot write the video {path}: {str(error).strip().splitlines()[0]}") from None
 
 
-def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, encoding: dict[str, Any]) -> None:
-    writer = None
+def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, encoding: dict[str, Any]) -> int:
+    """The number of frames handed to ffmpeg."""
+    writer, sent = None, 0
     try:
         for frame in frames:
             if writer is None:
@@ -68,9 +69,22 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, encoding: dict
                 writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps, macro_block_size=2, **encoding)
                 writer.send(None)
             writer.send(np.ascontiguousarray(frame))
+            sent += 1
         assert writer is not None
         for _ in range(round(_HOLD_S * fps)):
             writer.send(np.ascontiguousarray(frame))
+            sent += 1
     finally:
         if writer is not None:
             writer.close()
+    return sent
+
+
+def _check_whole(path: Path, sent: int) -> None:
+    """Raise OSError unless the file holds all frames: imageio-ffmpeg does not tell how ffmpeg ended."""
+    try:
+        found, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except RuntimeError:  # ffmpeg can make nothing of the file
+        found = 0
+    if found != sent:
+        raise OSError(f"{found} of {sent} frames are in the file, the disk may be full")
