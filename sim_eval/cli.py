@@ -38,7 +38,8 @@ def command(main: Command) -> Callable[[], None]:
             status = 2
         except KeyboardInterrupt:
             print(
-                "interrupted; what was recorded stays, the same command with the same output goes on", file=sys.stderr
+                "interrupted; what was finished stays, and sim-eval with the same output goes on from there",
+                file=sys.stderr,
             )
             status = 130
         sys.exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -69,9 +70,11 @@ def _open_studio(make_task: MakeTask, view: View) -> None:
 
 
 def _shoot_here(film: Film) -> list[Row]:
-    # Ctrl-C ends the film under way like any error; between films it is the parent's alone.
+    # Ctrl-C reaches the whole group: it ends the film under way; between films it is the parent's alone.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _studio.shoot(film)
+    except KeyboardInterrupt:
+        os._exit(130)  # the pool would start the next film, which it has handed out already
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
