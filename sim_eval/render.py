@@ -124,24 +124,30 @@ def _draw(settings: RenderSettings, chosen: Sequence[Record], make_task: MakeTas
         raise RunError(f"{existing[0]} exists already; accepted: overwrite=true or another output")
     with lock(settings.folder):
         pass  # a run that is writing would keep the records from noting the videos when they are done
-    view = View(settings.camera, settings.size, settings.every)
-    shot: dict[Path, list[Row]] = {}
-    try:
-        with tqdm(total=len(films), unit="video", disable=None) as progress:
-            for film, rows in shoot_all(films, make_task, view, settings.workers):
-                shot[film.path] = rows
-                progress.update()
-    finally:  # those that are finished stay, whatever became of the rest
-        if settings.format == "mp4" and shot:
-            done = [film for film in films if film.path in shot]
-            noted = {(one.sampler, one.episode): str(film.path) for film in done for one in film.records}
-            set_videos(settings.folder, noted)
-    by_record = {(row.record.sampler, row.record.episode): row for rows in shot.values() for row in rows}
+    rows = _shoot(settings, films, make_task)
     together = sorted(chosen, key=lambda one: one.episode)  # stable: samplers keep their order
     for number, path in enumerate(sheets):
         page = together[number * ROWS : (number + 1) * ROWS]
-        write_sheet(path, [by_record[one.sampler, one.episode] for one in page])
-    return [*shot, *sheets]
+        write_sheet(path, [rows[one.sampler, one.episode] for one in page])
+    return [*(film.path for film in films), *sheets]
+
+
+def _shoot(settings: RenderSettings, films: Sequence[Film], make_task: MakeTask) -> dict[tuple[str, int], Row]:
+    """Make the videos and note them in the records; the rows of contact sheets, if any, by (sampler, episode)."""
+    view = View(settings.camera, settings.size, settings.every)
+    rows: dict[tuple[str, int], Row] = {}
+    noted: dict[tuple[str, int], str] = {}
+    try:
+        with tqdm(total=len(films), unit="video", disable=None) as progress:
+            for film, shown in shoot_all(films, make_task, view, settings.workers):
+                noted.update({(one.sampler, one.episode): str(film.path) for one in film.records})
+                if settings.sheet:  # hundreds of rows fill the memory
+                    rows.update({(row.record.sampler, row.record.episode): row for row in shown})
+                progress.update()
+    finally:  # those that are finished stay, whatever became of the rest
+        if settings.format == "mp4" and noted:  # a page's player shows no GIF
+            set_videos(settings.folder, noted)
+    return rows
 
 
 def _chosen(settings: RenderSettings) -> list[Record]:
