@@ -106,7 +106,7 @@ class Overlay:
         px, top = self._scale.px, self._top + self._size + self._caption
         gutter = px(52)
         pen.text((left + px(6), top + px(7)), "Q", DIM, self._scale.font(10), "lm")
-        pen.text((left + px(6), top + px(22)), f"{curve.at(step):.2f}", CURVE, self._scale.font(12), "lm")
+        pen.text((left + px(6), top + px(22)), f"{curve.at(step):.2f}", CURVE, self._scale.font(11), "lm")
         box = (self._size - gutter - px(6), self._strip - px(6))
         image.paste(curve.draw(step, box), (left + gutter, top))
 
