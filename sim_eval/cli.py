@@ -12,6 +12,7 @@ from sim_eval.errors import RunError
 from tasks.task import TaskError
 
 if TYPE_CHECKING:
+    from sim_eval.render import RenderSettings
     from sim_eval.settings import Settings
 
 Command = Callable[[Sequence[str]], int]
@@ -20,7 +21,7 @@ _EVALUATE = "sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[u
 _COMPARE = "sim-eval-compare DIR [DIR ...]    writes summary.json and report.md into the first DIR"
 _SWEEP = "sim-eval-sweep [option=value ...]    e.g. sim-eval-sweep task=can samplers=[qpilots_u] strengths=[0.1,0.3]"
 _TRAIN = "sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all"
-_RENDER = "sim-eval-render DIR [option=value ...]    e.g. sim-eval-render runs/can episodes=[0,3]"
+_RENDER = "sim-eval-render DIR [option=value ...]    e.g. sim-eval-render runs/can videos=rescued side_by_side=true"
 
 
 def command(main: Command) -> Callable[[], None]:
@@ -37,7 +38,8 @@ def command(main: Command) -> Callable[[], None]:
             status = 2
         except KeyboardInterrupt:
             print(
-                "interrupted; what was recorded stays, the same command with the same output goes on", file=sys.stderr
+                "interrupted; what was finished stays, and sim-eval with the same output goes on from there",
+                file=sys.stderr,
             )
             status = 130
         sys.exit(status)
@@ -89,8 +91,21 @@ def _evaluate(settings: Settings) -> int:
     if settings.videos:
         render.check_rendering(make_task, settings.task_name)
     records = evaluate.evaluate(settings, samplers, make_task, models, hashes)
-    render.render_first(settings.output, settings.videos, make_task)
+    if settings.videos:
+        render.render_missing(_videos(settings), make_task)
     return sum(record.error is not None for record in records)
+
+
+def _videos(settings: Settings) -> RenderSettings:
+    from sim_eval.render import RenderSettings, default_output
+
+    return RenderSettings(
+        folder=settings.output,
+        output=default_output(settings.output),
+        samplers=settings.samplers,
+        videos=settings.videos,
+        workers=settings.workers,
+    )
 
 
 @command
@@ -129,8 +144,11 @@ def render(arguments: Sequence[str]) -> int:
 
     settings = read_render_settings(arguments)
     make_task = functools.partial(tasks.make, **load_run(settings.folder).config["task"])
-    for path in render.render(settings, make_task):
+    paths = render.render(settings, make_task)
+    for path in paths:
         print(path)
+    if not paths:
+        print(f"nothing to render: videos is {settings.videos}, and no episode in {settings.folder} is")
     return 0
 
 

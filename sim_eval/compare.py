@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from sim_eval.errors import RunError
+from sim_eval.picks import BASELINE
 from sim_eval.records import Record, read
 from sim_eval.run_folder import load_config, load_provenance
 from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
 from tasks.naming import full_name
 
-BASELINE = "unsteered"
 _BOOTSTRAP_SEED = 0  # a report made twice must be the same
 
 

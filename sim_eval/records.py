@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from sim_eval.errors import RunError
-from sim_eval.rollout import Episode
+
+if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
+    from sim_eval.rollout import Episode
 
 RECORDS = "records.jsonl"
 _ACTIONS = "actions"

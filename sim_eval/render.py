@@ -1,8 +1,8 @@
-"""Videos of recorded episodes, from their stored actions: no policy, and an exact replay or an error."""
+"""Videos of recorded episodes, from their stored actions: which episodes, and under which names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,30 +11,42 @@ import numpy as np
 from tqdm import tqdm
 
 from sim_eval.compare import load_run
-from sim_eval.configuration import compose, whole
+from sim_eval.configuration import compose, one_of, whole
 from sim_eval.environment import MakeTask
 from sim_eval.errors import RunError
 from sim_eval.keys import episode_key
-from sim_eval.records import Record, actions_path
+from sim_eval.picks import Pick, check_pick, picked, read_pick
+from sim_eval.records import Record, actions_path, lock
 from sim_eval.run_folder import set_videos
-from sim_eval.video import with_text, write_video
-from tasks.task import EpisodeKey, Task
+from sim_eval.settings import core_count
+from sim_eval.video.encode import FORMATS
+from sim_eval.video.film import Film
+from sim_eval.video.replay import View, name
+from sim_eval.video.sheet import ROWS, Row, write_sheet
+from sim_eval.video.studio import shoot_all
 
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """Which episodes (None: all), seen how, and where to.
+    """Which episodes of a run (None: all), seen how, and where to.
 
-    `size` in pixels, even; `every`: one frame of so many control steps is drawn, at the speed of life.
+    `videos` picks among `episodes`. `side_by_side`: one video an episode, a column for each of `samplers`; `sheet`:
+    contact sheets, too. `size` in pixels, even; `every`: one frame of so many control steps is drawn, at the speed of
+    life. `workers`: processes, 0 for none.
     """
 
     folder: Path
     output: Path
     episodes: tuple[int, ...] | None = None
     samplers: tuple[str, ...] | None = None
+    videos: Pick = "all"
+    side_by_side: bool = False
+    sheet: bool = False
+    format: str = "mp4"
     camera: str = "agentview"
     size: int = 256
     every: int = 1
+    workers: int = 0
     overwrite: bool = False
 
 
@@ -44,15 +56,20 @@ def read_render_settings(arguments: Sequence[str]) -> RenderSettings:
     size = whole("size", options["size"], 16)
     if size % 2:
         raise RunError(f"size is {size}; accepted: an even number of pixels")
-    output = options["output"]
+    output, workers = options["output"], options["workers"]
     return RenderSettings(
         folder=folder,
-        output=_default_output(folder) if output is None else Path(str(output)),
+        output=default_output(folder) if output is None else Path(str(output)),
         episodes=None if options["episodes"] is None else tuple(_episodes(options["episodes"])),
         samplers=None if options["samplers"] is None else tuple(_list("samplers", options["samplers"])),
+        videos=read_pick(options["videos"]),
+        side_by_side=options["side_by_side"],
+        sheet=options["sheet"],
+        format=one_of("format", options["format"], FORMATS),
         camera=options["camera"],
-        every=whole("every", options["every"], 1),
         size=size,
+        every=whole("every", options["every"], 1),
+        workers=core_count() if workers is None else whole("workers", workers, 0),
         overwrite=options["overwrite"],
     )
 
@@ -67,74 +84,130 @@ def _list(option: str, value: object) -> list[Any]:
     raise RunError(f"{option} is {value}; accepted: a list such as [a,b]")
 
 
-def _default_output(folder: Path) -> Path:
+def default_output(folder: Path) -> Path:
+    """Where the videos of a run folder go unless told otherwise."""
     return Path("videos") / folder.resolve().name
 
 
-def check_rendering(make_task: MakeTask, task: str, camera: str = "agentview", size: int = 64) -> None:
+def check_rendering(make_task: MakeTask, task: str) -> None:
     """Draw one frame, so that a missing GL library is told before long work. Raises TaskError."""
     probe = make_task()
     try:
         probe.reset(episode_key(task, 0, 0))
-        probe.frame(camera, size)
+        probe.frame("agentview", 64)
     finally:
         probe.close()
 
 
 def render(settings: RenderSettings, make_task: MakeTask) -> list[Path]:
-    """Replay and render the episodes; the videos' paths, also noted in the records.
+    """Replay and render the episodes; the files made, contact sheets last. The records note their MP4 videos.
 
-    Raises RunError for an unknown sampler or episode, a video that exists, and a replay that differs from its record;
-    TaskError for an unknown camera and for a missing GL library.
+    Raises RunError for an unknown sampler or episode, columns that start from different states, a file that exists,
+    and a replay that differs from its record; TaskError for an unknown camera and for a missing GL library.
     """
-    chosen = _chosen(settings, load_run(settings.folder).records)
-    paths = {_name(settings, one): one for one in chosen}
-    existing = [path for path in paths if path.exists()]
+    return _draw(settings, _chosen(settings), make_task)
+
+
+def render_missing(settings: RenderSettings, make_task: MakeTask) -> list[Path]:
+    """As `render`, without the episodes whose videos exist."""
+    missing = [one for one in _chosen(settings) if one.video is None or not Path(one.video).exists()]
+    return _draw(settings, missing, make_task)
+
+
+def _draw(settings: RenderSettings, chosen: Sequence[Record], make_task: MakeTask) -> list[Path]:
+    if not chosen:
+        return []
+    films = _films(settings, chosen)
+    sheets = _sheet_paths(settings, chosen) if settings.sheet else []
+    existing = [path for path in (*(film.path for film in films), *sheets) if path.exists()]
     if existing and not settings.overwrite:
         raise RunError(f"{existing[0]} exists already; accepted: overwrite=true or another output")
-    task = make_task()
+    with lock(settings.folder):
+        pass  # a run that is writing would keep the records from noting the videos when they are done
+    rows = _shoot(settings, films, make_task)
+    together = sorted(chosen, key=lambda one: one.episode)  # stable: samplers keep their order
+    for number, path in enumerate(sheets):
+        page = together[number * ROWS : (number + 1) * ROWS]
+        write_sheet(path, [rows[one.sampler, one.episode] for one in page])
+    return [*(film.path for film in films), *sheets]
+
+
+def _shoot(settings: RenderSettings, films: Sequence[Film], make_task: MakeTask) -> dict[tuple[str, int], Row]:
+    """Make the videos and note them in the records; the rows of contact sheets, if any, by (sampler, episode)."""
+    view = View(settings.camera, settings.size, settings.every)
+    rows: dict[tuple[str, int], Row] = {}
+    noted: dict[tuple[str, int], str] = {}
     try:
-        for path, one in tqdm(paths.items(), unit="video", disable=None):
-            actions = _actions(settings.folder, one)
-            frames = _frames(task, one, actions, settings)
-            write_video(path, frames, max(1, round(task.control_hz / settings.every)))
-    finally:
-        task.close()
-    set_videos(settings.folder, {(one.sampler, one.episode): str(path) for path, one in paths.items()})
-    return list(paths)
+        with tqdm(total=len(films), unit="video", disable=None) as progress:
+            for film, shown in shoot_all(films, make_task, view, settings.workers):
+                noted.update({(one.sampler, one.episode): str(film.path) for one in film.records})
+                if settings.sheet:  # hundreds of rows fill the memory
+                    rows.update({(row.record.sampler, row.record.episode): row for row in shown})
+                progress.update()
+    finally:  # those that are finished stay, whatever became of the rest
+        if settings.format == "mp4" and noted:  # a page's player shows no GIF
+            set_videos(settings.folder, noted)
+    return rows
 
 
-def render_first(folder: Path, count: int, make_task: MakeTask) -> list[Path]:
-    """Render every sampler's first `count` episodes that have no video yet."""
-    records = [one for one in load_run(folder).records if one.episode < count and one.error is None]
-    missing = [one for one in records if one.video is None or not Path(one.video).exists()]
-    paths: list[Path] = []
-    for sampler in dict.fromkeys(one.sampler for one in missing):
-        episodes = tuple(one.episode for one in missing if one.sampler == sampler)
-        paths += render(RenderSettings(folder, _default_output(folder), episodes, (sampler,)), make_task)
-    return paths
-
-
-def _chosen(settings: RenderSettings, records: Sequence[Record]) -> list[Record]:
-    """The records asked for; those that ended in an error have no outcome to show and are left out."""
-    samplers = list(dict.fromkeys(one.sampler for one in records))
-    for name in settings.samplers or ():
-        if name not in samplers:
-            raise RunError(f"samplers: {name} is not recorded in {settings.folder}; accepted: {', '.join(samplers)}")
-    found = [one for one in records if settings.samplers is None or one.sampler in settings.samplers]
-    recorded = {one.episode for one in found if one.error is None}
-    for episode in settings.episodes or ():
-        if episode not in recorded:
-            raise RunError(
-                f"episodes: {episode} is not recorded in {settings.folder}; accepted: {_ranges(sorted(recorded))}"
-            )
-    wanted = recorded if settings.episodes is None else set(settings.episodes)
-    chosen = [one for one in found if one.episode in wanted and one.error is None]
+def _chosen(settings: RenderSettings) -> list[Record]:
+    """The records asked for, by sampler; those that ended in an error have no outcome to show and are left out."""
+    records = load_run(settings.folder).records
+    recorded = list(dict.fromkeys(one.sampler for one in records))
+    for sampler in settings.samplers or ():
+        if sampler not in recorded:
+            raise RunError(f"samplers: {sampler} is not recorded in {settings.folder}; accepted: {', '.join(recorded)}")
+    samplers = settings.samplers or tuple(recorded)
+    if settings.side_by_side and len(set(samplers)) < 2:
+        raise RunError(f"side_by_side=true needs two samplers or more, there is {', '.join(samplers)}")
+    check_pick(settings.videos, recorded)
+    good = [one for one in records if one.error is None]
+    asked = _asked(settings, good, samplers)
+    wanted = picked(settings.videos, [one for one in good if one.episode in asked], samplers)
+    chosen = [one for one in good if one.sampler in samplers and one.episode in wanted]
     return sorted(chosen, key=lambda one: (samplers.index(one.sampler), one.episode))
 
 
-def _name(settings: RenderSettings, one: Record) -> Path:
-    return settings.output / f"{one.task}-{one.policy}-{one.sampler}-{one.episode:04d}.mp4"
+def _asked(settings: RenderSettings, good: Sequence[Record], samplers: Sequence[str]) -> set[int]:
+    """The episodes asked for by number; side by side, only those that every sampler has can be had."""
+    sets = [{one.episode for one in good if one.sampler == sampler} for sampler in samplers]
+    recorded = set.intersection(*sets) if settings.side_by_side else set.union(*sets)
+    for episode in settings.episodes or ():
+        if episode not in recorded:
+            every = " of every sampler" if settings.side_by_side else ""
+            raise RunError(
+                f"episodes: {episode} is not recorded in {settings.folder}; accepted{every}: "
+                f"{_ranges(sorted(recorded))}"
+            )
+    return recorded if settings.episodes is None else set(settings.episodes)
+
+
+def _films(settings: RenderSettings, chosen: Sequence[Record]) -> list[Film]:
+    """One for every record, or one for every episode with a column for each of its records."""
+    if not settings.side_by_side:
+        return [_film(settings, (one,)) for one in chosen]
+    episodes: dict[int, list[Record]] = {}
+    for one in chosen:
+        episodes.setdefault(one.episode, []).append(one)
+    return [_film(settings, tuple(columns)) for columns in episodes.values()]
+
+
+def _film(settings: RenderSettings, columns: tuple[Record, ...]) -> Film:
+    first = columns[0]
+    for other in columns[1:]:
+        if other.state_hash != first.state_hash:
+            raise RunError(
+                f"side_by_side: {other.sampler} starts episode {other.episode} from another state than "
+                f"{first.sampler}, the pairing is broken"
+            )
+    shown = "-vs-".join(one.sampler for one in columns)
+    path = settings.output / f"{first.task}-{first.policy}-{shown}-{first.episode:04d}.{settings.format}"
+    return Film(path, columns, tuple(_actions(settings.folder, one) for one in columns))
+
+
+def _sheet_paths(settings: RenderSettings, chosen: Sequence[Record]) -> list[Path]:
+    name = f"{chosen[0].task}-{chosen[0].policy}-sheet"
+    return [settings.output / f"{name}-{number + 1}.png" for number in range(-(-len(chosen) // ROWS))]
 
 
 def _actions(folder: Path, one: Record) -> np.ndarray:
@@ -142,37 +215,8 @@ def _actions(folder: Path, one: Record) -> np.ndarray:
     try:
         actions: np.ndarray = np.load(path)
     except (OSError, ValueError, EOFError):
-        raise RunError(f"{_which(one)}: its actions cannot be read from {path}") from None
+        raise RunError(f"{name(one)}: its actions cannot be read from {path}") from None
     return actions
-
-
-def _frames(task: Task, one: Record, actions: np.ndarray, settings: RenderSettings) -> Iterator[np.ndarray]:
-    """Replay; RunError as soon as it is seen to differ from the record."""
-    task.reset(EpisodeKey(one.task, one.episode, one.env_seed, one.noise_seed))
-    if task.state_hash() != one.state_hash:
-        raise RunError(f"{_which(one)} starts from another state than recorded: the simulator or its version differs")
-    success = False
-    yield _frame(task, one, 0, "", settings)
-    for number, action in enumerate(actions, 1):
-        step = task.step(action)
-        success = success or step.success
-        last = number == len(actions)
-        if step.done != last or (last and success != one.success):
-            raise RunError(
-                f"{_which(one)} was recorded with success={one.success} after {one.steps} steps, its replay stands at "
-                f"success={success} after {number}: the simulator or its version differs"
-            )
-        if last or number % settings.every == 0:
-            yield _frame(task, one, number, ("success" if success else "failure") if last else "", settings)
-
-
-def _frame(task: Task, one: Record, step: int, outcome: str, settings: RenderSettings) -> np.ndarray:
-    left = f"{one.task}  {one.sampler}  #{one.episode}"
-    return with_text(task.frame(settings.camera, settings.size), left, f"{outcome}  {step}")
-
-
-def _which(one: Record) -> str:
-    return f"sampler={one.sampler} episode={one.episode}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from sim_eval.configuration import CONFIGS, choices, compose, load_yaml, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.keys import BLOCKS
+from sim_eval.picks import Pick, check_pick, read_pick
 from sim_eval.samplers.sampler import Sampler
 from tasks.naming import full_name
 
@@ -32,7 +33,7 @@ class Settings:
     block: str
     workers: int
     batch: int
-    videos: int
+    videos: Pick
     checkpoints: Path | None
     output: Path
 
@@ -69,7 +70,7 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         block=one_of("block", config["block"], BLOCKS),
         workers=min(core_count() if workers is None else whole("workers", workers, 0), batch),
         batch=batch,
-        videos=whole("videos", config["videos"], 0),
+        videos=_videos(config["videos"], samplers),
         checkpoints=_path("checkpoints", config["checkpoints"]),
         output=_path("output", config["output"]) or _default_output(name, policy),
     )
@@ -117,6 +118,12 @@ def _with_strength(name: str, config: Mapping[str, Any], task: str, policy: str,
             f"give one with sampler.{name}.strength=NUMBER"
         )
     return {**config, "strength": tuned}
+
+
+def _videos(value: object, samplers: Sequence[str]) -> Pick:
+    pick = read_pick(0 if value is None else value)
+    check_pick(pick, samplers)
+    return pick
 
 
 def core_count() -> int:

@@ -7,6 +7,7 @@ import functools
 import sys
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -89,9 +90,12 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Path) -> None:
-    (video,) = render(RenderSettings(expert_run, tmp_path, size=64, every=20), LIFT)
-    assert video.stat().st_size > 1000
+@pytest.mark.parametrize("camera", ["agentview", "robot0_eye_in_hand"])
+def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Path, camera: str) -> None:
+    (video,) = render(RenderSettings(expert_run, tmp_path, size=64, every=20, camera=camera), LIFT)
+    frames = iio.imread(video, plugin="FFMPEG").astype(int)
+    green = (frames[..., 1] - frames[..., [0, 2]].max(-1) > 60).sum((1, 2))
+    assert green[-1] > max(100, 4 * green[0]), "the last picture is framed"
     (one,) = read(expert_run)
     assert one.video == str(video)
 

@@ -69,6 +69,11 @@ class ToyTask:
         return {"position": self._position.astype(np.float32), "goal": np.zeros(2, np.float32)}
 
 
+def make_toy(name: str, stepping: str) -> ToyTask:
+    """In the place of `tasks.make`."""
+    return ToyTask()
+
+
 def toy_without_torch() -> ToyTask:
     """The toy, in processes that have not loaded torch."""
     if "torch" in sys.modules:

@@ -1,0 +1,54 @@
+"""Which episodes are worth a look: those that steering rescues, those that it breaks, all, or the first few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim_eval.errors import RunError
+from sim_eval.records import Record
+
+#: The sampler that every other is compared with.
+BASELINE = "unsteered"
+
+#: "rescued", "broken", "all", or how many of the first keys.
+Pick = str | int
+
+_NAMED = ("rescued", "broken", "all")
+
+
+def read_pick(value: object) -> Pick:
+    """The option `videos`. Raises RunError for anything else than a pick."""
+    if value in _NAMED or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        assert isinstance(value, Pick)
+        return value
+    raise RunError(f"videos is {value}; accepted: {', '.join(_NAMED)} or a whole number, the first so many episodes")
+
+
+def check_pick(pick: Pick, samplers: Sequence[str]) -> None:
+    """Raise RunError where the pick compares samplers and `samplers` leave nothing to compare."""
+    if pick in ("rescued", "broken") and (BASELINE not in samplers or len(samplers) < 2):
+        raise RunError(
+            f"videos is {pick}, which compares samplers with {BASELINE}: it needs {BASELINE} and another sampler, "
+            f"there is {', '.join(samplers)}"
+        )
+
+
+def picked(pick: Pick, records: Sequence[Record], samplers: Sequence[str]) -> set[int]:
+    """The episodes picked from a run's records without error.
+
+    rescued: unsteered fails and at least one of `samplers` succeeds from the same start; broken: the other way round.
+    """
+    episodes = sorted({one.episode for one in records if one.sampler in samplers})
+    if pick == "all":
+        return set(episodes)
+    if isinstance(pick, int):
+        return set(episodes[:pick])
+    baseline = {(one.episode, one.state_hash): one.success for one in records if one.sampler == BASELINE}
+    won = pick == "rescued"
+    return {
+        one.episode
+        for one in records
+        if one.sampler in samplers
+        and one.success == won
+        and baseline.get((one.episode, one.state_hash), won) != won  # no such start: no pair
+    }

@@ -1,0 +1,1 @@
+"""Rollout videos: replay, overlay, encoding, contact sheets. Imports no torch, as worker processes load it."""

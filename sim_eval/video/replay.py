@@ -1,0 +1,93 @@
+"""A recorded episode run again from its stored actions: exactly, or an error."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+import numpy as np
+
+from sim_eval.errors import RunError
+from sim_eval.records import Record
+from sim_eval.video.overlay import Moment
+from tasks.task import EpisodeKey, Task
+
+
+@dataclass(frozen=True)
+class View:
+    """How episodes are seen: a picture of `size` pixels a side after every so many control steps and at the end."""
+
+    camera: str
+    size: int
+    every: int
+
+
+@dataclass
+class Replay:
+    """One episode as drawn. Its pictures lie in a temporary file: five samplers side by side would fill the memory."""
+
+    record: Record
+    size: int
+    steps: list[int] = field(default_factory=list)  # the control step of each picture
+    _pictures: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def append(self, picture: np.ndarray, step: int) -> None:
+        self._pictures.write(np.ascontiguousarray(picture).data)
+        self.steps.append(step)
+
+    def moment(self, number: int) -> Moment:
+        """The picture of this number, from 0; the last one where the episode has ended before."""
+        number = min(number, len(self) - 1)
+        shape = (self.size, self.size, 3)
+        self._pictures.seek(number * self.size * self.size * 3)
+        picture = np.frombuffer(self._pictures.read(self.size * self.size * 3), np.uint8).reshape(shape)
+        return Moment(picture, self.steps[number])
+
+    def close(self) -> None:
+        self._pictures.close()
+
+
+def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Replay:
+    """Run and draw the episode again; `actions`: (steps, D) as executed.
+
+    Raises RunError as soon as the replay is seen to differ from the record: another start, another number of steps,
+    another outcome; TaskError for an unknown camera and for a missing GL library.
+    """
+    drawn = Replay(record, view.size)
+    try:
+        for step in _steps(task, record, actions):
+            if step % view.every == 0 or step == record.steps:
+                drawn.append(task.frame(view.camera, view.size), step)
+    except BaseException:
+        drawn.close()
+        raise
+    return drawn
+
+
+def _steps(task: Task, record: Record, actions: np.ndarray) -> Iterator[int]:
+    """The number of steps executed so far, from 0 to the last."""
+    task.reset(EpisodeKey(record.task, record.episode, record.env_seed, record.noise_seed))
+    if task.state_hash() != record.state_hash:
+        raise RunError(f"{name(record)} starts from another state than recorded: the simulator or its version differs")
+    success = False
+    yield 0
+    for number, action in enumerate(actions, 1):
+        step = task.step(action)
+        success = success or step.success
+        last = number == len(actions)
+        if step.done != last or (last and (success, number) != (record.success, record.steps)):
+            raise RunError(
+                f"{name(record)} was recorded with success={record.success} after {record.steps} steps, its replay "
+                f"stands at success={success} after {number}: the simulator or its version differs"
+            )
+        yield number
+
+
+def name(record: Record) -> str:
+    """A record as messages name it."""
+    return f"sampler={record.sampler} episode={record.episode}"

@@ -1,0 +1,69 @@
+"""Colours and type of everything drawn around a picture."""
+
+from __future__ import annotations
+
+import functools
+
+from PIL import ImageFont
+
+Colour = tuple[int, int, int]
+
+BAND: Colour = (13, 17, 23)
+TEXT: Colour = (240, 246, 252)
+DIM: Colour = (139, 148, 158)
+LINE: Colour = (38, 44, 54)
+CURVE: Colour = (88, 166, 255)
+SUCCESS: Colour = (63, 185, 80)
+FAILURE: Colour = (248, 81, 73)
+
+#: Pictures of this many pixels a side have type and margins as given; those of other sizes scale with it.
+_REFERENCE = 256
+_SMALLEST_TYPE = 8
+
+
+class Scale:
+    """Lengths for pictures of `size` pixels a side."""
+
+    def __init__(self, size: int) -> None:
+        self._factor = size / _REFERENCE
+
+    def px(self, length: float) -> int:
+        """A length at 256 pixels, at this size; at least 1."""
+        return max(1, round(length * self._factor))
+
+    def font(self, height: float) -> ImageFont.FreeTypeFont:
+        """Pillow's own typeface at a height given for 256 pixels; never too small to read."""
+        return _font(max(_SMALLEST_TYPE, round(height * self._factor)))
+
+
+@functools.cache
+def _font(height: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(height)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text, cut with an ellipsis where it is wider than `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}..."
+
+
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
+    """The text in at most `most` lines of at most `width` pixels, broken between words."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= width or len(lines) == most or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [fitted(line, font, width) for line in lines]
+
+
+def outcome(success: bool) -> tuple[str, Colour]:
+    """What an episode's end is called, and its colour."""
+    return ("success", SUCCESS) if success else ("failure", FAILURE)
