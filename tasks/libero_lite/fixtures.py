@@ -84,7 +84,8 @@ def _drawer(name: str, middle: float, handle: float) -> Element:
 
 def flat_stove() -> Element:
     """Its knob turns about the vertical, on from 0.5 rad."""
-    plate = hidden(box((0.095, 0.095, 0.0005), (0, 0, 0.025), _IRON))
+    # In LIBERO's this is a thin sheet, which objects that drop onto it do not quite fall through.
+    plate = hidden(box((0.095, 0.095, 0.003), (0, 0, 0.0225), _IRON))
     glow = element(
         "site", name="burner", type="cylinder", pos=(0, 0, 0.022), size=(0.0625, 0.0005), rgba=(0.9, 0.05, 0.05, 1)
     )

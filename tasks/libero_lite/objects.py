@@ -55,7 +55,7 @@ def _bowl() -> Parts:
 
 def _plate() -> Parts:
     base = box((0.0286, 0.0306, 0.0030), (0, 0, 0.0031), _WHITE)
-    rim = ring(8, 0.0483, 0.0070, (0.0025, 0.0285, 0.0191), 70.4, _WHITE, start=4)
+    rim = ring(8, 0.0483, 0.0069, (0.0025, 0.0285, 0.0191), 68.5, _WHITE, start=3)
     # The collision rim is an octagon that reaches below the base; what is seen is round.
     dish = painted(
         cylinder(0.031, 0.0028, (0, 0, 0.0030), _WHITE),
@@ -173,9 +173,11 @@ def _packet(half: Vector, colour: Colour, label: Colour, at: Vector = (0, 0, 0))
 
 #: Each object by its folder among LIBERO's assets.
 OBJECTS = {
-    "stable_scanned_objects/akita_black_bowl": Loose(5.59, (0, 0, 0.0227), (5.7, 6.1, 9.1), _bowl()),
-    "stable_scanned_objects/plate": Loose(11.52, (0, 0, 0.0064), (15.1, 12.9, 27.6), _plate()),
-    "stable_scanned_objects/glazed_rim_porcelain_ramekin": Loose(9.66, (0, 0, 0.0168), (7.4, 8.0, 12.2), _ramekin()),
+    "stable_scanned_objects/akita_black_bowl": Loose(5.59, (0.0023, 0.0005, 0.0227), (5.7, 6.1, 9.1), _bowl()),
+    "stable_scanned_objects/plate": Loose(11.52, (0.0003, 0.0051, 0.0064), (15.1, 12.9, 27.6), _plate()),
+    "stable_scanned_objects/glazed_rim_porcelain_ramekin": Loose(
+        9.66, (-0.0025, 0, 0.0168), (7.4, 8.0, 12.2), _ramekin()
+    ),
     "stable_scanned_objects/basket": Loose(
         136.1,
         (0.0013, 0, 0.0609),
