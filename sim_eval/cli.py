@@ -85,9 +85,9 @@ def _evaluate(settings: Settings) -> int:
     samplers = build_samplers(settings)
     needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))
     root = settings.checkpoints or ROOT
-    models, hashes = load_models(settings.task["name"], settings.policy, settings.critic, needs, root)
+    models, hashes = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
     if settings.videos:
-        render.check_rendering(make_task, settings.task["name"])
+        render.check_rendering(make_task, settings.task_name)
     records = evaluate.evaluate(settings, samplers, make_task, models, hashes)
     render.render_first(settings.output, settings.videos, make_task)
     return sum(record.error is not None for record in records)
@@ -153,7 +153,7 @@ def sweep(arguments: Sequence[str]) -> int:
 
     root = settings.checkpoints or ROOT
     needs = frozenset[str]().union(*(sampler.needs for sampler in settings.samplers().values()))
-    models, _ = load_models(settings.task["name"], settings.policy, settings.critic, needs, root)
+    models, _ = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
     with open_pool(functools.partial(tasks.make, **settings.task), settings.workers, settings.batch) as pool:
         trials = sweep.sweep(settings, models, pool)
     for trial in trials:

@@ -15,6 +15,7 @@ from sim_eval.errors import RunError
 from sim_eval.records import Record, read
 from sim_eval.run_folder import load_config, load_provenance
 from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
+from tasks.naming import full_name
 
 BASELINE = "unsteered"
 _BOOTSTRAP_SEED = 0  # a report made twice must be the same
@@ -122,7 +123,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     groups: dict[tuple[str, str], list[tuple[Run, str]]] = defaultdict(list)
     for run in runs:
         for sampler in run.config["samplers"]:
-            groups[run.config["task"]["name"], run.config["policy"]].append((run, sampler))
+            groups[full_name(**run.config["task"]), run.config["policy"]].append((run, sampler))
     tables = [_table(task, policy, members, warnings) for (task, policy), members in groups.items()]
     return Comparison(runs, tables, warnings)
 

@@ -41,6 +41,7 @@ class Started:
 
     observation: Observation
     state_hash: str
+    assets: str | None
     action_dim: int
     observation_sizes: dict[str, int]
 
@@ -105,7 +106,8 @@ class Environment:
 
 def _reset(task: Task, command: Reset) -> Started:
     observation = task.reset(command.key)
-    return Started(dict(observation), task.state_hash(), task.action_dim, dict(task.observation_sizes))
+    sizes = dict(task.observation_sizes)
+    return Started(dict(observation), task.state_hash(), task.assets, task.action_dim, sizes)
 
 
 def _run(task: Task, command: Run) -> Ran:

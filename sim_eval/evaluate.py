@@ -50,7 +50,7 @@ def _run_sampler(
     folder: RunFolder,
     progress: Progress,
 ) -> None:
-    everything = episode_keys(settings.task["name"], settings.seed, settings.episodes, settings.block)
+    everything = episode_keys(settings.task_name, settings.seed, settings.episodes, settings.block)
     missing = [key for key in everything if (name, key.episode) not in folder.done]
     strength = settings.sampler[name].get("strength")
     for episode in run_episodes(pool, missing, sampler, models, name):

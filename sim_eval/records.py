@@ -37,16 +37,19 @@ class Record:
     env_seed: int
     noise_seed: int
     state_hash: str | None
+    assets: str | None
     success: bool
     steps: int
     error: str | None
     wall_s: float
     decisions: int
+    execute: int
     decision_ms: float | None
     policy_rows: int
     critic_rows: int
     posterior_rows: int
     mean_q: float | None
+    q: list[float] | None
     video: str | None = None
 
 
@@ -65,16 +68,19 @@ def record(episode: Episode, policy: str, sampler: str, strength: float | None) 
         env_seed=key.env_seed,
         noise_seed=key.noise_seed,
         state_hash=episode.state_hash,
+        assets=episode.assets,
         success=episode.success,
         steps=episode.steps,
         error=episode.error,
         wall_s=round(episode.wall_s, 3),
         decisions=episode.decisions,
+        execute=episode.execute,
         decision_ms=None if episode.decision_ms is None else round(episode.decision_ms, 3),
         policy_rows=episode.policy_rows,
         critic_rows=episode.critic_rows,
         posterior_rows=episode.posterior_rows,
         mean_q=episode.mean_q,
+        q=None if episode.q is None else [round(value, 4) for value in episode.q],
     )
 
 

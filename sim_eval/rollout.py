@@ -40,25 +40,33 @@ class Episode:
     nothing.
 
     `actions`: (steps, D) float32 as executed; `wall_s`: seconds from reset to end, waiting for others
-    included;
-    `decision_ms`: one decision alone, measured at the first; rows: totals over the episode; `mean_q`: mean
-    over decisions of the critic's value of the chunk, not counted in `critic_rows`.
+    included; `execute`: steps from one decision to the next;
+    `decision_ms`: one decision alone, measured at the first; rows: totals over the episode; `q`: the critic's
+    value of the chunk at each decision, not counted in `critic_rows`, None without a critic; `assets`: as in
+    `Task`.
     """
 
     key: EpisodeKey
     state_hash: str | None
+    assets: str | None
     success: bool
     steps: int
     error: str | None
     wall_s: float
     decisions: int
+    execute: int
     decision_ms: float | None
     policy_rows: int
     critic_rows: int
     posterior_rows: int
-    mean_q: float | None
+    q: tuple[float, ...] | None
     actions: np.ndarray
     trajectory: Trajectory | None = None
+
+    @property
+    def mean_q(self) -> float | None:
+        """The mean of `q`; None without a critic."""
+        return None if self.q is None else float(np.mean(self.q))
 
 
 @dataclass
@@ -67,8 +75,10 @@ class _Slot:
 
     key: EpisodeKey
     keep: bool
+    execute: int
     start: float = field(default_factory=time.perf_counter)
     state_hash: str | None = None
+    assets: str | None = None
     latency_ms: float | None = None
     observations: list[Observation] = field(default_factory=list)  # all if `keep`, else the latest alone
     rewards: list[float] = field(default_factory=list)
@@ -87,7 +97,7 @@ class _Slot:
     def take(self, reply: Reply) -> Episode | None:
         """Note the reply; the finished episode if it ended."""
         if isinstance(reply, Started):
-            self.state_hash = reply.state_hash
+            self.state_hash, self.assets = reply.state_hash, reply.assets
             self.observations.append(reply.observation)
             return None
         if isinstance(reply, Ran):
@@ -103,20 +113,22 @@ class _Slot:
     def _finish(self, success: bool, error: str | None) -> Episode:
         actions = np.concatenate(self.actions) if self.actions else np.zeros((0, 0), np.float32)
         decisions = self.decisions
-        values = [decision.q for decision in decisions if decision.q is not None]
+        values = tuple(decision.q for decision in decisions if decision.q is not None)
         return Episode(
             key=self.key,
             state_hash=self.state_hash,
+            assets=self.assets,
             success=success,
             steps=len(self.rewards),
             error=error,
             wall_s=time.perf_counter() - self.start,
             decisions=len(decisions),
+            execute=self.execute,
             decision_ms=self.latency_ms,
             policy_rows=round(sum(decision.policy_rows for decision in decisions)),
             critic_rows=round(sum(decision.critic_rows for decision in decisions)),
             posterior_rows=round(sum(decision.posterior_rows for decision in decisions)),
-            mean_q=float(np.mean(values)) if values else None,
+            q=values or None,
             actions=actions,
             trajectory=self._trajectory(actions) if self.keep and error is None else None,
         )
@@ -154,7 +166,7 @@ def run_episodes(
             commands = _decisions(active, decider)
             for slot in range(pool.slots):
                 if slot not in active and (key := next(pending, None)) is not None:
-                    active[slot] = _Slot(key, keep_trajectories)
+                    active[slot] = _Slot(key, keep_trajectories, models.denoiser.execute)
                     commands[slot] = Reset(key)
             if not commands:
                 return

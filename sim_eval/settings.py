@@ -15,6 +15,7 @@ from sim_eval.configuration import CONFIGS, choices, compose, load_yaml, one_of,
 from sim_eval.errors import RunError
 from sim_eval.keys import BLOCKS
 from sim_eval.samplers.sampler import Sampler
+from tasks.naming import full_name
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Settings:
     checkpoints: Path | None
     output: Path
 
+    @property
+    def task_name(self) -> str:
+        """What keys, records and checkpoints call the task."""
+        return full_name(**self.task)
+
     def stored(self) -> dict[str, Any]:
         """What the run folder keeps as config.yaml; plain values."""
         plain = dataclasses.asdict(self)
@@ -47,8 +53,9 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
     """`sim-eval`'s arguments as Settings. Raises RunError naming the option, its value and what is accepted."""
     config = compose("eval", arguments)
     task, policy = config["task"], config["policy"]["name"]
+    name = full_name(**task)
     samplers = _picked(config["samplers"])
-    chosen = {name: _with_strength(name, config["sampler"][name], task["name"], policy, strengths) for name in samplers}
+    chosen = {one: _with_strength(one, config["sampler"][one], name, policy, strengths) for one in samplers}
     batch = whole("batch", config["batch"], 1)
     workers = config["workers"]
     return Settings(
@@ -64,7 +71,7 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         batch=batch,
         videos=whole("videos", config["videos"], 0),
         checkpoints=_path("checkpoints", config["checkpoints"]),
-        output=_path("output", config["output"]) or _default_output(task["name"], policy),
+        output=_path("output", config["output"]) or _default_output(name, policy),
     )
 
 

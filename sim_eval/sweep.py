@@ -20,6 +20,7 @@ from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.settings import build_sampler, core_count
 from sim_eval.statistics import wilson
 from sim_eval.workers import Pool
+from tasks.naming import full_name
 
 #: Strengths are chosen here, and reported figures come from the block `eval`: no key is in both.
 BLOCK = "tune"
@@ -54,8 +55,13 @@ class SweepSettings:
         }
 
     @property
+    def task_name(self) -> str:
+        """What keys, results and checkpoints call the task."""
+        return full_name(**self.task)
+
+    @property
     def published(self) -> Path:
-        return self.results / f"{self.task['name']}-{self.policy}-{self.critic}.json"
+        return self.results / f"{self.task_name}-{self.policy}-{self.critic}.json"
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def _listed(option: str, value: object) -> list[Any]:
 
 def sweep(settings: SweepSettings, models: Models, pool: Pool) -> list[Trial]:
     """Every sampler at every strength over the same keys of the tune block. A crashed episode raises RunError."""
-    keys = episode_keys(settings.task["name"], settings.seed, settings.episodes, BLOCK)
+    keys = episode_keys(settings.task_name, settings.seed, settings.episodes, BLOCK)
     trials = []
     with tqdm(total=len(keys) * len(settings.samplers()), desc="sweep", disable=None) as progress:
         for (name, strength), sampler in settings.samplers().items():
@@ -159,7 +165,7 @@ def chosen(trials: Iterable[Trial]) -> dict[str, float]:
 def write_strengths(settings: SweepSettings, trials: Sequence[Trial], path: Path = CONFIGS / "strengths.yaml") -> None:
     """Write each sampler's chosen strength where `sim-eval` reads it."""
     table = load_yaml(path)
-    row = table.setdefault(settings.task["name"], {}).setdefault(settings.policy, {})
+    row = table.setdefault(settings.task_name, {}).setdefault(settings.policy, {})
     row.update(chosen(trials))
     head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
     path.write_text(head + OmegaConf.to_yaml(table))

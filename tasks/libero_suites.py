@@ -55,8 +55,9 @@ def suite_named(name: str) -> LiberoSuite:
 
 
 def published_starts(task: str) -> int | None:
-    """How many starts the task's benchmark publishes: env_seed 0, 1, ... name them. None where it publishes none."""
-    return INIT_STATES if task in SUITES else None
+    """How many starts the benchmark of the task of this full name publishes: env_seed 0, 1, ... name them. None where
+    it publishes none."""
+    return INIT_STATES if task in SUITES or task.rpartition("_")[0] in SUITES else None
 
 
 def task_files(suite: LiberoSuite, index: int) -> LiberoFiles:

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.libero_assets import find_assets
 from tasks.libero_init_states import read_init_states
 from tasks.libero_scene import build_scene
-from tasks.libero_suites import suite_named, task_files
+from tasks.libero_suites import LiberoSuite, task_files
 from tasks.panda_task import PandaTask
 from tasks.stepping import check_kind
 from tasks.task import EpisodeKey
@@ -37,31 +37,31 @@ class LiberoTask(PandaTask):
     Task 0 of libero_spatial: the bowl, the plate (20,); of libero_object: the soup, the basket (20,); of
     libero_goal: the middle drawer's handle, then the drawer's slide, 0 when closed and -0.16 m when open (11,).
 
-    Raises TaskError for a suite or an index that does not exist, missing assets, and an init file of another
+    Raises TaskError for an index that does not exist, missing assets, and an init file of another
     task, beside what `PandaTask` raises.
     """
 
+    assets: str | None = "real"
     settling = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0], (_SETTLE_STEPS, 1))
 
     def __init__(
         self,
-        suite: str,
+        name: str,
+        suite: LiberoSuite,
         index: int = 0,
         assets: str | os.PathLike[str] | None = None,
         stepping: str = "fast",
     ) -> None:
         check_kind(stepping)
-        chosen = suite_named(suite)
-        files = task_files(chosen, index)
-        env = build_scene(files.bddl, find_assets(assets), chosen.max_steps)
-        self.index = index
+        files = task_files(suite, index)
+        env = build_scene(files.bddl, find_assets(assets), suite.max_steps)
         self._init_states = read_init_states(files.init_states, env.sim.model.nq, env.sim.model.nv)
         from tasks.libero_interests import interests  # loads mujoco, which build_scene imports without GL
 
         self._interests = interests(env)
         self._site_colours = env.sim.model.site_rgba.copy()
         instruction = " ".join(env.parsed_problem["language_instruction"])
-        super().__init__(chosen.name, instruction, chosen.max_steps, env, stepping)
+        super().__init__(name, instruction, suite.max_steps, env, stepping)
 
     def _object_size(self) -> int:
         return sum(interest.size for interest in self._interests)

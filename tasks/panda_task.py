@@ -39,6 +39,7 @@ class PandaTask:
     control_hz = CONTROL_HZ
     action_dim = ACTION_DIM
     cameras: tuple[str, ...] = ("agentview", "robot0_eye_in_hand")
+    assets: str | None = None
     #: Actions executed between a start and the first observation, (n, 7).
     settling = np.zeros((0, ACTION_DIM))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 
-from tasks.libero_suites import SUITES
+from tasks.libero_suites import SUITES, suite_named
 from tasks.libero_task import LiberoTask
+from tasks.naming import ANY_ROBOSUITE, full_name
+from tasks.robosuite_any import AnyRobosuiteTask
 from tasks.robosuite_task import RobosuiteSpec, RobosuiteTask
 from tasks.task import Task, TaskError
 
@@ -36,24 +38,30 @@ _BY_NAME = {spec.name: spec for spec in _SPECS}
 
 
 def names() -> tuple[str, ...]:
-    """The registered task names, robosuite's first, each simulator's easiest first."""
+    """The registered tasks that their name alone describes, robosuite's first, each simulator's easiest first."""
     return (*_BY_NAME, *SUITES)
 
 
-def make(name: str, stepping: str = "fast", index: int = 0, assets: str | None = None) -> Task:
+def make(name: str, stepping: str = "fast", index: int = 0, assets: str | None = None, env: str | None = None) -> Task:
     """Build the task called `name`. Takes a second or two: the model is compiled.
 
     `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own). LIBERO's suites alone take
-    `index`, the task's number in the suite, and `assets`, the folder of LIBERO's assets (see `find_assets`).
+    `index`, the task's number in the suite, and `assets`, the folder of LIBERO's assets (see `find_assets`);
+    "robosuite" alone takes `env`, the name of one of its environments.
     Raises TaskError for an unknown name, with the accepted ones.
     """
-    if name in SUITES:
-        return LiberoTask(name, index, assets, stepping)
-    if name not in _BY_NAME:
+    if name not in (*names(), ANY_ROBOSUITE):
         close = difflib.get_close_matches(str(name), names(), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise TaskError(f"task is {name!r}; accepted: {', '.join(names())}{hint}")
-    for option, value, default in (("index", index, 0), ("assets", assets, None)):
-        if value != default:
-            raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for LIBERO's suites alone")
+        raise TaskError(f"task is {name!r}; accepted: {', '.join((*names(), ANY_ROBOSUITE))}{hint}")
+    options = (("index", index, 0, name in SUITES), ("assets", assets, None, name in SUITES))
+    for option, value, default, taken in (*options, ("env", env, None, name == ANY_ROBOSUITE)):
+        if value != default and not taken:
+            where = f"task {ANY_ROBOSUITE!r}" if option == "env" else "LIBERO's suites"
+            raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {where} alone")
+    known_as = full_name(name, index, env)
+    if name in SUITES:
+        return LiberoTask(known_as, suite_named(name), index, assets, stepping)
+    if name == ANY_ROBOSUITE:
+        return AnyRobosuiteTask(known_as, env, stepping)
     return RobosuiteTask(_BY_NAME[name], stepping)

@@ -42,7 +42,7 @@ class RobosuiteTask(PandaTask):
     def __init__(self, spec: RobosuiteSpec, stepping: str = "fast") -> None:
         check_kind(stepping)
         self._spec = spec
-        env = _build(spec.env_name)
+        env = build_environment(spec.env_name)
         self._object_body = env.sim.model.body_name2id(spec.object_body)
         super().__init__(spec.name, spec.instruction, MAX_STEPS, env, stepping)
 
@@ -56,7 +56,7 @@ class RobosuiteTask(PandaTask):
         return np.concatenate([pos, xyzw(quat), relative])
 
 
-def _build(env_name: str) -> Any:
+def build_environment(env_name: str) -> Any:
     """The robosuite environment, with a fixed model and no renderer, reset once."""
     robosuite = load_robosuite()
     with numpy_seed(_MODEL_SEED):

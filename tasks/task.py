@@ -50,6 +50,8 @@ class Task(Protocol):
     action_dim: int
     observation_sizes: Mapping[str, int]
     cameras: tuple[str, ...]
+    assets: str | None
+    """Which kind of a choice of meshes and textures it runs on, such as "real"; None where there is no choice."""
 
     def reset(self, key: EpisodeKey) -> Observation:
         """Start the episode that `key.env_seed` names. The result depends on nothing that ran before."""

@@ -70,16 +70,18 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     episode = Episode(
         key=key,
         state_hash=start,
+        assets=None,
         success=True,
         steps=len(actions),
         error=None,
         wall_s=1.0,
         decisions=1,
+        execute=len(actions),
         decision_ms=1.0,
         policy_rows=0,
         critic_rows=0,
         posterior_rows=0,
-        mean_q=None,
+        q=None,
         actions=np.stack(actions),
     )
     with open_run(settings(path, "episodes=1"), {}) as folder:

@@ -93,6 +93,8 @@ def test_rows_are_counted_per_episode_without_padding() -> None:
         assert episode.posterior_rows == 0
         assert episode.mean_q is not None
         assert -2 < episode.mean_q < 0
+        assert episode.q is not None
+        assert len(episode.q) == decisions
         assert episode.decision_ms is not None
         assert episode.decision_ms > 0
 

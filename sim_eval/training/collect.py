@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 import tasks
 from sim_eval.demonstrations import Trajectory
+from sim_eval.environment import MakeTask
 from sim_eval.keys import episode_keys
 from sim_eval.rollout import run_episodes
 from sim_eval.samplers import Models, Unsteered
@@ -21,20 +22,22 @@ from tasks.task import EpisodeKey, Task
 _task: Task  # one to a worker process, built by `_start`
 
 
-def demonstrations(task: str, episodes: int, sloppy: float, seed: int, workers: int) -> Iterator[Trajectory]:
+def demonstrations(
+    task: str, make_task: MakeTask, episodes: int, sloppy: float, seed: int, workers: int
+) -> Iterator[Trajectory]:
     """Scripted demonstrations of mixed quality, a share `sloppy` in [0, 1] of them by the sloppy variant.
 
     Every episode's start, and its expert's randomness, follow from (seed, episode) alone.
     """
     keys = episode_keys(task, seed, episodes, block="train")
-    with ProcessPoolExecutor(max(1, workers), get_context("spawn"), initializer=_start, initargs=(task,)) as pool:
+    with ProcessPoolExecutor(max(1, workers), get_context("spawn"), initializer=_start, initargs=(make_task,)) as pool:
         done = pool.map(partial(_demonstrate, sloppy=sloppy), keys, chunksize=4)
         yield from tqdm(done, total=episodes, desc=f"{task} demonstrations", disable=None)
 
 
-def _start(name: str) -> None:
+def _start(make_task: MakeTask) -> None:
     global _task
-    _task = tasks.make(name)
+    _task = make_task()
 
 
 def _demonstrate(key: EpisodeKey, sloppy: float) -> Trajectory:
@@ -53,11 +56,13 @@ def _demonstrate(key: EpisodeKey, sloppy: float) -> Trajectory:
             return Trajectory({k: np.stack([o[k] for o in seen]) for k in observation}, np.stack(actions), step.success)
 
 
-def policy_rollouts(task: str, models: Models, episodes: int, seed: int, workers: int, slots: int) -> list[Trajectory]:
+def policy_rollouts(
+    task: str, make_task: MakeTask, models: Models, episodes: int, seed: int, workers: int, slots: int
+) -> list[Trajectory]:
     """Unsteered episodes of the frozen policy on the training block of keys. A crashed episode raises RuntimeError."""
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
     trajectories, successes = [], 0
-    with open_pool(partial(tasks.make, task), workers, slots) as pool:
+    with open_pool(make_task, workers, slots) as pool:
         finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep_trajectories=True)
         progress = tqdm(finished, total=episodes, desc=f"{task} rollouts", disable=None)
         for episode in progress:

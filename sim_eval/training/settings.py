@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sim_eval.errors import RunError
 from sim_eval.settings import core_count
 from sim_eval.training.stages import STAGES, Recipe
 from sim_eval.training.workshop import Workshop
+from tasks.naming import full_name
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class TrainSettings:
 def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     """`sim-eval-train`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("train", arguments)
-    task = one_of("task", config["task"]["name"], tasks.names())
+    task = full_name(**config["task"])
     config.update({name: value for name, value in _recipe(task).items() if config[name] is None})
     stage, workers = config["stage"], config["workers"]
     stages = tuple(STAGES) if one_of("stage", stage, [*STAGES, "all"]) == "all" else (stage,)
@@ -47,6 +49,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     )
     shop = Workshop(
         task=task,
+        make_task=partial(tasks.make, **config["task"]),
         data=Path(config["data"]),
         checkpoints=Path(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),

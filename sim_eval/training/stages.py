@@ -37,7 +37,7 @@ class Recipe:
 
 def collect_demos(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """Scripted demonstrations of mixed quality to demos.hdf5."""
-    trajectories = list(demonstrations(shop.task, recipe.demos, recipe.sloppy, shop.seed, workers))
+    trajectories = list(demonstrations(shop.task, shop.make_task, recipe.demos, recipe.sloppy, shop.seed, workers))
     write_hdf5(shop.demos, trajectories, {"env_name": shop.task, "type": 1, "env_kwargs": {}})
     _report(f"{shop.task} demonstrations", trajectories)
 
@@ -52,7 +52,7 @@ def clone_policies(shop: Workshop, recipe: Recipe, workers: int) -> None:
 def roll_out(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """Unsteered rollouts of the first family's frozen policy, which critics and posterior nets learn from."""
     models = Models(load_policy(shop.task, recipe.families[0], shop.checkpoints))
-    trajectories = policy_rollouts(shop.task, models, recipe.rollouts, shop.seed, workers, slots=16)
+    trajectories = policy_rollouts(shop.task, shop.make_task, models, recipe.rollouts, shop.seed, workers, slots=16)
     write_hdf5(shop.rollouts, trajectories, {"env_name": shop.task, "type": 1, "env_kwargs": {}})
     _report(f"{shop.task} {recipe.families[0]} rollouts", trajectories)
 

@@ -18,14 +18,16 @@ import torch
 from torch import Tensor
 
 from sim_eval.demonstrations import Trajectory, sha256
+from sim_eval.environment import MakeTask
 from sim_eval.samplers import Models, Unsteered
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where a task's training reads and writes, and the seed that all of it follows from."""
+    """What is trained for, where its training reads and writes, and the seed that all of it follows from."""
 
     task: str
+    make_task: MakeTask
     data: Path
     checkpoints: Path
     seed: int

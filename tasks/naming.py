@@ -1,0 +1,17 @@
+"""What a task is called: options say which task to build, one name stands for it everywhere else."""
+
+from __future__ import annotations
+
+#: The task that is any of robosuite's environments.
+ANY_ROBOSUITE = "robosuite"
+
+
+def full_name(name: str, index: int = 0, env: str | None = None, **_: object) -> str:
+    """The name that keys, records and checkpoints know a task by, from the options that `make` takes.
+
+    A suite's task 0 is known by the suite's name, its others by suite and index ("libero_goal_7"), an environment of
+    robosuite's by its own name ("robosuite_Stack").
+    """
+    if name == ANY_ROBOSUITE:
+        return f"{name}_{env}"
+    return f"{name}_{index}" if index else name

@@ -1,0 +1,50 @@
+"""Any robosuite environment with one arm, by the name that robosuite registers it under."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from tasks.panda_task import PandaTask
+from tasks.robosuite_import import load_robosuite
+from tasks.robosuite_task import MAX_STEPS, build_environment
+from tasks.stepping import check_kind
+from tasks.task import TaskError
+
+#: Wipe's tool takes the place of the gripper, which the seventh number of an action moves.
+_NO_GRIPPER = ("Wipe",)
+
+
+class AnyRobosuiteTask(PandaTask):
+    """`env_name` as robosuite 1.4.0 makes it: its own distribution of starts and its own test of success; 400 steps.
+
+    `object` is robosuite's `object-state`: the environment's own object observables, in its order. The environment's
+    words for itself are its name's: "nut assembly round".
+
+    Raises TaskError for a name that robosuite does not know, and for environments of two arms or without a gripper.
+    """
+
+    def __init__(self, name: str, env_name: str | None, stepping: str = "fast") -> None:
+        check_kind(stepping)
+        accepted = environment_names()
+        if env_name not in accepted:
+            raise TaskError(f"env is {env_name!r}; accepted: {', '.join(accepted)}")
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", env_name).lower()
+        super().__init__(name, words, MAX_STEPS, build_environment(env_name), stepping)
+
+    def _object_size(self) -> int:
+        return len(self._object_state())
+
+    def _object(self, eef_pos: np.ndarray, eef_quat: np.ndarray) -> np.ndarray:
+        return self._object_state()
+
+    def _object_state(self) -> np.ndarray:
+        state: np.ndarray = self._env._get_observations(force_update=True)["object-state"]
+        return state
+
+
+def environment_names() -> list[str]:
+    """robosuite's environments for one arm with a gripper."""
+    every = load_robosuite().ALL_ENVIRONMENTS
+    return [name for name in every if not name.startswith("TwoArm") and name not in _NO_GRIPPER]

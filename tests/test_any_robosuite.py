@@ -1,0 +1,94 @@
+"""Tasks by options: any robosuite environment, any task of a LIBERO suite, and the one name each is known by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tasks
+from sim_eval import cli
+from sim_eval.keys import episode_key
+from sim_eval.settings import read_settings
+from tasks.naming import full_name
+from tasks.task import EpisodeKey, Task, TaskError
+
+ACTIONS = np.random.default_rng(0).uniform(-1.0, 1.0, (30, 7))
+
+
+def play(task: Task, env_seed: int) -> list[str]:
+    """The state's hash at the start and after every action."""
+    task.reset(EpisodeKey(task.name, 0, env_seed, 0))
+    hashes = [task.state_hash()]
+    for action in ACTIONS:
+        step = task.step(action)
+        assert step.observation["object"].shape == (task.observation_sizes["object"],)
+        hashes.append(task.state_hash())
+    return hashes
+
+
+@pytest.mark.parametrize(("env", "words"), [("Stack", "stack"), ("NutAssemblyRound", "nut assembly round")])
+def test_an_episode_follows_from_its_key_alone(env: str, words: str) -> None:
+    task, fresh = tasks.make("robosuite", env=env), tasks.make("robosuite", env=env)
+    assert (task.name, task.instruction) == (f"robosuite_{env}", words)
+    first, second = play(task, 5), play(task, 6)
+    assert first != second
+    assert play(fresh, 6) == second
+    assert play(task, 5) == first
+    task.close()
+    fresh.close()
+
+
+def test_the_object_is_what_robosuite_observes() -> None:
+    task = tasks.make("robosuite", env="Stack")
+    observed = task.reset(EpisodeKey(task.name, 0, 3, 0))["object"]
+    cube = task._env.sim.data.body_xpos[task._env.cubeA_body_id]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(observed[:3], cube, atol=1e-6)
+    np.testing.assert_allclose(task.step(np.zeros(7)).observation["object"][:3], cube, atol=1e-6)
+    task.close()
+
+
+@pytest.mark.parametrize("env", [None, "stack", "TwoArmLift", "Wipe"])
+def test_environments_that_do_not_exist_or_do_not_fit_are_refused(env: str | None) -> None:
+    with pytest.raises(TaskError, match=rf"env is {env!r}; accepted: Lift, Stack, "):
+        tasks.make("robosuite", env=env)
+
+
+def test_options_of_other_tasks_are_refused() -> None:
+    with pytest.raises(TaskError, match=r"env is 'Stack' for task 'can'; accepted for task 'robosuite' alone"):
+        tasks.make("can", env="Stack")
+    with pytest.raises(TaskError, match=r"index is 3 for task 'robosuite'; accepted for LIBERO's suites alone"):
+        tasks.make("robosuite", env="Stack", index=3)
+
+
+def test_every_task_has_one_name() -> None:
+    assert full_name("can", stepping="fast") == "can"
+    assert full_name("robosuite", env="Stack") == "robosuite_Stack"
+    assert full_name("libero_10", index=0) == "libero_10"
+    assert full_name("libero_10", index=3) == "libero_10_3"
+
+
+def test_another_index_runs_the_published_starts_too() -> None:
+    assert episode_key("libero_goal_7", 0, 53).env_seed == 3
+    assert episode_key("robosuite_Stack", 0, 53).env_seed > 50
+
+
+def test_checkpoints_of_another_index_are_not_taken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ["task=libero_goal", "task.index=7", "samplers=[unsteered]", "critic=none", f"output={tmp_path}/run"]
+    assert read_settings(arguments).task_name == "libero_goal_7"
+    monkeypatch.setattr("sys.argv", ["sim-eval", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.evaluate()
+    assert end.value.code == 2
+    assert "checkpoints/libero_goal_7/flow.safetensors is missing" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_without_a_recipe_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["sim-eval-train", "task=robosuite", "task.env=Stack"])
+    with pytest.raises(SystemExit):
+        cli.train()
+    assert "task robosuite_Stack has no recipe" in capsys.readouterr().err
