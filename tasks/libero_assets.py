@@ -60,7 +60,7 @@ def choose_assets(suite: str, given: str | os.PathLike[str] | None = None) -> As
         return Assets(str(_checked(VARIABLE, variable)))
     try:
         return Assets(str(_downloaded()))
-    except _NotToBeHad as problem:
+    except _UnobtainableError as problem:
         if given != REAL and suite in LITE_SUITES:
             return Assets(LITE, str(problem))
         lite = ", or assets=lite" if suite in LITE_SUITES else f". {_lite_is_for()}"
@@ -78,7 +78,7 @@ def asset_folder(assets: Assets) -> Iterator[Path]:
         yield Path(folder)
 
 
-class _NotToBeHad(Exception):
+class _UnobtainableError(Exception):
     """There are no real assets on this machine, and the hub does not give any."""
 
 
@@ -109,7 +109,7 @@ def _downloaded() -> Path:
             return folder
     _download(place)
     if lacking := _lacking(place):
-        raise _NotToBeHad(f"LIBERO's assets, downloaded into {place}, lack {', '.join(lacking)}")
+        raise _UnobtainableError(f"LIBERO's assets, downloaded into {place}, lack {', '.join(lacking)}")
     return place
 
 
@@ -117,7 +117,7 @@ def _download(folder: Path) -> None:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise _NotToBeHad(
+        raise _UnobtainableError(
             f"LIBERO's assets are not in {folder}, and huggingface_hub is not installed to download them"
         ) from None
     try:
@@ -125,4 +125,4 @@ def _download(folder: Path) -> None:
         snapshot_download(repo_id=_HUB_DATASET, repo_type="dataset", local_dir=folder, etag_timeout=_HUB_TIMEOUT)
     except OSError as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise _NotToBeHad(f"LIBERO's assets cannot be downloaded into {folder} ({reason})") from None
+        raise _UnobtainableError(f"LIBERO's assets cannot be downloaded into {folder} ({reason})") from None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -78,19 +76,15 @@ def prism(sides: int, radius: float, half_height: float, at: Vector, colour: Col
 
 def hidden(*groups: Parts) -> Parts:
     """The parts, which collide but are not drawn."""
-    return _changed(groups, seen=False)
+    return tuple(replace(part, seen=False) for group in groups for part in group)
 
 
 def painted(*groups: Parts) -> Parts:
     """The parts, which are drawn but do not collide."""
-    return _changed(groups, solid=False)
+    return tuple(replace(part, solid=False) for group in groups for part in group)
 
 
 _TO_AXIS = {"z": Rotation.identity(), "y": Rotation.from_euler("x", -90, degrees=True)}
-
-
-def _changed(groups: Iterable[Parts], **fields: bool) -> Parts:
-    return tuple(dataclasses.replace(part, **fields) for group in groups for part in group)
 
 
 def _wxyz(rotation: Rotation) -> tuple[float, ...]:
