@@ -42,7 +42,7 @@ def table_scene() -> Element:
         "body",
         element("geom", name="table_collision", type="box", size=(0.4, 0.4, 0.4), group=0),
         element("geom", name="table_visual", type="box", size=(0.4, 0.4, 0.4), material="table", **_UNSEEN),
-        element("site", name="table_top", pos=(0, 0, 0.4), size=0.001, rgba=(0, 0, 0, 0)),
+        element("site", name="table_top", pos=(0, 0, 0.4), size=(0.001, 0.001, 0.001), rgba=(0, 0, 0, 0)),
         *legs,
         name="table",
         pos=(0, 0, 0.4),
