@@ -135,8 +135,7 @@ def test_what_moves_weighs_and_measures_the_same(both: tuple[Any, Any]) -> None:
 @needs_assets
 def test_settles_where_the_real_ones_do(both: tuple[Any, Any]) -> None:
     for env_seed in (0, 17):
-        for task in both:
-            reset(task, env_seed)
+        observed = [reset(task, env_seed)["object"] for task in both]
         real, lite = (task._data for task in both)
         for body in moving(both[0]._model):
             name = both[0]._model.body(body).name
@@ -144,6 +143,8 @@ def test_settles_where_the_real_ones_do(both: tuple[Any, Any]) -> None:
                 continue  # dropped from 11 cm onto the ramekin, where it comes to lie askew as chance has it
             np.testing.assert_allclose(lite.xpos[body][2], real.xpos[body][2], atol=0.0015, err_msg=name)
             np.testing.assert_allclose(lite.xpos[body][:2], real.xpos[body][:2], atol=0.01, err_msg=name)
+        if both[0].name != "libero_spatial_5":
+            np.testing.assert_allclose(observed[1], observed[0], atol=0.02)
 
 
 def moving(model: Any) -> list[int]:

@@ -56,6 +56,8 @@ def _carcass() -> Parts:
 def _drawer(name: str, middle: float, handle: float) -> Element:
     """Closed at 0, open from -0.14 m on."""
     wood = _DRAWER_WOOD
+    # Turned as LIBERO's is, because policies observe the handle's orientation.
+    bar = box((0.0077, 0.0082, 0.0445), (-0.0028, -0.1016, handle), _METAL, turn=(90, 0, -90))
     parts = (
         box((0.1093, 0.0027, 0.0343), (0.0033, -0.0752, middle - 0.0005), wood)
         + box((0.1068, 0.0036, 0.0321), (0.0033, -0.0684, middle), wood)
@@ -63,7 +65,7 @@ def _drawer(name: str, middle: float, handle: float) -> Element:
         + box((0.0027, 0.0815, 0.0317), (-0.1019, 0.0111, middle), wood)
         + box((0.0027, 0.0815, 0.0313), (0.1089, 0.0111, middle), wood)
         + box((0.1070, 0.0810, 0.0040), (0.0035, 0.0105, middle - 0.0284), wood)
-        + box((0.0445, 0.0077, 0.0082), (-0.0028, -0.1016, handle), _METAL)
+        + bar
         + box((0.0051, 0.0106, 0.0055), (0.0292, -0.0835, handle), _METAL)
         + box((0.0051, 0.0106, 0.0056), (-0.0356, -0.0835, handle), _METAL)
     )
