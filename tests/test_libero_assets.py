@@ -16,7 +16,7 @@ from sim_eval.settings import read_settings
 from tasks import TaskError
 from tasks.libero_assets import LITE, PARTS, REAL, VARIABLE, Assets, choose_assets
 from tasks.libero_suites import package_root
-from tests.libero_assets import ASSETS, needs_assets
+from tests.libero_assets import ASSETS, folder_of_assets, needs_assets
 
 HERE = Path(".cache") / "libero" / "assets"
 
@@ -28,12 +28,6 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     return tmp_path
-
-
-def folder_of_assets(folder: Path) -> Path:
-    for part in PARTS:
-        (folder / part).mkdir(parents=True)
-    return folder
 
 
 # Bad input -----------------------------------------------------------------------------------------------
