@@ -139,11 +139,12 @@ def render(arguments: Sequence[str]) -> int:
         return 0 if arguments else 2
     import tasks
     from sim_eval import render
+    from sim_eval.assets import with_recorded_assets
     from sim_eval.compare import load_run
     from sim_eval.render import read_render_settings
 
     settings = read_render_settings(arguments)
-    make_task = functools.partial(tasks.make, **load_run(settings.folder).config["task"])
+    make_task = functools.partial(tasks.make, **with_recorded_assets(load_run(settings.folder).config["task"]))
     paths = render.render(settings, make_task)
     for path in paths:
         print(path)

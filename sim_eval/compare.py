@@ -119,7 +119,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     runs = [load_run(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)]
     if not any(run.records for run in runs):
         raise RunError(f"nothing to compare: no episode is recorded in {', '.join(map(str, folders))}")
-    warnings = _unequal_provenance(runs)
+    warnings = [*_unequal_provenance(runs), *_stand_in_assets(runs)]
     groups: dict[tuple[str, str], list[tuple[Run, str]]] = defaultdict(list)
     for run in runs:
         for sampler in run.config["samplers"]:
@@ -227,6 +227,18 @@ def _correct(rows: list[Row]) -> None:
     corrected = holm([pairing.p for _, pairing in tested])
     for (row, pairing), p in zip(tested, corrected, strict=True):
         row.pairing = Pairing(**{**vars(pairing), "p_holm": p})
+
+
+def _stand_in_assets(runs: Iterable[Run]) -> list[str]:
+    """Tasks whose episodes ran on primitives instead of LIBERO's own assets, all of them or some."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        kinds[full_name(**run.config["task"])].update(one.assets for one in run.records if one.assets is not None)
+    return [
+        f"{task}: ran on {' and '.join(sorted(used))} assets; figures on lite are not LIBERO's own"
+        for task, used in kinds.items()
+        if "lite" in used
+    ]
 
 
 def _unequal_provenance(runs: Iterable[Run]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim_eval.assets import with_assets
 from sim_eval.configuration import CONFIGS, choices, compose, load_yaml, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.keys import BLOCKS
@@ -60,7 +61,6 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
     batch = whole("batch", config["batch"], 1)
     workers = config["workers"]
     return Settings(
-        task=task,
         policy=policy,
         critic=config["critic"]["name"],
         samplers=samplers,
@@ -73,6 +73,7 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         videos=_videos(config["videos"], samplers),
         checkpoints=_path("checkpoints", config["checkpoints"]),
         output=_path("output", config["output"]) or _default_output(name, policy),
+        task=with_assets(task),  # last, as it may take a download
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from sim_eval.assets import with_assets
 from sim_eval.configuration import CONFIGS, choices, compose, load_yaml, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.keys import episode_keys
@@ -97,7 +98,6 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
         )
     workers = config["workers"]
     return SweepSettings(
-        task=config["task"],
         policy=config["policy"]["name"],
         critic=config["critic"]["name"],
         sampler={name: config["sampler"][name] for name in picked},
@@ -109,6 +109,7 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
         checkpoints=None if config["checkpoints"] is None else Path(str(config["checkpoints"])),
         results=Path(config["results"]),
         choose=config["choose"],
+        task=with_assets(config["task"]),
     )
 
 

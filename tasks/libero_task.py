@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.libero_assets import find_assets
+from tasks.libero_assets import asset_folder, choose_assets
 from tasks.libero_init_states import read_init_states
 from tasks.libero_scene import build_scene
 from tasks.libero_suites import LiberoSuite, task_files
@@ -37,11 +37,12 @@ class LiberoTask(PandaTask):
     Task 0 of libero_spatial: the bowl, the plate (20,); of libero_object: the soup, the basket (20,); of
     libero_goal: the middle drawer's handle, then the drawer's slide, 0 when closed and -0.16 m when open (11,).
 
+    Assets. `assets` is what `choose_assets` takes; the attribute says what it came to, "real" or "lite".
+
     Raises TaskError for an index that does not exist, missing assets, and an init file of another
     task, beside what `PandaTask` raises.
     """
 
-    assets: str | None = "real"
     settling = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0], (_SETTLE_STEPS, 1))
 
     def __init__(
@@ -54,7 +55,10 @@ class LiberoTask(PandaTask):
     ) -> None:
         check_kind(stepping)
         files = task_files(suite, index)
-        env = build_scene(files.bddl, find_assets(assets), suite.max_steps)
+        chosen = choose_assets(suite.name, assets)
+        self.assets: str | None = chosen.kind
+        with asset_folder(chosen) as folder:
+            env = build_scene(files.bddl, folder, suite.max_steps)
         self._init_states = read_init_states(files.init_states, env.sim.model.nq, env.sim.model.nv)
         from tasks.libero_interests import interests  # loads mujoco, which build_scene imports without GL
 

@@ -46,7 +46,7 @@ def make(name: str, stepping: str = "fast", index: int = 0, assets: str | None =
     """Build the task called `name`. Takes a second or two: the model is compiled.
 
     `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own). LIBERO's suites alone take
-    `index`, the task's number in the suite, and `assets`, the folder of LIBERO's assets (see `find_assets`);
+    `index`, the task's number in the suite, and `assets`, auto, real, lite or a folder (see `choose_assets`);
     "robosuite" alone takes `env`, the name of one of its environments.
     Raises TaskError for an unknown name, with the accepted ones.
     """

@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from tasks.libero_assets import VARIABLE
+from tasks.libero_assets import PARTS, VARIABLE
 from tasks.libero_suites import SUITES
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "libero_assets"
 ASSETS = Path(os.environ.get(VARIABLE) or SHARED)
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"no LIBERO assets: {ASSETS} is no folder")
+
+
+def folder_of_assets(folder: Path) -> Path:
+    """The folder, made to look like LIBERO's assets to whoever only looks for them."""
+    for part in PARTS:
+        (folder / part).mkdir(parents=True)
+    return folder
 
 
 def marked(names: Iterable[str]) -> list[ParameterSet]:

@@ -66,6 +66,17 @@ def test_broken_pairs_are_left_out_and_told(run: Path) -> None:
     assert any("pairing is broken" in text and "in 2 episodes (2, 7)" in text for text in told)
 
 
+def test_stand_in_assets_are_told(run: Path) -> None:
+    change(run, lambda one: dataclasses.replace(one, assets="real"))
+    assert compare([run]).warnings == []
+    change(run, lambda one: dataclasses.replace(one, assets="lite" if one.episode else "real"))
+    told = compare([run])
+    assert told.warnings == ["toy: ran on lite and real assets; figures on lite are not LIBERO's own"]
+    write(told, run)
+    assert told.warnings[0] in terminal(told)
+    assert told.warnings[0] in (run / "report.md").read_text()
+
+
 def test_errors_are_no_failures_and_told(tmp_path: Path) -> None:
     broken = functools.partial(ToyTask, crash="step", crash_in=(3,))
     toy_run.run(tmp_path, make_task=broken)

@@ -76,8 +76,8 @@ def test_drawn_starts_are_those_of_libero_s_own_reset() -> None:
     task, stock = build("libero_spatial", index=9), hard_reset_environment("libero_spatial", 9, noise="default")
     task.settling = task.settling[:0]
     for seed in (INIT_STATES, 12345):
-        task.reset(key("libero_spatial", 7))
-        task.reset(key("libero_spatial", seed))
+        task.reset(key(task.name, 7))
+        task.reset(key(task.name, seed))
         with numpy_seed(seed):
             stock.reset()
         np.testing.assert_array_equal(stock.sim.data.qpos, task._data.qpos)
@@ -259,7 +259,7 @@ def test_every_task_of_the_ten_task_suites_resets_settles_steps_and_renders(name
     task = build(name, index)
     assert isinstance(task, LiberoTask)
     for env_seed in (0, INIT_STATES - 1, 12345):
-        observation = task.reset(key(name, env_seed))
+        observation = task.reset(key(task.name, env_seed))
         settled = np.abs(task._data.qvel).max()
         assert settled < 1.0, f"still moving after settling: {settled:.2f}"
         assert observation["object"].shape == (task.observation_sizes["object"],)

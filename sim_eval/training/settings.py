@@ -11,6 +11,7 @@ from typing import Any
 import tasks
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
+from sim_eval.assets import with_assets
 from sim_eval.configuration import CONFIGS, compose, load_yaml, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.settings import core_count
@@ -47,14 +48,15 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         ship_critic=one_of("ship_critic", config["ship_critic"], methods),
         **{name: whole(name, config[name], 1) for name in counts},
     )
+    workers = core_count() if workers is None else whole("workers", workers, 0)
     shop = Workshop(
         task=task,
-        make_task=partial(tasks.make, **config["task"]),
         data=Path(config["data"]),
         checkpoints=Path(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
+        make_task=partial(tasks.make, **with_assets(config["task"])),
     )
-    return TrainSettings(stages, shop, recipe, core_count() if workers is None else whole("workers", workers, 0))
+    return TrainSettings(stages, shop, recipe, workers)
 
 
 def _recipe(task: str) -> dict[str, Any]:

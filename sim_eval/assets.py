@@ -1,0 +1,30 @@
+"""Which of LIBERO's assets a run stands on: settled once, before any worker starts, and stored with the run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.libero_assets import LITE, REAL, choose_assets
+
+
+def with_assets(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's options with `assets` settled: "lite" or a folder. One line on stderr tells of a fall back on lite.
+
+    Raises TaskError for assets that cannot be had.
+    """
+    if "assets" not in task:
+        return dict(task)
+    chosen = choose_assets(task["name"], task["assets"])
+    if chosen.why is not None:
+        print(f"task.assets=lite: primitives stand in for LIBERO's own assets, because {chosen.why}", file=sys.stderr)
+    return {**task, "assets": chosen.value}
+
+
+def with_recorded_assets(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored run's task options with assets of the kind that it ran on: where its folder is gone, other real ones."""
+    assets = task.get("assets")
+    gone = assets not in (None, LITE) and not Path(assets).is_dir()
+    return {**task, "assets": REAL} if gone else dict(task)
