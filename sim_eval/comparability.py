@@ -73,8 +73,8 @@ def _about_assets(run: Run) -> list[str]:
     if not stood_in:
         return []
     return [
-        f"{run.name}: {stood_in} of {len(run.records)} episodes ran on stand-in assets ({STAND_INS}), whose figures may "
-        "not be compared with published ones"
+        f"{run.name}: {stood_in} of {len(run.records)} episodes ran on stand-in assets ({STAND_INS}); their figures "
+        "may not be compared with published ones"
     ]
 
 

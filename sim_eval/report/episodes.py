@@ -20,8 +20,8 @@ def episode_data(
 ) -> str:
     """JSON that may stand inside a script element; videos as links relative to `folder`, where the page lies.
 
-    A start is [episode, env_seed, noise_seed, state hash, cells], a cell [outcome, success, steps, mean Q, video, error]
-    for each of `samplers`, or 0 where that sampler has no record.
+    A start is [episode, env_seed, noise_seed, state hash, cells]; a cell is [outcome, success, steps, mean Q, video,
+    error] for each of `samplers`, or 0 where that sampler has no record.
     """
     samplers = list(dict.fromkeys(row.label for table in comparison.tables for row in table.rows))
     tables = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sim_eval.compare import Row, Table
@@ -43,7 +43,7 @@ class Figure:
     panels: Sequence[Panel]
 
 
-Sweeps = dict[tuple[str, str], Sequence[Trial]]
+Sweeps = Mapping[tuple[str, str], Sequence[Trial]]
 
 
 def success(tables: Iterable[Table]) -> Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
@@ -13,7 +12,7 @@ from sim_eval.report import figures, notation
 from sim_eval.report.episodes import episode_data, missing_videos
 from sim_eval.report.headline import headline
 from sim_eval.report.outcomes import starts
-from sim_eval.report.plot import Axis, linear_axis
+from sim_eval.report.plot import Axis
 from sim_eval.report.strip import strip
 from sim_eval.sweep import RESULTS, read_trials
 
@@ -36,6 +35,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         alpha=ALPHA,
         style=_styles(comparison),
         scale=_difference_axis(comparison),
+        references={table.name: {row.pairing.against for row in table.rows if row.pairing} for table in tables},
         strips=[one for one in strips if one is not None],
         figures=[
             figures.success(tables),
@@ -71,8 +71,10 @@ def _styles(comparison: Comparison) -> dict[str, int]:
 
 def _difference_axis(comparison: Comparison) -> Axis:
     """One scale for every difference with its interval, 0 on it."""
-    pairings: list[Any] = [row.pairing for table in comparison.tables for row in table.rows if row.pairing]
-    return linear_axis("", [0.0, *(end for one in pairings for end in one.interval)])
+    pairings = [row.pairing for table in comparison.tables for row in table.rows if row.pairing]
+    ends = [0.0, *(end for one in pairings for end in one.interval)]
+    low, high = min(ends), max(ends)
+    return Axis("", low, high if high > low else low + 1, [])
 
 
 def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:

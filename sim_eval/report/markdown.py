@@ -13,7 +13,7 @@ _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference
 _LEGEND = (
     "Success with its Wilson interval; won/lost, exact McNemar p and difference in points with its paired bootstrap "
     "interval: against unsteered on the same episodes; Holm: corrected over all {comparisons} comparisons made here; "
-    "ms: median wall time of one decision; policy, critic, posterior: rows evaluated a decision; steps: mean per episode."
+    "ms: median wall time of one decision; policy, critic, posterior: rows a decision; steps: mean an episode."
 )
 
 

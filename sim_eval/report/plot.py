@@ -31,7 +31,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point; `across` and `along` are intervals (low, high) in y and in x, `text` stands beside it, `title` on hover."""
+    """A point; `across` and `along` are intervals (low, high) in y and in x, `text` stands above, `title` on hover."""
 
     x: float
     y: float

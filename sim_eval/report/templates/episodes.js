@@ -1,7 +1,7 @@
 "use strict";
 // The episode table: filtered in memory, drawn a page at a time, so that thousands of starts stay fast.
 (() => {
-  const PAGE = 100;
+  const PAGE = 50;
   const { samplers, tables } = JSON.parse(document.getElementById("data").textContent);
   const form = document.querySelector("form.filter");
   const table = document.querySelector("table.episodes");
