@@ -287,7 +287,7 @@ def _tell_unpaired(row: Row, baseline: Row, warnings: list[str]) -> None:
 
 
 def _episodes(records: list[Record]) -> str:
-    return f"{len(records)} episodes ({', '.join(str(one.episode) for one in records)})"
+    return f"{len(records)} episodes ({', '.join(map(str, sorted(one.episode for one in records)))})"
 
 
 def _correct(tables: list[Table]) -> None:

@@ -104,7 +104,9 @@
     body.replaceChildren();
     grow();
   };
-  form.addEventListener("input", filter);
+  // Not both for all: a text field changes again as it loses the focus, and a row just clicked would close.
+  form.elements.text.addEventListener("input", filter);
+  form.querySelectorAll("select, [type=checkbox]").forEach((one) => one.addEventListener("change", filter));
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", grow);
