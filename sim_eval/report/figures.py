@@ -227,7 +227,8 @@ def _over_optimised(trials: Sequence[Trial], names: Sequence[str]) -> str:
                 f"{name} from {best.strength:g} to {fooled.strength:g}: success {percent(best.rate)} to "
                 f"{percent(fooled.rate)} %, Q {best.mean_q:.1f} to {fooled.mean_q:.1f}"
             )
-    return f"Q rises while success falls: {'; '.join(told)}." if told else ""
+    episodes = min(one.episodes for one in trials)
+    return f"Q rises while success falls ({episodes} episodes a strength): {'; '.join(told)}." if told else ""
 
 
 def _said(row: Row) -> str:

@@ -26,9 +26,11 @@
   head.append(...samplers.map((name) => element("th", { scope: "col", textContent: name })));
   table.tHead.append(head);
 
+  // A short number means an episode; four characters or more may begin a seed or a hash.
   const matchesText = ({ table, start: [episode, env, noise, hash, cells] }, word) =>
-    String(episode) === word || String(env).startsWith(word) || noise.startsWith(word) || hash.startsWith(word) ||
-    (isNaN(word) && (table.name.includes(word) || cells.some((cell) => cell && cell[5] && cell[5].toLowerCase().includes(word))));
+    String(episode) === word ||
+    (word.length > 3 && [String(env), noise, hash].some((id) => id.startsWith(word))) ||
+    (isNaN(word) && [table.name, ...cells.map((cell) => cell && cell[5])].some((text) => text && text.toLowerCase().includes(word)));
 
   const matches = (one) => {
     const { table: wanted, sampler, outcome, text, video } = form.elements;
