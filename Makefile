@@ -2,10 +2,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TASK := can
 
 .PHONY: demo test check slow bench
-demo: $(READY)  ## the main job: five samplers over 50 paired episodes of can, and the table
-	$(BIN)/sim-eval task=can output=runs/demo
+demo: $(READY)  ## the main job: five samplers over 50 paired episodes, and the table; make demo TASK=libero_goal
+	$(BIN)/sim-eval task=$(TASK) output=runs/demo-$(TASK)
 
 test: check  ## format, lint, types, and the quick tests
 	$(BIN)/pytest -q -n 2 --dist loadfile

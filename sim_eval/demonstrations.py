@@ -4,6 +4,8 @@ data/                     attributes: env_args (JSON), total
   demo_0/                 attributes: num_samples
     obs/<name>  (T, n)    observation before each action
     actions     (T, D)    rewards (T,)    dones (T,)    states (T, m), where the simulator's were kept
+
+LIBERO's own files differ in the names of observations, which are read as robomimic's, and hold no `object`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from scipy.spatial.transform import Rotation
+
+#: What LIBERO's files (Liu et al. 2023, arXiv 2306.03310) call robomimic's observations. Their orientation is an
+#: axis-angle vector, whose angle keeps the quaternion's sign.
+_LIBERO_NAMES = {"robot0_eef_pos": "ee_pos", "robot0_eef_quat": "ee_ori", "robot0_gripper_qpos": "gripper_states"}
 
 
 class DatasetError(ValueError):
@@ -56,9 +63,10 @@ def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping
 
 
 def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Trajectory]:
-    """Every demonstration of `path`, in the order of its number, with the observations named, by default all.
+    """Every demonstration of `path`, in the order of its number, with the observations named, by robomimic's names.
 
-    A demonstration counts as successful if any of its rewards is positive. Raises DatasetError.
+    The default is all that are vectors; pictures are left out. A demonstration counts as successful if any of its
+    rewards is positive. Raises DatasetError.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; a robomimic HDF5 file is expected")
@@ -74,17 +82,29 @@ def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Tra
 
 
 def _read_demo(path: Path, name: str, demo: h5py.Group, observations: Sequence[str] | None) -> Trajectory:
-    if observations is None:
-        observations = list(demo["obs"]) if "obs" in demo else ["*"]
-    for field in [*(f"obs/{key}" for key in observations), "actions", "rewards"]:
+    for field in ("obs", "actions", "rewards"):
         if field not in demo:
-            there = sorted(demo["obs"]) if "obs" in demo else sorted(demo)
-            raise DatasetError(f"{path}: data/{name} has no '{field}'; there are {', '.join(there)}")
+            raise DatasetError(f"{path}: data/{name} has no '{field}'; there are {', '.join(sorted(demo))}")
+    seen = demo["obs"]
+    stored = {key: theirs if theirs in seen else key for key, theirs in _LIBERO_NAMES.items()}
+    if observations is None:
+        vectors = [key for key in seen if seen[key].ndim == 2]
+        ours = {theirs: key for key, theirs in stored.items()}
+        observations = [ours.get(key, key) for key in vectors]
+    for key in observations:
+        if stored.get(key, key) not in seen:
+            raise DatasetError(f"{path}: data/{name} has no 'obs/{key}'; there are {', '.join(sorted(seen))}")
     return Trajectory(
-        observations={key: demo[f"obs/{key}"][:].astype(np.float32) for key in observations},
+        observations={key: _observation(key, seen[stored.get(key, key)][:]) for key in observations},
         actions=demo["actions"][:].astype(np.float32),
         success=bool((demo["rewards"][:] > 0).any()),
     )
+
+
+def _observation(key: str, values: np.ndarray) -> np.ndarray:
+    if key == "robot0_eef_quat" and values.shape[1] == 3:
+        values = Rotation.from_rotvec(values).as_quat()
+    return values.astype(np.float32)
 
 
 def sha256(path: Path) -> str:

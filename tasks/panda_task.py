@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ ACTION_DIM = 7
 _MAX_SEED = 2**32 - 1
 
 
-class PandaTask:
+class PandaTask(ABC):
     """The `Task` protocol over a built environment; a subclass says what `object` is and where an episode starts.
 
     An action is (7,) in [-1, 1]: 3 translation deltas (1 = 5 cm), 3 rotation deltas (axis-angle, 1 = 0.5 rad),
@@ -64,13 +65,13 @@ class PandaTask:
 
     # What a subclass adds --------------------------------------------------------------------------------
 
+    @abstractmethod
     def _object_size(self) -> int:
         """Length of `object`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _object(self, eef_pos: np.ndarray, eef_quat: np.ndarray) -> np.ndarray:
         """The `object` observation, given the gripper's site (3,) m and body orientation (4,) wxyz."""
-        raise NotImplementedError
 
     def _start(self, key: EpisodeKey) -> None:
         """Put everything where the key's episode starts; numpy's global generator is seeded with `env_seed`."""

@@ -52,6 +52,37 @@ def test_a_public_robomimic_low_dim_file_loads(tmp_path: Path) -> None:
     assert read[0].actions.dtype == read[0].observations["object"].dtype == np.float32
 
 
+def test_a_public_libero_file_loads_under_robomimics_names(tmp_path: Path) -> None:
+    """The layout of LIBERO's demonstration files: uint8 rewards, pictures, an axis-angle beyond pi, no `object`."""
+    path = tmp_path / "task_demo.hdf5"
+    rng = np.random.default_rng(0)
+    quaternion = np.array([0.99, 0.01, 0.05, -0.13])
+    quaternion /= np.linalg.norm(quaternion)
+    angle = 2 * np.arccos(quaternion[3])  # robosuite's own conversion: more than pi where w is negative
+    axis_angle = quaternion[:3] / np.sqrt(1 - quaternion[3] ** 2) * angle
+    with h5py.File(path, "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo["actions"], demo["states"] = rng.uniform(-1, 1, (6, 7)), rng.standard_normal((6, 92))
+        demo["rewards"] = demo["dones"] = np.eye(6, dtype=np.uint8)[-1]
+        demo["robot_states"] = rng.standard_normal((6, 9))
+        sizes = {"ee_pos": 3, "ee_states": 6, "gripper_states": 2, "joint_states": 7}
+        for key, size in sizes.items():
+            demo[f"obs/{key}"] = rng.standard_normal((6, size))
+        demo["obs/ee_ori"] = np.tile(axis_angle, (6, 1))
+        demo["obs/agentview_rgb"] = demo["obs/eye_in_hand_rgb"] = np.zeros((6, 128, 128, 3), np.uint8)
+        position = demo["obs/ee_pos"][:]
+    (read,) = read_hdf5(path)
+    assert sorted(read.observations) == [
+        *("ee_states", "joint_states", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+    ]
+    np.testing.assert_allclose(read.observations["robot0_eef_pos"], position, atol=1e-6)
+    np.testing.assert_allclose(read.observations["robot0_eef_quat"], np.tile(quaternion, (6, 1)), atol=1e-6)
+    assert read.success
+    assert read.actions.shape == (6, 7)
+    with pytest.raises(DatasetError, match=r"demo_0 has no 'obs/object'; there are agentview_rgb, ee_ori"):
+        read_hdf5(path, ["object"])
+
+
 def test_a_bad_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "demos.hdf5"
     with pytest.raises(DatasetError, match=r"demos\.hdf5: no such file"):

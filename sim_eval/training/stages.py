@@ -17,6 +17,9 @@ from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import train_posterior
 from sim_eval.training.workshop import Workshop
 
+#: What policies and critics see; public files hold more.
+OBSERVATIONS = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -44,7 +47,7 @@ def collect_demos(shop: Workshop, recipe: Recipe, workers: int) -> None:
 
 def clone_policies(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """Behaviour cloning of one policy a family."""
-    trajectories = read_hdf5(shop.demos)
+    trajectories = read_hdf5(shop.demos, OBSERVATIONS)
     for family in recipe.families:
         train_policy(shop, family, trajectories, recipe.policy_steps, recipe.batch)
 
@@ -59,7 +62,7 @@ def roll_out(shop: Workshop, recipe: Recipe, workers: int) -> None:
 
 def train_critics(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """One critic a method, on the demonstrations and the rollouts of the first family."""
-    demos, rollouts = read_hdf5(shop.demos), read_hdf5(shop.rollouts)
+    demos, rollouts = read_hdf5(shop.demos, OBSERVATIONS), read_hdf5(shop.rollouts)
     for method in recipe.critic_methods:
         names = [f"critic_{method}", *(["critic"] if method == recipe.ship_critic else [])]
         scores = train_critic(

@@ -6,6 +6,7 @@ between yields, so that a plan (hover, descend, close, lift, carry) reads from t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -28,7 +29,7 @@ Script = Iterator[np.ndarray]
 Pose = tuple[np.ndarray, float]
 
 
-class ScriptedExpert:
+class ScriptedExpert(ABC):
     """Picks the object up and takes it to its goal; a task adds where to grasp and how to place.
 
     Uses robomimic's observations only. `rng` drives the style of each episode and the action noise.
@@ -65,17 +66,17 @@ class ScriptedExpert:
 
     # What a task adds ------------------------------------------------------------------------------------
 
+    @abstractmethod
     def grasp_pose(self) -> Pose:
         """Where the fingers should close: world position (3,) and yaw of the hand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self) -> Script:
         """Take the object from above its start to its goal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def done(self) -> bool:
         """Whether the object is where the task wants it."""
-        raise NotImplementedError
 
     # What scripts read -----------------------------------------------------------------------------------
 
