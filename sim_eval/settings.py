@@ -15,6 +15,7 @@ from sim_eval.configuration import CONFIGS, choices, compose, load_yaml, one_of,
 from sim_eval.errors import RunError
 from sim_eval.keys import BLOCKS
 from sim_eval.samplers.sampler import Sampler
+from sim_eval.tracking import TRACKERS, check_installed
 from tasks.naming import full_name
 
 
@@ -33,6 +34,7 @@ class Settings:
     workers: int
     batch: int
     videos: int
+    log: str
     checkpoints: Path | None
     output: Path
 
@@ -70,6 +72,7 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         workers=min(core_count() if workers is None else whole("workers", workers, 0), batch),
         batch=batch,
         videos=whole("videos", config["videos"], 0),
+        log=_tracker(config["log"]),
         checkpoints=_path("checkpoints", config["checkpoints"]),
         output=_path("output", config["output"]) or _default_output(name, policy),
     )
@@ -117,6 +120,12 @@ def _with_strength(name: str, config: Mapping[str, Any], task: str, policy: str,
             f"give one with sampler.{name}.strength=NUMBER"
         )
     return {**config, "strength": tuned}
+
+
+def _tracker(log: object) -> str:
+    name = one_of("log", log, TRACKERS)
+    check_installed(name)
+    return name
 
 
 def core_count() -> int:

@@ -183,7 +183,7 @@ def test_the_same_sampler_with_other_noise_seldom_differs(tmp_path: Path) -> Non
         difficulty = generator.beta(1, 1, 60)  # starts differ, the samplers' noise is their own
         names = ["unsteered", "again", "and_again", "once_more"]
         folder = made_run.write(
-            tmp_path / str(study), "aa", {name: generator.random(60) < difficulty for name in names}
+            tmp_path / str(study), "aa", {name: (generator.random(60) < difficulty).tolist() for name in names}
         )
         (table,) = compare([folder]).tables
         marked += any(pairing.survives for pairing in table.every_pair)

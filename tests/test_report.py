@@ -132,7 +132,10 @@ def test_an_over_optimised_critic_is_told() -> None:
         for strength, successes, q in [(0.5, 40, 1.0), (1.0, 45, 2.0), (2.0, 30, 3.0)]
     ]
     (panel,) = strengths([Table("can", "flow", [])], {("can", "flow"): trials}).panels
-    assert panel.note == "Q rises while success falls (50 episodes a strength): qpilots_u from 1 to 2: success 90 to 60 %, Q 2.0 to 3.0."
+    assert (
+        panel.note == "Q rises while success falls (50 episodes a strength): "
+        "qpilots_u from 1 to 2: success 90 to 60 %, Q 2.0 to 3.0."
+    )
     assert not strengths([Table("lift", "flow", [])], {("can", "flow"): trials}).panels
     (calm,) = strengths([Table("can", "flow", [])], {("can", "flow"): trials[:2]}).panels
     assert calm.note == ""

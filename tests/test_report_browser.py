@@ -135,10 +135,9 @@ def test_an_episode_opens_and_its_videos_play(page: webdriver.Chrome) -> None:
     page.execute_script(
         "[...document.querySelectorAll('.detail button')].find((b) => b.textContent === 'play all').click()"
     )
+    playing = "return [...document.querySelectorAll('video')].every((film) => film.currentTime > 0)"
+    WebDriverWait(page, 20).until(lambda one: one.execute_script(playing))
     for film in films:
-        WebDriverWait(page, 20).until(
-            lambda one, film=film: one.execute_script("return arguments[0].currentTime", film)
-        )
         assert page.execute_script("return arguments[0].videoWidth", film) == 64
     assert page.get_log("browser") == []
     page.find_element(By.CSS_SELECTOR, "table.episodes tbody button").click()
