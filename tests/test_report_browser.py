@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from sim_eval.compare import compare
-from sim_eval.records import Writer, read
 from sim_eval.report import HTML, write
+from sim_eval.run_folder import set_videos
 from sim_eval.video import write_video
 from tests import made_run
 
@@ -28,20 +27,19 @@ PHONE, DESKTOP = (390, 844), (1280, 900)
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tasks; every sampler's first episode of the first has a video."""
+    """Two tasks; in the first, episode 0 has a video a sampler, and two samplers share one of episode 1."""
     folder = tmp_path_factory.mktemp("report")
     half, most = [0, 1] * 60, [1] * 100 + [0] * 20
     runs = [
         made_run.write(folder / task, task, {"unsteered": half, "qpilots_u": most, "best_of_n": most[::-1]})
         for task in ("one", "two")
     ]
-    write_video(
-        folder / "videos" / "a film.mp4", [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20
-    )
-    film = str(folder / "videos" / "a film.mp4")
-    Writer(runs[0]).rewrite(
-        [dataclasses.replace(one, video=film if one.episode == 0 else None) for one in read(runs[0])]
-    )
+    films = [folder / "videos" / f"{name}.mp4" for name in ("unsteered", "qpilots_u", "best_of_n", "side by side")]
+    for film in films:
+        write_video(film, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
+    videos = {(film.stem, 0): str(film) for film in films[:3]}
+    videos |= {(sampler, 1): str(films[3]) for sampler in ("unsteered", "best_of_n")}
+    set_videos(runs[0], videos)
     write(compare(runs), folder)
     return folder / HTML
 
@@ -123,7 +121,7 @@ def test_the_filter_finds_what_it_is_asked_for(page: webdriver.Chrome) -> None:
     page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
     WebDriverWait(page, 5).until(lambda one: status(one).startswith("240 starts"))
     page.find_element(By.NAME, "video").click()
-    assert rows(page) == ["one flow 0"]
+    assert rows(page) == ["one flow 0", "one flow 1"]
 
 
 def test_an_episode_opens_and_its_videos_play(page: webdriver.Chrome) -> None:
@@ -142,6 +140,15 @@ def test_an_episode_opens_and_its_videos_play(page: webdriver.Chrome) -> None:
     assert page.get_log("browser") == []
     page.find_element(By.CSS_SELECTOR, "table.episodes tbody button").click()
     assert not page.find_elements(By.CSS_SELECTOR, ".detail")
+
+
+def test_samplers_filmed_side_by_side_share_their_video(page: webdriver.Chrome) -> None:
+    page.find_elements(By.CSS_SELECTOR, "table.episodes tbody button")[1].click()
+    (film,) = page.find_elements(By.TAG_NAME, "video")
+    assert str(film.get_attribute("src")).endswith("/videos/side%20by%20side.mp4")
+    caption = page.find_element(By.CSS_SELECTOR, "figure.shared figcaption").text
+    assert [line.split()[0] for line in caption.splitlines()] == ["unsteered", "best_of_n"]
+    assert len(page.find_elements(By.CSS_SELECTOR, ".videos figure")) == 2  # qpilots_u, not filmed, has a caption
 
 
 def test_a_column_of_a_strip_leads_to_its_episode(page: webdriver.Chrome) -> None:

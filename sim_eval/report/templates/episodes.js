@@ -53,15 +53,25 @@
 
   const detail = ({ table, start: [episode, env, noise, hash, cells] }) => {
     const videos = element("div", { className: "videos" });
+    const figures = new Map(); // by video: samplers filmed side by side share one
     samplers.forEach((name, index) => {
       const cell = cells[index];
       if (!cell) return;
       const facts = [said(cell), cell[3] === null ? "" : `mean Q ${cell[3]}`, cell[5] || ""].filter(Boolean).join(", ");
-      const caption = element("figcaption", {}, element("b", { textContent: name }), ` ${WORDS[cell[0]]} (${facts})`);
-      const film = cell[4]
-        ? [element("video", { src: cell[4], controls: true, muted: true, playsInline: true, preload: "none", ariaLabel: `${name}, episode ${episode}` })]
-        : [];
-      videos.append(element("figure", {}, ...film, caption));
+      const caption = element("div", {}, element("b", { textContent: name }), ` ${WORDS[cell[0]]} (${facts})`);
+      const shared = cell[4] && figures.get(cell[4]);
+      if (shared) {
+        shared.classList.add("shared");
+        shared.lastElementChild.append(caption);
+        return;
+      }
+      const figure = element("figure", {}, element("figcaption", {}, caption));
+      if (cell[4]) {
+        const film = { src: cell[4], controls: true, muted: true, playsInline: true, preload: "none", ariaLabel: `${name}, episode ${episode}` };
+        figure.prepend(element("video", film));
+        figures.set(cell[4], figure);
+      }
+      videos.append(figure);
     });
     const films = [...videos.querySelectorAll("video")];
     const inside = element("td", { colSpan: samplers.length + 1 });
