@@ -51,10 +51,19 @@ def test_the_headline_names_winner_gain_and_certainty(tmp_path: Path) -> None:
 
 def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:
     nearly = sentences(tmp_path / "a", one={"unsteered": HALF, "qpilots_u": [1, *HALF[1:]]})
-    assert "does not survive Holm's correction over all 1 comparisons" in nearly
+    assert "does not survive Holm's correction over the one comparison of this report" in nearly
     worse = sentences(tmp_path / "b", one={"unsteered": MOST, "qpilots_u": [0] * 40})
     assert worse.startswith("Nothing beats unsteered: it succeeds most often, 90 % over 40 episodes of one.")
     assert worse.endswith("qpilots_u is worse than unsteered on one.")
+    runs = [
+        made_run.write(tmp_path / "d" / task, task, {"unsteered": HALF, "qpilots_u": MOST}) for task in ("one", "two")
+    ]
+    moved = {"qpilots_u": "moved", "unsteered": "there"}
+    Writer(runs[1]).rewrite([dataclasses.replace(one, state_hash=moved[one.sampler]) for one in read(runs[1])])
+    unpaired = headline(compare(runs))[0]
+    assert unpaired.startswith(
+        "qpilots_u succeeds most often, 90 % over 80 episodes of one and two, but is not compared"
+    )
     alone = sentences(tmp_path / "c", one={"unsteered": HALF})
     assert alone.startswith("unsteered succeeds in 50 % of 40 episodes of one; nothing ran")
 

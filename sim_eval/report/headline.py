@@ -20,6 +20,12 @@ def headline(comparison: Comparison) -> list[str]:
             "nothing ran on the same episodes to compare it with."
         ]
     if leader.difference is None:
+        if not any(row.pairing and row.pairing.against == leader.label for table in tables for row in table.rows):
+            return [
+                f"{leader.label} succeeds most often, {percent(leader.rate)} % over {leader.pairs} episodes of "
+                f"{_names(tables)}, but is not compared with another sampler on each of them.",
+                *_harm(tables),
+            ]
         return [
             f"Nothing beats {leader.label}: it succeeds most often, {percent(leader.rate)} % over {leader.pairs} "
             f"episodes of {_names(tables)}.",
@@ -42,12 +48,13 @@ def _gain(leader: Overall, comparison: Comparison, rows: list[Row]) -> str:
 
 
 def _sureness(comparison: Comparison, tables: list[Table], rows: list[Row]) -> str:
-    how = f"Holm's correction over all {comparison.comparisons} comparisons of this report"
+    many = f"all {comparison.comparisons} comparisons" if comparison.comparisons > 1 else "the one comparison"
+    how = f"Holm's correction over {many} of this report"
     sure = [row.pairing is not None and row.pairing.survives and row.pairing.difference > 0 for row in rows]
     if not any(sure):
         return f"The gain does not survive {how}: these episodes do not show that it helps."
     if all(sure):
-        return f"The gain survives {how}" + (f" on each of the {len(tables)} tasks." if len(tables) > 1 else ".")
+        return f"The gain survives {how}" + (" on each of them." if len(tables) > 1 else ".")
     there = [table for table, one in zip(tables, sure, strict=True) if one]
     missing = [table for table, one in zip(tables, sure, strict=True) if not one]
     return f"The gain survives {how} on {_names(there)}, not on {_names(missing)}."
