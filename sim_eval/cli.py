@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 Command = Callable[[Sequence[str]], int]
 
 _EVALUATE = "sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[unsteered,qpilots_u] episodes=20"
-_COMPARE = "sim-eval-compare DIR [DIR ...]    writes summary.json and report.md into the first DIR"
+_COMPARE = (
+    "sim-eval-compare RUN [RUN ...] [output=DIR]\n\n"
+    "  writes report.html, report.md and summary.json into DIR, the first RUN's folder unless given"
+)
 _SWEEP = "sim-eval-sweep [option=value ...]    e.g. sim-eval-sweep task=can samplers=[qpilots_u] strengths=[0.1,0.3]"
 _TRAIN = "sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all"
 _RENDER = "sim-eval-render DIR [option=value ...]    e.g. sim-eval-render runs/can videos=rescued side_by_side=true"
@@ -70,7 +73,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     settings = read_settings(arguments)
     print(f"output={settings.output}", flush=True)
     errors = _evaluate(settings)
-    _report([settings.output])
+    _report([settings.output], settings.output)
     if errors:
         print(f"{errors} episodes ended in an error; the same command with output={settings.output} runs them again")
     return 1 if errors else 0
@@ -114,18 +117,32 @@ def compare(arguments: Sequence[str]) -> int:
     if _wants_help(arguments) or not arguments:
         print(f"usage: {_COMPARE}", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
-    if not _report([Path(folder) for folder in arguments]):
+    folders, output = _runs_and_output(arguments)
+    if not _report(folders, output):
         raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
     return 0
 
 
-def _report(folders: Sequence[Path]) -> bool:
+def _runs_and_output(arguments: Sequence[str]) -> tuple[list[Path], Path]:
+    """Run folders, and where their report goes. Raises RunError for any other option."""
+    options = [argument for argument in arguments if "=" in argument and not Path(argument).is_dir()]
+    folders = [Path(argument) for argument in arguments if argument not in options]
+    for option in options:
+        if not option.startswith("output=") or option == "output=" or len(options) > 1:
+            raise RunError(f"{' '.join(options)} is not understood; accepted: run folders, and one output=DIR")
+    if not folders:
+        raise RunError(f"{options[0]} without a run folder; accepted: sim-eval-compare RUN [RUN ...] [output=DIR]")
+    return folders, Path(options[0].removeprefix("output=")) if options else folders[0]
+
+
+def _report(folders: Sequence[Path], output: Path) -> bool:
     from sim_eval import report
     from sim_eval.compare import compare
 
     comparison = compare(folders)
     print(report.terminal(comparison))
-    report.write(comparison, folders[0])
+    report.write(comparison, output)
+    print(f"\n{output / report.HTML}")
     return comparison.compared
 
 

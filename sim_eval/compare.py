@@ -1,34 +1,27 @@
-"""Samplers against each other on the same episodes: only pairs whose key AND start hash agree are compared."""
+"""Samplers against each other on the same episodes: only pairs whose key, start hash and assets agree are compared."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from sim_eval import comparability
+from sim_eval.comparability import Run
 from sim_eval.errors import RunError
 from sim_eval.picks import BASELINE
 from sim_eval.records import Record, read
 from sim_eval.run_folder import load_config, load_provenance
 from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
-from tasks.naming import full_name
 
+#: A difference is marked where its corrected p is below this.
+ALPHA = 0.05
 _BOOTSTRAP_SEED = 0  # a report made twice must be the same
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder as read."""
-
-    folder: Path
-    config: dict[str, Any]
-    provenance: list[dict[str, Any]]
-    records: list[Record]
 
 
 @dataclass(frozen=True)
@@ -36,9 +29,10 @@ class Pairing:
     """One sampler against another over the keys that both ran from the same start, as the first sees it.
 
     `difference`: of the success rates over those pairs, `interval` its paired bootstrap 95 % interval; fractions.
-    `p_holm`: corrected over the comparisons of one table with its baseline; None elsewhere.
+    `p`: exact McNemar; `p_holm`: corrected over every pair of samplers of every table of the comparison.
     """
 
+    label: str
     against: str
     pairs: int
     won: int
@@ -46,21 +40,39 @@ class Pairing:
     p: float
     difference: float
     interval: tuple[float, float]
-    p_holm: float | None = None
+    p_holm: float = 1.0
+
+    @property
+    def survives(self) -> bool:
+        """Whether the difference stands after correction."""
+        return self.p_holm < ALPHA
+
+    def reversed(self) -> Pairing:
+        """As the second sees it."""
+        return replace(
+            self,
+            label=self.against,
+            against=self.label,
+            won=self.lost,
+            lost=self.won,
+            difference=-self.difference,
+            interval=(-self.interval[1], -self.interval[0]),
+        )
 
 
 @dataclass
 class Row:
     """One sampler of one run: figures over its `n` episodes without error, each None when there are none.
 
-    Rows and milliseconds are per decision, `steps` per episode; `ms` is a median, the rest are means.
+    Rows and milliseconds are per decision, `steps` per episode; `ms` is a median, the rest are means. `pairing` is the
+    one with the baseline.
     """
 
     label: str
     sampler: str
-    folder: Path
+    run: Run
     records: list[Record]
-    errors: int
+    failed: list[Record]
     n: int = 0
     successes: int = 0
     interval: tuple[float, float] | None = None
@@ -89,46 +101,85 @@ class Row:
         values = [one.mean_q for one in good if one.mean_q is not None]
         self.mean_q = float(np.mean(values)) if values else None
 
+    @property
+    def rate(self) -> float | None:
+        """Success rate, a fraction."""
+        return self.successes / self.n if self.n else None
+
 
 @dataclass
 class Table:
-    """All rows of one task and policy; `every_pair` holds each row against each later one, by label."""
+    """All rows of one task and policy; `every_pair` holds each row against each later one."""
 
     task: str
     policy: str
     rows: list[Row]
-    every_pair: list[tuple[str, Pairing]] = field(default_factory=list)
+    every_pair: list[Pairing] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.task} {self.policy}"
+
+    def pairing(self, label: str, against: str) -> Pairing | None:
+        """One row against another, as the first sees it; None where they share no pair."""
+        for one in self.every_pair:
+            if (one.label, one.against) == (label, against):
+                return one
+            if (one.label, one.against) == (against, label):
+                return one.reversed()
+        return None
+
+
+@dataclass(frozen=True)
+class Overall:
+    """One sampler over all tables, each table counting the same: mean success, and mean difference to the baseline.
+
+    `interval`: paired bootstrap 95 % of the difference, pairs resampled within each table. Fractions.
+    """
+
+    label: str
+    rate: float
+    pairs: int
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass
 class Comparison:
-    """Tables, and what keeps them from being the whole truth."""
+    """Tables, and what keeps them from being the whole truth. `overall`: of the samplers that every table has."""
 
     runs: list[Run]
     tables: list[Table]
+    overall: list[Overall]
     warnings: list[str]
 
     @property
     def compared(self) -> bool:
         """Whether any two samplers ran the same episode."""
-        return any(table.every_pair for table in self.tables)
+        return self.comparisons > 0
+
+    @property
+    def comparisons(self) -> int:
+        """How many tests were made: what Holm's correction is over."""
+        return sum(len(table.every_pair) for table in self.tables)
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
     """Read run folders and compare every sampler in them. Raises RunError for what is no run folder."""
-    runs = [load_run(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)]
+    runs = _load(list(dict.fromkeys(folder.resolve() for folder in folders)))
     if not any(run.records for run in runs):
         raise RunError(f"nothing to compare: no episode is recorded in {', '.join(map(str, folders))}")
-    warnings = [*_unequal_provenance(runs), *_stand_in_assets(runs)]
+    warnings = comparability.warnings(runs)
     groups: dict[tuple[str, str], list[tuple[Run, str]]] = defaultdict(list)
     for run in runs:
         for sampler in run.config["samplers"]:
-            groups[full_name(**run.config["task"]), run.config["policy"]].append((run, sampler))
+            groups[run.setting].append((run, sampler))
     tables = [_table(task, policy, members, warnings) for (task, policy), members in groups.items()]
-    return Comparison(runs, tables, warnings)
+    _correct(tables)
+    return Comparison(runs, tables, _overall(tables), warnings)
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, name: str | None = None) -> Run:
     """Read a run folder. Raises RunError for what is none."""
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder")
@@ -136,122 +187,135 @@ def load_run(folder: Path) -> Run:
     config = load_config(folder)
     if config is None:
         raise RunError(f"{folder} has no config.yaml: not a run folder")
-    return Run(folder, config, load_provenance(folder), records)
+    return Run(name or folder.name, folder, config, load_provenance(folder), records)
+
+
+def _load(folders: list[Path]) -> list[Run]:
+    """Runs named by their folders, and by as much of the path as tells folders of the same name apart."""
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        shared = os.path.commonpath(folders)
+        names = [os.path.relpath(folder, shared) for folder in folders]
+    return [load_run(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
 def _table(task: str, policy: str, members: list[tuple[Run, str]], warnings: list[str]) -> Table:
     names = [sampler for _, sampler in members]
     rows = []
     for run, sampler in members:
-        label = sampler if names.count(sampler) == 1 else f"{run.folder.name}/{sampler}"
+        label = sampler if names.count(sampler) == 1 else f"{run.name}/{sampler}"
         rows.append(_row(run, sampler, label, warnings))
     table = Table(task, policy, rows)
-    baselines = {id(row): _baseline(row, rows) for row in rows}
     if len(rows) > 1 and BASELINE not in names:
-        warnings.append(f"{task} {policy}: no {BASELINE} records, so samplers are compared with {rows[0].label}")
+        warnings.append(f"{table.name}: no {BASELINE} records, so samplers are compared with {rows[0].label}")
+    table.every_pair = [one for pair in combinations(rows, 2) if (one := _pairing(*pair)) is not None]
     for row in rows:
-        baseline = baselines[id(row)]
-        if baseline is not None:
-            row.pairing = _pairing(row, baseline, warnings)
-    _correct(rows)
-    for first, second in combinations(rows, 2):
-        pairing = _pairing(first, second, None)
-        if pairing is not None:
-            table.every_pair.append((first.label, pairing))
+        if (baseline := _baseline(row, rows)) is not None:
+            _tell_unpaired(row, baseline, warnings)
     return table
 
 
 def _row(run: Run, sampler: str, label: str, warnings: list[str]) -> Row:
     mine = [one for one in run.records if one.sampler == sampler]
     failed = [one for one in mine if one.error is not None]
+    what = f"{run.setting[0]} {label}"
     if failed:
         episodes = ", ".join(str(one.episode) for one in failed)
-        warnings.append(f"{label}: {len(failed)} episodes ended in an error ({episodes}): {failed[0].error}")
+        warnings.append(f"{what}: {len(failed)} episodes ended in an error ({episodes}): {failed[0].error}")
     if len(mine) < run.config["episodes"]:
-        warnings.append(f"{label}: {len(mine)} of {run.config['episodes']} episodes are recorded")
-    return Row(label, sampler, run.folder, [one for one in mine if one.error is None], len(failed))
+        warnings.append(f"{what}: {len(mine)} of {run.config['episodes']} episodes are recorded")
+    return Row(label, sampler, run, [one for one in mine if one.error is None], failed)
 
 
 def _baseline(row: Row, rows: list[Row]) -> Row | None:
     """The unsteered policy of the same run if there is one, else the first of another, else the first row."""
     unsteered = [other for other in rows if other.sampler == BASELINE]
-    own = [other for other in unsteered if other.folder == row.folder]
+    own = [other for other in unsteered if other.run is row.run]
     for candidate in [*own, *unsteered] if unsteered else rows[:1]:
         if candidate is not row:
             return candidate
     return None
 
 
-def _pairing(row: Row, baseline: Row, warnings: list[str] | None) -> Pairing | None:
-    """Over shared keys with equal start hashes; None without any. Broken pairs are told where `warnings` are taken."""
-    theirs = {(one.env_seed, one.noise_seed): one for one in baseline.records}
-    shared = [(one, theirs[key]) for one in row.records if (key := (one.env_seed, one.noise_seed)) in theirs]
-    pairs = [(mine, other) for mine, other in shared if mine.state_hash == other.state_hash]
-    if warnings is not None:
-        _tell_unpaired(row, baseline, shared, len(pairs), warnings)
+def _shared(row: Row, other: Row) -> list[tuple[Record, Record]]:
+    """Episodes that both ran under the same key."""
+    theirs = {(one.env_seed, one.noise_seed): one for one in other.records}
+    return [(one, theirs[key]) for one in row.records if (key := (one.env_seed, one.noise_seed)) in theirs]
+
+
+def same_start(first: Record, second: Record) -> bool:
+    """Whether two episodes under one key did start alike."""
+    return (first.state_hash, first.assets) == (second.state_hash, second.assets)
+
+
+def _pairing(row: Row, other: Row) -> Pairing | None:
+    """Over shared keys with equal start hashes and assets; None without any, and for runs that may not be compared."""
+    if comparability.obstacle(row.run, other.run):
+        return None
+    pairs = [(mine.success, theirs.success) for mine, theirs in _shared(row, other) if same_start(mine, theirs)]
     if not pairs:
         return None
-    ours, others = [mine.success for mine, _ in pairs], [other.success for _, other in pairs]
-    won = sum(mine and not other for mine, other in zip(ours, others, strict=True))
-    lost = sum(other and not mine for mine, other in zip(ours, others, strict=True))
-    generator = np.random.default_rng(_BOOTSTRAP_SEED)
+    won, lost = pairs.count((True, False)), pairs.count((False, True))
+    interval = bootstrap_difference([(won, lost, len(pairs))], np.random.default_rng(_BOOTSTRAP_SEED))
     return Pairing(
-        against=baseline.label,
-        pairs=len(pairs),
-        won=won,
-        lost=lost,
-        p=mcnemar(won, lost),
-        difference=(won - lost) / len(pairs),
-        interval=bootstrap_difference(ours, others, generator),
+        row.label, other.label, len(pairs), won, lost, mcnemar(won, lost), (won - lost) / len(pairs), interval
     )
 
 
-def _tell_unpaired(
-    row: Row, baseline: Row, shared: list[tuple[Record, Record]], pairs: int, warnings: list[str]
-) -> None:
-    who = f"{row.label} against {baseline.label}"
-    if broken := [str(mine.episode) for mine, other in shared if mine.state_hash != other.state_hash]:
-        warnings.append(
-            f"{who}: the pairing is broken, the start differs under the same key, in {len(broken)} episodes "
-            f"({', '.join(broken)}); they are left out"
-        )
+def _tell_unpaired(row: Row, baseline: Row, warnings: list[str]) -> None:
+    """Whatever a comparison with the baseline leaves out, and why."""
+    who = f"{row.run.setting[0]} {row.label} against {baseline.label}"
+    if reason := comparability.obstacle(row.run, baseline.run):
+        warnings.append(f"{who}: not compared, for these are different tasks: {reason}")
+        return
+    shared = _shared(row, baseline)
     if row.records and baseline.records and not shared:
-        warnings.append(f"{who}: no episode key in common, not compared")
-    elif pairs < max(row.n, baseline.n):
+        warnings.append(f"{who}: not compared, for they ran other keys: no episode key in common")
+        return
+    dressed = [mine for mine, theirs in shared if mine.assets != theirs.assets]
+    broken = [mine for mine, theirs in shared if mine.assets == theirs.assets and mine.state_hash != theirs.state_hash]
+    if dressed:
+        warnings.append(f"{who}: other assets in {_episodes(dressed)}; they are left out")
+    if broken:
+        warnings.append(
+            f"{who}: the pairing is broken, the start differs under the same key, in {_episodes(broken)}; "
+            "they are left out"
+        )
+    pairs = len(shared) - len(dressed) - len(broken)
+    if pairs < max(row.n, baseline.n):
         warnings.append(f"{who}: {pairs} pairs of {row.n} and {baseline.n} episodes")
 
 
-def _correct(rows: list[Row]) -> None:
-    """Holm's correction over one table's comparisons with the baseline."""
-    tested = [(row, row.pairing) for row in rows if row.pairing is not None]
-    corrected = holm([pairing.p for _, pairing in tested])
-    for (row, pairing), p in zip(tested, corrected, strict=True):
-        row.pairing = Pairing(**{**vars(pairing), "p_holm": p})
+def _episodes(records: list[Record]) -> str:
+    return f"{len(records)} episodes ({', '.join(map(str, sorted(one.episode for one in records)))})"
 
 
-def _stand_in_assets(runs: Iterable[Run]) -> list[str]:
-    """Tasks whose episodes ran on primitives instead of LIBERO's own assets, all of them or some."""
-    kinds: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        kinds[full_name(**run.config["task"])].update(one.assets for one in run.records if one.assets is not None)
-    return [
-        f"{task}: ran on {' and '.join(sorted(used))} assets; figures on lite are not LIBERO's own"
-        for task, used in kinds.items()
-        if "lite" in used
-    ]
+def _correct(tables: list[Table]) -> None:
+    """Holm's correction over every comparison made; then each row's comparison with its baseline is picked out."""
+    corrected = iter(holm([pairing.p for table in tables for pairing in table.every_pair]))
+    for table in tables:
+        table.every_pair = [replace(pairing, p_holm=next(corrected)) for pairing in table.every_pair]
+        for row in table.rows:
+            if (baseline := _baseline(row, table.rows)) is not None:
+                row.pairing = table.pairing(row.label, baseline.label)
 
 
-def _unequal_provenance(runs: Iterable[Run]) -> list[str]:
-    """Versions and sources that differ between runs or, in one run, between its start and a resumption."""
-    seen: dict[str, dict[str, None]] = defaultdict(dict)
-    for run in runs:
-        for account in run.provenance:
-            where = f"{run.config['task']['name']}/{run.config['policy']}"
-            for package, version in account["versions"].items():
-                seen[f"version of {package}"][version] = None
-            for name, digest in account["checkpoints"].items():
-                seen[f"checkpoint {name} of {where}"][digest[:12]] = None
-            git = account["git"]
-            seen["git revision"][f"{git['commit'][:12]}{'+' if git['dirty'] else ''}" if git else "none"] = None
-            seen["processor"][account["machine"]["processor"]] = None
-    return [f"runs differ in {what}: {', '.join(values)}" for what, values in seen.items() if len(values) > 1]
+def _overall(tables: list[Table]) -> list[Overall]:
+    found = []
+    for label in [row.label for row in tables[0].rows]:
+        rows = [row for table in tables for row in table.rows if row.label == label]
+        rates = [row.rate for row in rows if row.rate is not None]
+        if len(rates) < len(tables):
+            continue
+        pairings = [row.pairing for row in rows if row.pairing is not None]
+        mean = Overall(label, float(np.mean(rates)), sum(row.n for row in rows))
+        if len(pairings) == len(tables):
+            counts = [(one.won, one.lost, one.pairs) for one in pairings]
+            mean = replace(
+                mean,
+                pairs=sum(one.pairs for one in pairings),
+                difference=float(np.mean([one.difference for one in pairings])),
+                interval=bootstrap_difference(counts, np.random.default_rng(_BOOTSTRAP_SEED)),
+            )
+        found.append(mean)
+    return found

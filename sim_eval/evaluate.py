@@ -13,6 +13,7 @@ from sim_eval.rollout import run_episodes
 from sim_eval.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.settings import Settings
+from sim_eval.tracking import Track, tracking
 from sim_eval.workers import Pool, open_pool
 
 
@@ -30,14 +31,14 @@ def evaluate(
     for name, sampler in samplers.items():
         if "critic" in sampler.needs and models.critic is None:
             raise RunError(f"sampler {name} needs a critic, but critic=none")
-    with open_run(settings, checkpoints) as folder:
+    with open_run(settings, checkpoints) as folder, tracking(settings) as track:
         before = [one for one in folder.done.values() if one.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,
             open_pool(make_task, settings.workers, settings.batch) as pool,
         ):
             for name, sampler in samplers.items():
-                _run_sampler(settings, name, sampler, models, pool, folder, progress)
+                _run_sampler(settings, name, sampler, models, pool, folder, progress, track)
         return [one for one in folder.done.values() if one.sampler in samplers]
 
 
@@ -49,11 +50,16 @@ def _run_sampler(
     pool: Pool,
     folder: RunFolder,
     progress: Progress,
+    track: Track,
 ) -> None:
     everything = episode_keys(settings.task_name, settings.seed, settings.episodes, settings.block)
     missing = [key for key in everything if (name, key.episode) not in folder.done]
     strength = settings.sampler[name].get("strength")
+    outcomes = [one.success for (sampler_name, _), one in folder.done.items() if sampler_name == name]
     for episode in run_episodes(pool, missing, sampler, models, name):
         one = record(episode, settings.policy, name, strength)
         folder.append(one, episode.actions)
         progress.note(one)
+        if one.error is None:
+            outcomes.append(one.success)
+            track(name, sum(outcomes) / len(outcomes), len(outcomes))

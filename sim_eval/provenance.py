@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("torch", "numpy", "mujoco", "robosuite", "numba", "scipy", "hydra-core", "sim-eval")
+_PACKAGES = ("torch", "numpy", "mujoco", "robosuite", "hf-libero", "numba", "scipy", "hydra-core", "sim-eval")
 
 
 def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 
 # What may change when a run is resumed: results do not depend on it. Samplers and episodes may only be added.
-_FREE = {"workers", "batch", "videos", "output", "checkpoints", "samplers", "sampler", "episodes"}
+_FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
 
 
 @dataclass

@@ -17,6 +17,7 @@ from sim_eval.errors import RunError
 from sim_eval.keys import BLOCKS
 from sim_eval.picks import Pick, check_pick, read_pick
 from sim_eval.samplers.sampler import Sampler
+from sim_eval.tracking import TRACKERS, check_installed
 from tasks.naming import full_name
 
 
@@ -35,6 +36,7 @@ class Settings:
     workers: int
     batch: int
     videos: Pick
+    log: str
     checkpoints: Path | None
     output: Path
 
@@ -71,6 +73,7 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         workers=min(core_count() if workers is None else whole("workers", workers, 0), batch),
         batch=batch,
         videos=_videos(config["videos"], samplers),
+        log=_tracker(config["log"]),
         checkpoints=_path("checkpoints", config["checkpoints"]),
         output=_path("output", config["output"]) or _default_output(name, policy),
         task=with_assets(task),  # last, as it may take a download
@@ -125,6 +128,12 @@ def _videos(value: object, samplers: Sequence[str]) -> Pick:
     pick = read_pick(0 if value is None else value)
     check_pick(pick, samplers)
     return pick
+
+
+def _tracker(log: object) -> str:
+    name = one_of("log", log, TRACKERS)
+    check_installed(name)
+    return name
 
 
 def core_count() -> int:

@@ -1,11 +1,12 @@
-"""Exact statistics of paired success: intervals, tests, corrections."""
+"""Statistics of paired success: intervals, tests, corrections, and how well a value foretells success."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, rankdata
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -33,21 +34,57 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def bootstrap_difference(
-    first: Sequence[bool],
-    second: Sequence[bool],
+    tasks: Sequence[tuple[int, int, int]],
     generator: np.random.Generator,
     draws: int = 10_000,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of mean(first - second) over resampled PAIRS (Efron 1979), as fractions.
+    """Percentile interval of a paired difference of success rates over resampled PAIRS (Efron 1979), as fractions.
 
-    `first` and `second` are the two samplers' successes on the same keys, at least one.
+    `tasks` holds (won, lost, pairs) of one task or more, pairs at least 1; over several, the interval is of their mean
+    difference, each task's pairs resampled among themselves.
     """
-    difference = np.asarray(first, np.int8) - np.asarray(second, np.int8)
-    counts = [int(np.sum(difference == value)) for value in (-1, 0, 1)]
-    # Resampling pairs draws how often each of the three outcomes occurs, which is one multinomial.
-    resampled = generator.multinomial(len(difference), np.array(counts) / len(difference), size=draws)
-    means = (resampled[:, 2] - resampled[:, 0]) / len(difference)
+    resampled = np.zeros(draws)
+    for won, lost, pairs in tasks:
+        # Resampling pairs draws how often each of the three outcomes occurs, which is one multinomial.
+        shares = np.array([won, lost, pairs - won - lost]) / pairs
+        counts = generator.multinomial(pairs, shares, size=draws)
+        resampled += (counts[:, 0] - counts[:, 1]) / pairs / len(tasks)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Episodes of similar value: their mean value, how many succeeded, and the rate's Wilson interval (fractions)."""
+
+    value: float
+    n: int
+    successes: int
+    interval: tuple[float, float]
+
+
+def binned_success(values: Sequence[float], successes: Sequence[bool], bins: int) -> list[Bin]:
+    """Success rates over `bins` equally filled bins of rising value; at most one a value given."""
+    order = np.argsort(values, kind="stable")
+    found = []
+    for part in np.array_split(order, min(bins, len(order)) or 1):
+        if len(part):
+            count = int(np.sum(np.asarray(successes, bool)[part]))
+            mean = float(np.mean(np.asarray(values, float)[part]))
+            found.append(Bin(mean, len(part), count, wilson(count, len(part))))
+    return found
+
+
+def separation(values: Sequence[float], successes: Sequence[bool]) -> float | None:
+    """Area under the ROC curve: how often a success has a higher value than a failure. None without both.
+
+    0.5: the values tell nothing; 1: they rank every success above every failure. Ties count half.
+    """
+    labels = np.asarray(successes, bool)
+    won, lost = int(labels.sum()), int((~labels).sum())
+    if not won or not lost:
+        return None
+    ranks = rankdata(values)
+    return float((ranks[labels].sum() - won * (won + 1) / 2) / (won * lost))

@@ -26,6 +26,9 @@ from tasks.naming import full_name
 #: Strengths are chosen here, and reported figures come from the block `eval`: no key is in both.
 BLOCK = "tune"
 
+#: The published sweeps of the shipped checkpoints.
+RESULTS = CONFIGS.parent / "results" / "sweeps"
+
 #: The critic that configs/strengths.yaml is for.
 DEFAULT_CRITIC = "critic"
 
@@ -143,14 +146,15 @@ def publish(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
     the older."""
     path = settings.published
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = {(trial.sampler, trial.strength): trial for trial in [*_published(path), *trials]}
+    known = {(trial.sampler, trial.strength): trial for trial in [*read_trials(path), *trials]}
     ordered = sorted(known.values(), key=lambda trial: (trial.sampler, trial.strength))
     content = {"block": BLOCK, "seed": settings.seed, "trials": [asdict(trial) for trial in ordered]}
     path.write_text(json.dumps(content, indent=1) + "\n")
     return ordered
 
 
-def _published(path: Path) -> list[Trial]:
+def read_trials(path: Path) -> list[Trial]:
+    """The published trials of one task, policy and critic; none where nothing is published."""
     return [Trial(**trial) for trial in json.loads(path.read_text())["trials"]] if path.is_file() else []
 
 

@@ -158,6 +158,22 @@ def test_a_run_from_the_command_line(call: Call) -> None:
     assert "won/lost" in out
 
 
+def test_a_report_goes_where_it_is_asked_to(call: Call) -> None:
+    call(cli.evaluate, *QUICK, "output=run")
+    assert (Path("run") / "report.html").exists()
+    status, out, _ = call(cli.compare, "run", "output=new/report")
+    assert (status, out.splitlines()[-1]) == (0, "new/report/report.html")
+    assert sorted(path.name for path in Path("new/report").iterdir()) == ["report.html", "report.md", "summary.json"]
+    for arguments, told in [
+        (["run", "out=x"], "out=x is not understood; accepted: run folders, and one output=DIR"),
+        (["run", "output="], "output= is not understood"),
+        (["output=new"], "output=new without a run folder; accepted: sim-eval-compare RUN [RUN ...] [output=DIR]"),
+        (["run", "output=run/records.jsonl"], "output=run/records.jsonl: summary.json cannot be written: File exists"),
+    ]:
+        status, _, err = call(cli.compare, *arguments)
+        assert (status, told in err) == (2, True), err
+
+
 def test_a_users_error_is_one_line_and_status_2(call: Call) -> None:
     status, out, err = call(cli.evaluate, "task=cam")
     assert (status, out) == (2, "")

@@ -8,13 +8,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim_eval.compare import Row, compare
 from sim_eval.errors import RunError
 from sim_eval.records import Record, Writer, read
-from sim_eval.report import terminal, write
-from tests import toy_run
+from tests import made_run, toy_run
 from tests.toy_task import ToyTask
 
 
@@ -48,6 +48,7 @@ def test_figures_of_a_run(run: Path) -> None:
     assert best.pairing is not None
     assert (best.pairing.pairs, best.pairing.won, best.pairing.lost) == (10, 5, 0)
     assert best.pairing.p == best.pairing.p_holm == pytest.approx(0.0625)
+    assert not best.pairing.survives
     assert best.pairing.difference == 0.5
     assert best.pairing.interval[0] < 0.5 < best.pairing.interval[1]
     assert compare([run]).warnings == []
@@ -66,15 +67,17 @@ def test_broken_pairs_are_left_out_and_told(run: Path) -> None:
     assert any("pairing is broken" in text and "in 2 episodes (2, 7)" in text for text in told)
 
 
-def test_stand_in_assets_are_told(run: Path) -> None:
-    change(run, lambda one: dataclasses.replace(one, assets="real"))
-    assert compare([run]).warnings == []
-    change(run, lambda one: dataclasses.replace(one, assets="lite" if one.episode else "real"))
-    told = compare([run])
-    assert told.warnings == ["toy: ran on lite and real assets; figures on lite are not LIBERO's own"]
-    write(told, run)
-    assert told.warnings[0] in terminal(told)
-    assert told.warnings[0] in (run / "report.md").read_text()
+def test_other_assets_are_no_pairs_and_stand_ins_are_told(run: Path) -> None:
+    def edit(one: Record) -> Record:
+        return dataclasses.replace(one, assets="lite" if one.sampler == "best_of_n" and one.episode < 4 else "real")
+
+    change(run, edit)
+    pairing = rows(run)["best_of_n"].pairing
+    assert pairing is not None
+    assert pairing.pairs == 6
+    told = "\n".join(compare([run]).warnings)
+    assert "run: 4 of 20 episodes ran on stand-in assets (lite)" in told
+    assert "best_of_n against unsteered: other assets in 4 episodes (0, 1, 2, 3); they are left out" in told
 
 
 def test_errors_are_no_failures_and_told(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_errors_are_no_failures_and_told(tmp_path: Path) -> None:
     toy_run.run(tmp_path, make_task=broken)
     assert rows(tmp_path)["best_of_n"].n == 9
     told = "\n".join(compare([tmp_path]).warnings)
-    assert "best_of_n: 1 episodes ended in an error (3): RuntimeError: the toy broke" in told
+    assert "toy best_of_n: 1 episodes ended in an error (3): RuntimeError: the toy broke" in told
 
 
 def test_samplers_of_two_runs_are_compared(tmp_path: Path) -> None:
@@ -92,7 +95,7 @@ def test_samplers_of_two_runs_are_compared(tmp_path: Path) -> None:
     pairing = rows(one, two)["best_of_n"].pairing
     assert pairing is not None
     assert (pairing.against, pairing.pairs) == ("unsteered", 6)
-    assert "best_of_n against unsteered: 6 pairs of 6 and 10 episodes" in compare([one, two]).warnings
+    assert "toy best_of_n against unsteered: 6 pairs of 6 and 10 episodes" in compare([one, two]).warnings
 
 
 def test_equal_samplers_of_two_runs_are_told_apart(tmp_path: Path) -> None:
@@ -112,7 +115,8 @@ def test_other_seeds_are_not_compared(tmp_path: Path) -> None:
     toy_run.run(two, samplers=("best_of_n",), sampler={"best_of_n": {"n": 3}}, seed=1)
     comparison = compare([one, two])
     assert not comparison.compared
-    assert "best_of_n against unsteered: no episode key in common, not compared" in comparison.warnings
+    told = "toy best_of_n against unsteered: not compared, for they ran other keys: no episode key in common"
+    assert told in comparison.warnings
 
 
 def test_unequal_versions_are_told(run: Path) -> None:
@@ -121,22 +125,69 @@ def test_unequal_versions_are_told(run: Path) -> None:
     old = {**account, "versions": {**account["versions"], "mujoco": "2.0"}}
     path.write_text(json.dumps([old, account]))
     current = account["versions"]["mujoco"]
-    assert compare([run]).warnings == [f"runs differ in version of mujoco: 2.0, {current}"]
+    assert compare([run]).warnings == [f"version of mujoco differs: 2.0 in run; {current} in run"]
 
 
-def test_reports(run: Path) -> None:
-    comparison = compare([run])
-    lines = terminal(comparison).splitlines()
-    assert lines[0] == "task=toy policy=toy"
-    assert len(lines) == 4
-    assert lines[3].split()[:3] == ["best_of_n", "-", "10"]
-    write(comparison, run)
-    summary = json.loads((run / "summary.json").read_text())
-    assert [row["sampler"] for row in summary["tables"][0]["rows"]] == ["unsteered", "best_of_n"]
-    assert summary["tables"][0]["rows"][1]["pairing"]["pairs"] == 10
-    assert summary["runs"][0]["config"]["episodes"] == 10
-    report = (run / "report.md").read_text()
-    assert report.count("| best_of_n |") == 2  # the table, and every pair
+def test_runs_on_other_simulators_are_not_compared(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    toy_run.run(one, samplers=("unsteered",), sampler={"unsteered": {"n": 1}})
+    toy_run.run(two, samplers=("best_of_n",), sampler={"best_of_n": {"n": 3}})
+    (account,) = json.loads((two / "provenance.json").read_text())
+    current = account["versions"]["mujoco"]
+    account["versions"]["mujoco"] = "3.9"
+    (two / "provenance.json").write_text(json.dumps([account]))
+    comparison = compare([one, two])
+    assert not comparison.compared
+    told = f"not compared, for these are different tasks: mujoco 3.9 in two, {current} in one"
+    assert f"toy best_of_n against unsteered: {told}" in comparison.warnings
+
+
+@pytest.mark.parametrize("block", ["tune", "train", "heldout"])
+def test_episodes_of_another_block_are_told(run: Path, block: str) -> None:
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("block: eval", f"block: {block}"))
+    (told,) = compare([run]).warnings
+    assert told.startswith(f"run: its episodes are of block {block}, ")
+    assert ("strengths were tuned on the keys reported here" in told) == (block == "tune")
+
+
+def test_runs_in_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    toy_run.run(tmp_path / "a" / "run")
+    toy_run.run(tmp_path / "b" / "run")
+    assert set(rows(tmp_path / "a" / "run", tmp_path / "b" / "run")) == {
+        f"{folder}/run/{sampler}" for folder in "ab" for sampler in ("unsteered", "best_of_n")
+    }
+
+
+def test_the_correction_is_over_every_pair_of_every_table(tmp_path: Path) -> None:
+    """By hand: 3 pairs a task; the rescues per task give p = 2 / 2^10, 2 / 2^6 and 2 / 2^4."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        made_run.write(folder, folder.name, {"unsteered": [0] * 10, "a": [1] * 10, "b": [1] * 6 + [0] * 4})
+    comparison = compare(folders)
+    assert comparison.comparisons == 6
+    for table in comparison.tables:
+        assert [pairing.p for pairing in table.every_pair] == pytest.approx([2 / 2**10, 2 / 2**6, 2 / 2**4])
+        # Sorted: twice 2/2^10 (times 6, times 5), twice 2/2^6 (4, 3), twice 2/2^4 (2, 1).
+        assert [pairing.p_holm for pairing in table.every_pair] == pytest.approx([12 / 2**10, 8 / 2**6, 4 / 2**4])
+        assert [row.pairing.survives for row in table.rows if row.pairing] == [True, False]
+    overall = {one.label: one for one in comparison.overall}
+    assert (overall["b"].rate, overall["b"].difference, overall["b"].pairs) == (0.6, 0.6, 20)
+    assert overall["unsteered"].difference is None
+
+
+def test_the_same_sampler_with_other_noise_seldom_differs(tmp_path: Path) -> None:
+    """A/A: the report of four equal samplers marks a difference in at most 5 of 100 studies."""
+    generator, marked = np.random.default_rng(0), 0
+    for study in range(100):
+        difficulty = generator.beta(1, 1, 60)  # starts differ, the samplers' noise is their own
+        names = ["unsteered", "again", "and_again", "once_more"]
+        folder = made_run.write(
+            tmp_path / str(study), "aa", {name: (generator.random(60) < difficulty).tolist() for name in names}
+        )
+        (table,) = compare([folder]).tables
+        marked += any(pairing.survives for pairing in table.every_pair)
+    assert marked <= 5
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
-from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
+from sim_eval.statistics import binned_success, bootstrap_difference, holm, mcnemar, separation, wilson
 
 
-def test_wilson_agrees_with_the_formula() -> None:
-    for successes, n in [(0, 10), (42, 100), (79, 100), (100, 100)]:
-        z, rate = 1.959963984540054, successes / n
-        centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-        assert wilson(successes, n) == pytest.approx((centre - half, centre + half), abs=1e-12)
+def test_wilson_agrees_with_statsmodels() -> None:
+    for n in (1, 10, 100, 1000):
+        for successes in sorted({0, 1, n // 3, n - 1, n}):
+            reference = proportion_confint(successes, n, method="wilson")
+            assert wilson(successes, n) == pytest.approx(reference, abs=1e-12)
 
 
 def test_mcnemar_is_exact() -> None:
@@ -35,16 +35,56 @@ def test_holm_agrees_with_statsmodels() -> None:
     for count in (1, 2, 4, 9):
         p_values = (generator.random(count) ** 4).tolist()
         assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+
+
+def test_holm_by_hand() -> None:
     assert holm([0.04, 0.04, 0.001]) == pytest.approx([0.08, 0.08, 0.003])
+    # Smallest first: 0.01 * 4; 0.015 * 3; 0.03 * 2; 0.04 * 1, which may not fall below the one before.
+    assert holm([0.01, 0.04, 0.03, 0.015]) == pytest.approx([0.04, 0.06, 0.06, 0.045])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
 
 
 def test_the_bootstrap_resamples_pairs() -> None:
-    generator = np.random.default_rng(0)
-    first, second = generator.random(400) < 0.7, generator.random(400) < 0.5
-    low, high = bootstrap_difference(first.tolist(), second.tolist(), np.random.default_rng(1))
-    difference = first.astype(float) - second
-    spread = difference.std() / 20
-    assert (low + high) / 2 == pytest.approx(difference.mean(), abs=0.01)
+    low, high = bootstrap_difference([(120, 40, 400)], np.random.default_rng(1))
+    spread = np.sqrt((160 / 400 - 0.2**2) / 400)  # of the mean of differences in -1, 0, 1
+    assert (low + high) / 2 == pytest.approx(0.2, abs=0.01)
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.06)
     # Paired: two samplers that always agree differ by exactly nothing, however noisy each is.
-    assert bootstrap_difference(first.tolist(), first.tolist(), np.random.default_rng(1)) == (0.0, 0.0)
+    assert bootstrap_difference([(0, 0, 400)], np.random.default_rng(1)) == (0.0, 0.0)
+
+
+def test_the_bootstrap_over_tasks_weighs_them_alike() -> None:
+    low, high = bootstrap_difference([(40, 0, 400), (12, 0, 40)], np.random.default_rng(1))
+    spread = np.sqrt(0.1 * 0.9 / 400 + 0.3 * 0.7 / 40) / 2
+    assert (low + high) / 2 == pytest.approx(0.2, abs=0.01)
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.06)
+
+
+@pytest.mark.parametrize(("pairs", "won", "lost"), [(100, 0.35, 0.05), (100, 0.2, 0.15), (50, 0.35, 0.1)])
+def test_the_bootstrap_covers_the_truth_as_often_as_it_says(pairs: int, won: float, lost: float) -> None:
+    generator, studies, covered = np.random.default_rng(0), 2000, 0
+    for _ in range(studies):
+        wins, losses, _ties = (int(count) for count in generator.multinomial(pairs, [won, lost, 1 - won - lost]))
+        low, high = bootstrap_difference([(wins, losses, pairs)], generator, draws=1000)
+        covered += low - 1e-9 <= won - lost <= high + 1e-9
+    assert 0.93 <= covered / studies <= 0.97
+
+
+def test_bins_are_filled_alike_and_rise() -> None:
+    values = [3.0, 1.0, 2.0, 4.0, 6.0, 5.0]
+    low, high = binned_success(values, [True, False, False, True, True, False], bins=2)
+    assert (low.value, low.n, low.successes) == (2.0, 3, 1)
+    assert (high.value, high.n, high.successes) == (5.0, 3, 2)
+    assert high.interval == wilson(2, 3)
+    assert [one.n for one in binned_success([1.0], [True], bins=4)] == [1]
+    assert binned_success([], [], bins=4) == []
+
+
+def test_separation_is_the_share_of_pairs_ranked_right() -> None:
+    generator = np.random.default_rng(0)
+    values, successes = generator.integers(0, 9, 60), generator.random(60) < 0.4
+    pairs = [(won, lost) for won in values[successes] for lost in values[~successes]]
+    right = float(np.mean([1.0 if won > lost else 0.5 if won == lost else 0.0 for won, lost in pairs]))
+    assert separation(values.tolist(), successes.tolist()) == pytest.approx(right)
+    assert separation([1.0, 2.0], [True, True]) is None

@@ -32,6 +32,7 @@ def settings(output: Path, **changes: Any) -> Settings:
         "workers": 0,
         "batch": 4,
         "videos": 0,
+        "log": "none",
         "checkpoints": None,
         "output": output,
     }

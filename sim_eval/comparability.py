@@ -1,0 +1,113 @@
+"""What keeps runs from being compared, and what a reader must know about them before any figure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim_eval.records import Record
+from tasks.naming import full_name
+
+#: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
+SIMULATION = ("mujoco", "robosuite", "hf-libero")
+
+#: Assets that stand in for a benchmark's own.
+STAND_INS = "lite"
+
+_BLOCKS = {
+    "tune": "the block on which strengths are chosen, so the strengths were tuned on the keys reported here",
+    "train": "the block that demonstrations and the critic's rollouts start from",
+    "heldout": "the block on which critics are scored",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder as read; `name` tells it from the other runs of a comparison."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    provenance: list[dict[str, Any]]
+    records: list[Record]
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """Task and policy: runs that share them are compared."""
+        return full_name(**self.config["task"]), self.config["policy"]
+
+
+def obstacle(first: Run, second: Run) -> str | None:
+    """Why no episode of one run may be paired with one of the other; None where nothing is in the way."""
+    for package in SIMULATION:
+        here, there = _versions(first, package), _versions(second, package)
+        if here and there and here != there:
+            return f"{package} {', '.join(here)} in {first.name}, {', '.join(there)} in {second.name}"
+    return None
+
+
+def warnings(runs: Sequence[Run]) -> list[str]:
+    """One line for each thing that weakens what the runs show."""
+    told = []
+    for run in runs:
+        told += _about_keys(run) + _about_assets(run)
+    return told + _unequal_options(runs) + _unequal_provenance(runs)
+
+
+def _versions(run: Run, package: str) -> list[str]:
+    return list(dict.fromkeys(one["versions"][package] for one in run.provenance if package in one["versions"]))
+
+
+def _about_keys(run: Run) -> list[str]:
+    block = run.config["block"]
+    if block not in _BLOCKS:
+        return []
+    return [f"{run.name}: its episodes are of block {block}, {_BLOCKS[block]}; reported figures come from block eval"]
+
+
+def _about_assets(run: Run) -> list[str]:
+    stood_in = sum(one.assets == STAND_INS for one in run.records)
+    if not stood_in:
+        return []
+    return [
+        f"{run.name}: {stood_in} of {len(run.records)} episodes ran on stand-in assets ({STAND_INS}); their figures "
+        "may not be compared with published ones"
+    ]
+
+
+def _unequal_options(runs: Sequence[Run]) -> list[str]:
+    """Options of the task that differ between runs of the same task and policy."""
+    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        for option in run.config["task"].keys() - {"assets"}:  # a folder; what lies in it stands in the records
+            value = run.config["task"][option]
+            seen[f"{' '.join(run.setting)}: task.{option}"][str(value)].append(run.name)
+    return _differing(seen)
+
+
+def _unequal_provenance(runs: Iterable[Run]) -> list[str]:
+    """Versions and sources that differ between runs or, in one run, between its start and a resumption."""
+    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        for account in run.provenance:
+            stamps = {f"version of {package}": version for package, version in account["versions"].items()}
+            for name, digest in account["checkpoints"].items():
+                stamps[f"{' '.join(run.setting)}: checkpoint {name}"] = digest[:12]
+            git = account["git"]
+            stamps["git revision"] = f"{git['commit'][:12]}{'+' if git['dirty'] else ''}" if git else "none"
+            stamps["processor"] = account["machine"]["processor"]
+            for what, value in stamps.items():
+                if run.name not in seen[what][value]:
+                    seen[what][value].append(run.name)
+    return _differing(seen)
+
+
+def _differing(seen: dict[str, dict[str, list[str]]]) -> list[str]:
+    return [
+        f"{what} differs: " + "; ".join(f"{value} in {', '.join(names)}" for value, names in values.items())
+        for what, values in seen.items()
+        if len(values) > 1
+    ]

@@ -1,0 +1,30 @@
+"""A comparison for people and programs: terminal table, report.html, report.md and summary.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sim_eval.compare import Comparison
+from sim_eval.errors import RunError
+from sim_eval.records import replacing
+from sim_eval.report.html import html
+from sim_eval.report.markdown import markdown
+from sim_eval.report.summary import summary
+from sim_eval.report.terminal import terminal
+
+__all__ = ["HTML", "terminal", "write"]
+
+#: The one to open.
+HTML = "report.html"
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """report.html, report.md and summary.json into `folder`, made if need be. Raises RunError if they cannot be."""
+    contents = {"summary.json": summary(comparison), "report.md": markdown(comparison), HTML: html(comparison, folder)}
+    for name, text in contents.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / name) as handle:
+                handle.write(text.encode())
+        except OSError as error:
+            raise RunError(f"output={folder}: {name} cannot be written: {error.strerror}") from None

@@ -1,0 +1,77 @@
+"""Every start with what each sampler made of it, as the compact JSON that the page's episode table reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sim_eval.compare import Comparison, Table
+from sim_eval.records import Record
+from sim_eval.report.outcomes import Start
+from sim_eval.report.strip import Strip
+
+
+def episode_data(
+    comparison: Comparison, starts: Sequence[Sequence[Start]], strips: Sequence[Strip | None], folder: Path
+) -> str:
+    """JSON that may stand inside a script element; videos as links relative to `folder`, where the page lies.
+
+    A start is [episode, env_seed, noise_seed, state hash, cells]; a cell is [outcome, success, steps, mean Q, video,
+    error] for each of `samplers`, or 0 where that sampler has no record.
+    """
+    samplers = list(dict.fromkeys(row.label for table in comparison.tables for row in table.rows))
+    tables = [
+        {
+            "name": table.name,
+            "runs": [str(path) for path in dict.fromkeys(_shown(row.run.folder) for row in table.rows)],
+            "order": list(strip.order) if strip else [],
+            "starts": [_start(start, samplers, folder) for start in group],
+        }
+        for table, group, strip in zip(comparison.tables, starts, strips, strict=True)
+    ]
+    text = json.dumps({"samplers": samplers, "tables": tables}, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")  # no text of a record can end the script element
+
+
+def missing_videos(tables: Sequence[Table]) -> list[str]:
+    """One line where recorded videos are no longer there."""
+    noted = [Path(one.video) for table in tables for row in table.rows for one in row.records if one.video]
+    gone = [path for path in noted if not path.is_file()]
+    return [f"{len(gone)} of {len(noted)} recorded videos are not there any more, such as {gone[0]}"] if gone else []
+
+
+def _start(start: Start, samplers: Sequence[str], folder: Path) -> list[Any]:
+    first = next(iter(start.records.values()))
+    cells = [_cell(start, label, folder) if label in start.records else 0 for label in samplers]
+    # JavaScript's numbers hold 53 bits, a noise seed has 63.
+    return [start.episode, start.env_seed, str(start.noise_seed), (first.state_hash or "")[:12], cells]
+
+
+def _cell(start: Start, label: str, folder: Path) -> list[Any]:
+    one = start.records[label]
+    cell = [
+        start.outcomes.get(label, ""),
+        int(one.success),
+        one.steps,
+        None if one.mean_q is None else round(one.mean_q, 2),
+        _link(one, folder),
+        one.error or 0,
+    ]
+    while not cell[-1] and len(cell) > 4:
+        cell.pop()
+    return cell
+
+
+def _link(one: Record, folder: Path) -> str | int:
+    if one.video is None or not Path(one.video).is_file():
+        return 0
+    return quote(Path(os.path.relpath(one.video, folder)).as_posix())
+
+
+def _shown(folder: Path) -> Path:
+    """As the user would type it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -1,0 +1,85 @@
+"""A comparison as one self-contained HTML page: no network, no fonts, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from omegaconf import OmegaConf
+
+from sim_eval.compare import ALPHA, BASELINE, Comparison
+from sim_eval.report import figures, notation
+from sim_eval.report.episodes import episode_data, missing_videos
+from sim_eval.report.headline import headline
+from sim_eval.report.outcomes import starts
+from sim_eval.report.plot import Axis
+from sim_eval.report.strip import strip
+from sim_eval.sweep import RESULTS, read_trials
+
+#: Samplers that always have the same colour and shape; others take the next ones in order of appearance.
+_KNOWN = (BASELINE, "best_of_n", "value_guided", "qpilots_u", "qpilots_m")
+STYLES = 8
+
+
+def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
+    """The page that is to lie in `folder`; `sweeps` holds the published strength sweeps."""
+    tables = comparison.tables
+    groups = [starts(table) for table in tables]
+    strips = [strip(table, group) for table, group in zip(tables, groups, strict=True)]
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        comparison=comparison,
+        tables=tables,
+        headline=headline(comparison),
+        warnings=comparison.warnings + missing_videos(tables),
+        alpha=ALPHA,
+        style=_styles(comparison),
+        scale=_difference_axis(comparison),
+        references={table.name: {row.pairing.against for row in table.rows if row.pairing} for table in tables},
+        strips=[one for one in strips if one is not None],
+        figures=[
+            figures.success(tables),
+            figures.cost(tables),
+            figures.speed(tables),
+            figures.strengths(tables, _sweeps(comparison, sweeps)),
+            figures.calibration(tables),
+        ],
+        data=episode_data(comparison, groups, strips, folder),
+        outcomes=("rescued", "broken", "both", "neither"),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sim_eval.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["notation"] = notation
+    environment.filters["yaml"] = lambda value: OmegaConf.to_yaml(OmegaConf.create(value))
+    return environment
+
+
+def _styles(comparison: Comparison) -> dict[str, int]:
+    """The number of colour and shape of every label."""
+    labels = [row.label for table in comparison.tables for row in table.rows]
+    order = dict.fromkeys([*_KNOWN, *labels])
+    return {label: index % STYLES for index, label in enumerate(order)}
+
+
+def _difference_axis(comparison: Comparison) -> Axis:
+    """One scale for every difference with its interval, 0 on it."""
+    pairings = [row.pairing for table in comparison.tables for row in table.rows if row.pairing]
+    ends = [0.0, *(end for one in pairings for end in one.interval)]
+    low, high = min(ends), max(ends)
+    return Axis("", low, high if high > low else low + 1, [])
+
+
+def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
+    found = {}
+    for table in comparison.tables:
+        critic = table.rows[0].run.config["critic"]
+        found[table.task, table.policy] = read_trials(folder / f"{table.task}-{table.policy}-{critic}.json")
+    return found

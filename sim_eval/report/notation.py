@@ -1,0 +1,35 @@
+"""How figures are written: absent ones as a dash, rates in per cent, differences in points."""
+
+from __future__ import annotations
+
+ABSENT = "-"
+
+
+def number(value: float | None, form: str) -> str:
+    """By the format specification `form`."""
+    return ABSENT if value is None else format(value, form)
+
+
+def percent(fraction: float | None) -> str:
+    """Without the sign."""
+    return ABSENT if fraction is None else f"{100 * fraction:.0f}"
+
+
+def interval(ends: tuple[float, float] | None, between: str = "-") -> str:
+    """Of fractions, in per cent."""
+    return ABSENT if ends is None else between.join(percent(end) for end in ends)
+
+
+def points(difference: float, ends: tuple[float, float]) -> str:
+    """A difference of rates with its interval."""
+    return f"{100 * difference:+.0f} [{interval(ends, '..')}]"
+
+
+def p_value(p: float) -> str:
+    """Three decimals, or one digit and an exponent."""
+    return f"{p:.0e}".replace("e-0", "e-") if p < 0.001 else f"{p:.3f}"
+
+
+def listed(names: list[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

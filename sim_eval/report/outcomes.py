@@ -1,0 +1,49 @@
+"""What each sampler made of each start, seen from the baseline: rescued, broken, both or neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sim_eval.compare import Row, Table, same_start
+from sim_eval.records import Record
+
+#: Did the sampler succeed, did the baseline?
+_OUTCOMES = {(True, False): "rescued", (False, True): "broken", (True, True): "both", (False, False): "neither"}
+
+
+@dataclass
+class Start:
+    """One episode key: every sampler's record by label, and the outcome of those that are paired with a baseline."""
+
+    episode: int
+    env_seed: int
+    noise_seed: int
+    records: dict[str, Record] = field(default_factory=dict)
+    outcomes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def solved(self) -> int:
+        """By how many samplers."""
+        return sum(one.success and one.error is None for one in self.records.values())
+
+
+def starts(table: Table) -> list[Start]:
+    """Every key of the table in the order of its episodes, those that ended in an error included."""
+    found: dict[tuple[int, int], Start] = {}
+    for row in table.rows:
+        for one in [*row.records, *row.failed]:
+            key = (one.env_seed, one.noise_seed)
+            start = found.setdefault(key, Start(one.episode, *key))
+            start.records[row.label] = one
+    for start in found.values():
+        start.outcomes = {row.label: outcome for row in table.rows if (outcome := _outcome(start, row)) is not None}
+    return sorted(found.values(), key=lambda start: (start.episode, start.env_seed, start.noise_seed))
+
+
+def _outcome(start: Start, row: Row) -> str | None:
+    if row.pairing is None:
+        return None
+    mine, theirs = start.records.get(row.label), start.records.get(row.pairing.against)
+    if mine is None or theirs is None or mine.error or theirs.error or not same_start(mine, theirs):
+        return None
+    return _OUTCOMES[mine.success, theirs.success]

@@ -1,0 +1,63 @@
+"""The paired outcomes of every start as a strip: a column a start, a row a sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from sim_eval.compare import Table
+from sim_eval.report.outcomes import Start
+
+
+@dataclass(frozen=True)
+class StripRow:
+    """`paths`: outcome to SVG path data over unit columns; `counts`: how often each occurs."""
+
+    label: str
+    paths: dict[str, str]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """`order`: which start stands in which column, as indices into the table's starts."""
+
+    title: str
+    baseline: str
+    rows: Sequence[StripRow]
+    order: Sequence[int]
+
+
+def strip(table: Table, starts: Sequence[Start]) -> Strip | None:
+    """None where nothing is paired. Starts that the baseline fails come first, each side from hard to easy."""
+    baseline = next((row.pairing.against for row in table.rows if row.pairing), None)
+    if baseline is None:
+        return None
+
+    def alone(start: Start) -> str | None:
+        one = start.records.get(baseline)
+        if one is None or one.error:
+            return None
+        return "both" if one.success else "neither"
+
+    order = sorted(range(len(starts)), key=lambda i: (alone(starts[i]) == "both", starts[i].solved, starts[i].episode))
+    columns = [starts[index] for index in order]
+    rows = [_row(baseline, [alone(start) for start in columns])]
+    for row in table.rows:
+        if row.pairing and row.label != baseline:
+            rows.append(_row(row.label, [start.outcomes.get(row.label) for start in columns]))
+    return Strip(table.name, baseline, rows, order)
+
+
+def _row(label: str, outcomes: Sequence[str | None]) -> StripRow:
+    paths: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    column = 0
+    for outcome, group in groupby(outcomes):
+        length = len(list(group))
+        if outcome is not None:
+            paths[outcome] = paths.get(outcome, "") + f"M{column} 0h{length}v1h-{length}z"
+            counts[outcome] = counts.get(outcome, 0) + length
+        column += length
+    return StripRow(label, paths, counts)

@@ -1,0 +1,38 @@
+"""A comparison as JSON, for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sim_eval.compare import Comparison, Row, Table
+from sim_eval.report.headline import headline
+
+
+def summary(comparison: Comparison) -> str:
+    """Every figure of the report; rates and differences as fractions."""
+    content = {
+        "headline": " ".join(headline(comparison)),
+        "comparisons": comparison.comparisons,
+        "tables": [_table(table) for table in comparison.tables],
+        "overall": [asdict(one) for one in comparison.overall],
+        "warnings": comparison.warnings,
+        "runs": [{"name": run.name, "config": run.config, "provenance": run.provenance} for run in comparison.runs],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "task": table.task,
+        "policy": table.policy,
+        "rows": [_row(row) for row in table.rows],
+        "every_pair": [asdict(pairing) for pairing in table.every_pair],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    plain = {name: value for name, value in vars(row).items() if name not in ("records", "failed", "run", "pairing")}
+    pairing = asdict(row.pairing) if row.pairing else None
+    return {**plain, "run": row.run.name, "errors": len(row.failed), "pairing": pairing}

@@ -1,0 +1,46 @@
+"""Success rates to an experiment tracker while a run goes on, if one is asked for; the records do without."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sim_eval.errors import RunError
+
+if TYPE_CHECKING:
+    from sim_eval.settings import Settings
+
+#: Accepted values of `log`, each with the package that it needs.
+TRACKERS = {"none": None, "tensorboard": "tensorboard", "wandb": "wandb"}
+
+Track = Callable[[str, float, int], None]
+"""Take a sampler's name, its success rate so far (a fraction) and the number of episodes that it is over."""
+
+
+def check_installed(log: str) -> None:
+    """Import the tracker's package, which set-up leaves out. Raises RunError where it is missing."""
+    package = TRACKERS[log]
+    try:
+        if package:
+            importlib.import_module(package)
+    except ImportError:
+        raise RunError(f"log is {log}; the package {package} is not installed: pip install {package}") from None
+
+
+@contextmanager
+def tracking(settings: Settings) -> Iterator[Track]:
+    """Where rates go: TensorBoard files in the run folder, a Weights & Biases run named after it, or nowhere."""
+    if settings.log == "tensorboard":
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(settings.output / "tensorboard") as writer:
+            yield lambda sampler, rate, episodes: writer.add_scalar(f"success/{sampler}", rate, episodes)
+    elif settings.log == "wandb":
+        wandb: Any = importlib.import_module("wandb")
+        with wandb.init(project="sim-eval", name=settings.output.name, config=settings.stored()) as run:
+            run.define_metric("success/*", step_metric="episodes")
+            yield lambda sampler, rate, episodes: run.log({f"success/{sampler}": rate, "episodes": episodes})
+    else:
+        yield lambda sampler, rate, episodes: None

@@ -1,0 +1,77 @@
+"""A run folder with outcomes made up by a test: nothing is simulated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim_eval.keys import episode_key
+from sim_eval.records import RECORDS
+
+_ACCOUNT = {
+    "started": "2026-01-01T00:00:00+00:00",
+    "command": ["sim-eval", "task=made"],
+    "versions": {"mujoco": "3.3.7"},
+    "machine": {"processor": "none", "cores": 1, "memory_gb": 1.0, "platform": "none"},
+    "git": None,
+    "checkpoints": {"policy": "abc"},
+}
+
+
+def write(folder: Path, task: str, outcomes: Mapping[str, Sequence[Any]], **changes: Any) -> Path:
+    """Samplers with the success of each episode; `changes` are laid over every record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "task": {"name": task, "stepping": "fast"},
+        "policy": "flow",
+        "critic": "critic",
+        "samplers": list(outcomes),
+        "sampler": {name: {} for name in outcomes},
+        "episodes": len(next(iter(outcomes.values()))),
+        "seed": 0,
+        "block": "eval",
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+    (folder / "provenance.json").write_text(json.dumps([_ACCOUNT]))
+    generator = np.random.default_rng(0)
+    lines = []
+    for number, (sampler, successes) in enumerate(outcomes.items()):
+        for episode, success in enumerate(successes):
+            lines.append(json.dumps({**_record(task, sampler, number, episode, bool(success), generator), **changes}))
+    (folder / RECORDS).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def _record(
+    task: str, sampler: str, number: int, episode: int, success: bool, generator: np.random.Generator
+) -> dict[str, Any]:
+    key = episode_key(task, 0, episode)
+    steps = int(generator.integers(50, 300)) if success else 400
+    return {
+        "task": task,
+        "policy": "flow",
+        "sampler": sampler,
+        "strength": None,
+        "episode": episode,
+        "env_seed": key.env_seed,
+        "noise_seed": key.noise_seed,
+        "state_hash": f"{key.env_seed:064x}",
+        "assets": None,
+        "success": success,
+        "steps": steps,
+        "error": None,
+        "wall_s": 1.0,
+        "decisions": -(-steps // 8),
+        "execute": 8,
+        "decision_ms": round(3.0 + number + generator.random(), 3),
+        "policy_rows": 10,
+        "critic_rows": 0,
+        "posterior_rows": 0,
+        "mean_q": generator.normal() + success,
+        "q": [round(generator.normal() + success, 4) for _ in range(-(-steps // 8))],
+        "video": None,
+    }

@@ -1,0 +1,174 @@
+"""The report says what the figures say, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim_eval.compare import Table, compare
+from sim_eval.records import Writer, read
+from sim_eval.report import terminal, write
+from sim_eval.report.figures import strengths
+from sim_eval.report.headline import headline
+from sim_eval.report.html import html
+from sim_eval.report.outcomes import starts
+from sim_eval.report.plot import linear_axis, log_axis
+from sim_eval.report.strip import strip
+from sim_eval.sweep import Trial
+from tests import made_run
+
+HALF = [0, 1] * 20
+MOST = [1] * 36 + [0] * 4
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return made_run.write(tmp_path / "run", "made", {"unsteered": HALF, "qpilots_u": MOST})
+
+
+def sentences(tmp_path: Path, **runs: dict[str, list[int]]) -> str:
+    folders = [made_run.write(tmp_path / task, task, outcomes) for task, outcomes in runs.items()]
+    return " ".join(headline(compare(folders)))
+
+
+def test_the_headline_names_winner_gain_and_certainty(tmp_path: Path) -> None:
+    said = sentences(
+        tmp_path,
+        one={"unsteered": HALF, "qpilots_u": MOST, "best_of_n": MOST},
+        two={"unsteered": HALF, "qpilots_u": [*HALF[2:], 1, 1], "best_of_n": [0] * 40},
+    )
+    assert said.startswith("qpilots_u succeeds most often: 71 % against 50 % for unsteered, +21 points [")
+    assert "over 80 paired episodes of one and two." in said
+    assert "survives Holm's correction over all 6 comparisons of this report on one, not on two." in said
+    assert "It also beats best_of_n on two." in said
+    assert "best_of_n is worse than unsteered on two." in said
+
+
+def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:
+    nearly = sentences(tmp_path / "a", one={"unsteered": HALF, "qpilots_u": [1, *HALF[1:]]})
+    assert "does not survive Holm's correction over the one comparison of this report" in nearly
+    worse = sentences(tmp_path / "b", one={"unsteered": MOST, "qpilots_u": [0] * 40})
+    assert worse.startswith("Nothing beats unsteered: it succeeds most often, 90 % over 40 episodes of one.")
+    assert worse.endswith("qpilots_u is worse than unsteered on one.")
+    runs = [
+        made_run.write(tmp_path / "d" / task, task, {"unsteered": HALF, "qpilots_u": MOST}) for task in ("one", "two")
+    ]
+    moved = {"qpilots_u": "moved", "unsteered": "there"}
+    Writer(runs[1]).rewrite([dataclasses.replace(one, state_hash=moved[one.sampler]) for one in read(runs[1])])
+    unpaired = headline(compare(runs))[0]
+    assert unpaired.startswith(
+        "qpilots_u succeeds most often, 90 % over 80 episodes of one and two, but is not compared"
+    )
+    alone = sentences(tmp_path / "c", one={"unsteered": HALF})
+    assert alone.startswith("unsteered succeeds in 50 % of 40 episodes of one; nothing ran")
+
+
+def test_every_format_holds_the_figures(run: Path, tmp_path: Path) -> None:
+    comparison = compare([run])
+    lines = terminal(comparison).splitlines()
+    assert lines[0] == "task=made policy=flow"
+    assert lines[3].split()[:6] == ["qpilots_u", "-", "40", "90", "77-96", "18/2"]
+    write(comparison, tmp_path / "new" / "folder")
+    written = tmp_path / "new" / "folder"
+    summary = json.loads((written / "summary.json").read_text())
+    (table,) = summary["tables"]
+    assert [row["sampler"] for row in table["rows"]] == ["unsteered", "qpilots_u"]
+    assert table["rows"][1]["pairing"]["won"] == 18
+    assert summary["runs"][0]["config"]["episodes"] == 40
+    assert (written / "report.md").read_text().count("| qpilots_u |") == 2  # the table, and every pair
+    page = (written / "report.html").read_text()
+    for figure in ("77\u201396", "18 / 2", "+40 ", "qpilots_u succeeds most often: 90 % against 50 %", "mujoco 3.3.7"):
+        assert figure in page
+
+
+def test_a_mark_stands_only_where_a_difference_survives(tmp_path: Path) -> None:
+    folder = made_run.write(tmp_path, "made", {"unsteered": HALF, "a": MOST, "b": [1, *HALF[1:]]})
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", html(compare([folder]), folder), re.DOTALL)
+    marked = ["★" in row for row in rows[:3]]
+    assert marked == [False, True, False]
+
+
+def test_the_page_needs_nothing_from_elsewhere(run: Path) -> None:
+    page = html(compare([run]), run)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"^\s*// .*$", "", page, flags=re.MULTILINE))
+    assert not re.search(r"<link|<img|<iframe|<script[^>]+src", page)
+
+
+def test_every_picture_has_words(run: Path) -> None:
+    page = html(compare([run]), run)
+    pictures = re.findall(r"<svg[^>]*>", page)
+    assert len(pictures) > 10
+    for picture in pictures:
+        assert 'aria-hidden="true"' in picture or re.search(r'aria-label="[^"]{10,}"', picture)
+
+
+def test_text_of_a_record_is_no_markup(run: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    Writer(run).rewrite([dataclasses.replace(one, error=evil if one.episode == 3 else None) for one in read(run)])
+    page = html(compare([run]), run)
+    assert evil not in page
+    assert "made unsteered: 1 episodes ended in an error (3): &lt;/script&gt;" in page
+
+
+def test_warnings_stand_above_the_figures(run: Path) -> None:
+    Writer(run).rewrite([dataclasses.replace(one, assets="lite", video="gone.mp4") for one in read(run)])
+    page = html(compare([run]), run)
+    assert 0 < page.index("stand-in assets (lite)") < page.index('id="results"')
+    assert 0 < page.index("80 of 80 recorded videos are not there any more") < page.index('id="results"')
+
+
+def test_the_strip_tells_rescued_from_broken(tmp_path: Path) -> None:
+    folder = made_run.write(tmp_path, "made", {"unsteered": [0, 1, 0, 1], "a": [1, 0, 0, 1]})
+    (table,) = compare([folder]).tables
+    group = starts(table)
+    assert [start.outcomes for start in group] == [{"a": "rescued"}, {"a": "broken"}, {"a": "neither"}, {"a": "both"}]
+    drawn = strip(table, group)
+    assert drawn is not None
+    assert list(drawn.order) == [2, 0, 1, 3]  # failed by the reference, then solved; each from hard to easy
+    assert drawn.rows[1].counts == {"neither": 1, "rescued": 1, "broken": 1, "both": 1}
+    assert drawn.rows[1].paths["rescued"] == "M1 0h1v1h-1z"
+    assert drawn.rows[0].paths == {"neither": "M0 0h2v1h-2z", "both": "M2 0h2v1h-2z"}
+
+
+def test_an_over_optimised_critic_is_told() -> None:
+    trials = [
+        Trial("qpilots_u", strength, 50, successes, (0.1, 0.9), q)
+        for strength, successes, q in [(0.5, 40, 1.0), (1.0, 45, 2.0), (2.0, 30, 3.0)]
+    ]
+    (panel,) = strengths([Table("can", "flow", [])], {("can", "flow"): trials}).panels
+    assert (
+        panel.note == "Q rises while success falls (50 episodes a strength): "
+        "qpilots_u from 1 to 2: success 90 to 60 %, Q 2.0 to 3.0."
+    )
+    assert not strengths([Table("lift", "flow", [])], {("can", "flow"): trials}).panels
+    (calm,) = strengths([Table("can", "flow", [])], {("can", "flow"): trials[:2]}).panels
+    assert calm.note == ""
+
+
+@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.2, 7.9], [1e-4, 2e-4], [12.0, 900.0]])
+def test_axes_hold_their_values_between_round_ticks(values: list[float]) -> None:
+    axes = [linear_axis("x", values), linear_axis("x", [abs(value) for value in values], zero=True)]
+    if min(values) > 0:
+        axes.append(log_axis("x", values))
+    for axis in axes:
+        ticks = [tick for tick, _ in axis.ticks]
+        assert ticks == sorted(ticks)
+        assert len({text for _, text in axis.ticks}) == len(ticks) >= 1
+        for value in values if axis is not axes[1] else []:
+            assert -1e-9 <= axis.share(value) <= 1 + 1e-9
+
+
+def test_6000_records_make_a_small_page(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    outcomes = {
+        name: list(generator.random(1200) < 0.6)
+        for name in ("unsteered", "best_of_n", "value_guided", "qpilots_u", "qpilots_m")
+    }
+    made_run.write(tmp_path, "made", outcomes)
+    write(compare([tmp_path]), tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 5e6

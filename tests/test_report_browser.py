@@ -1,0 +1,160 @@
+"""The report in a browser: Debian's chromium, driven from here. Skipped where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from sim_eval.compare import compare
+from sim_eval.report import HTML, write
+from sim_eval.run_folder import set_videos
+from sim_eval.video.encode import write_video
+from tests import made_run
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver on the path")
+
+PHONE, DESKTOP = (390, 844), (1280, 900)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks; in the first, episode 0 has a video a sampler, and two samplers share one of episode 1."""
+    folder = tmp_path_factory.mktemp("report")
+    half, most = [0, 1] * 60, [1] * 100 + [0] * 20
+    runs = [
+        made_run.write(folder / task, task, {"unsteered": half, "qpilots_u": most, "best_of_n": most[::-1]})
+        for task in ("one", "two")
+    ]
+    films = [folder / "videos" / f"{name}.mp4" for name in ("unsteered", "qpilots_u", "best_of_n", "side by side")]
+    for film in films:
+        write_video(film, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
+    videos = {(film.stem, 0): str(film) for film in films[:3]}
+    videos |= {(sampler, 1): str(films[3]) for sampler in ("unsteered", "best_of_n")}
+    set_videos(runs[0], videos)
+    write(compare(runs), folder)
+    return folder / HTML
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(BROWSER)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for switch in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"):
+        options.add_argument(f"--{switch}")
+    for switch in ("disable-background-networking", "disable-component-update", "disable-dev-shm-usage"):
+        options.add_argument(f"--{switch}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
+    resize(browser, DESKTOP)
+    browser.get(report.as_uri())
+    return browser
+
+
+def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def rows(page: webdriver.Chrome) -> list[str]:
+    """The names of the episodes shown."""
+    return [one.text[2:] for one in page.find_elements(By.CSS_SELECTOR, "table.episodes tbody th button")]
+
+
+def choose(page: webdriver.Chrome, name: str, value: str) -> None:
+    Select(page.find_element(By.NAME, name)).select_by_visible_text(value)
+
+
+def status(page: webdriver.Chrome) -> str:
+    return page.find_element(By.CSS_SELECTOR, ".count").text
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_is_silent(page: webdriver.Chrome, size: tuple[int, int], scheme: str) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    resize(page, size)
+    page.refresh()
+    root = "document.documentElement"
+    assert page.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+    assert page.execute_script("return innerWidth") == size[0]
+    ground = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(16, 21, 28)")
+    assert page.get_log("browser") == []
+
+
+def test_rows_are_drawn_as_they_are_asked_for(page: webdriver.Chrome) -> None:
+    assert (len(rows(page)), status(page)) == (50, "240 starts, the first 50 shown")
+    more = page.find_element(By.CSS_SELECTOR, "button.more")
+    page.execute_script("arguments[0].click()", more)
+    assert (len(rows(page)), status(page)) == (100, "240 starts, the first 100 shown")
+
+
+def test_the_filter_finds_what_it_is_asked_for(page: webdriver.Chrome) -> None:
+    choose(page, "table", "one flow")
+    choose(page, "sampler", "qpilots_u")
+    choose(page, "outcome", "broken")
+    # unsteered solves the odd ones, qpilots_u all but the last twenty
+    assert rows(page) == [f"one flow {episode}" for episode in range(101, 120, 2)]
+    assert status(page) == "10 of 240 starts"
+    choose(page, "outcome", "rescued")
+    assert status(page) == "50 of 240 starts"
+    page.find_element(By.NAME, "text").send_keys("42")
+    assert rows(page) == ["one flow 42"]
+    page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
+    WebDriverWait(page, 5).until(lambda one: status(one).startswith("240 starts"))
+    page.find_element(By.NAME, "video").click()
+    assert rows(page) == ["one flow 0", "one flow 1"]
+
+
+def test_an_episode_opens_and_its_videos_play(page: webdriver.Chrome) -> None:
+    page.find_element(By.CSS_SELECTOR, "table.episodes tbody button").click()
+    films = page.find_elements(By.TAG_NAME, "video")
+    assert len(films) == 3
+    assert {film.get_attribute("preload") for film in films} == {"none"}
+    assert "qpilots_u rescued (success after" in page.find_element(By.CSS_SELECTOR, ".detail").text
+    page.execute_script(
+        "[...document.querySelectorAll('.detail button')].find((b) => b.textContent === 'play all').click()"
+    )
+    playing = "return [...document.querySelectorAll('video')].every((film) => film.currentTime > 0)"
+    WebDriverWait(page, 20).until(lambda one: one.execute_script(playing))
+    for film in films:
+        assert page.execute_script("return arguments[0].videoWidth", film) == 64
+    assert page.get_log("browser") == []
+    page.find_element(By.CSS_SELECTOR, "table.episodes tbody button").click()
+    assert not page.find_elements(By.CSS_SELECTOR, ".detail")
+
+
+def test_samplers_filmed_side_by_side_share_their_video(page: webdriver.Chrome) -> None:
+    page.find_elements(By.CSS_SELECTOR, "table.episodes tbody button")[1].click()
+    (film,) = page.find_elements(By.TAG_NAME, "video")
+    assert str(film.get_attribute("src")).endswith("/videos/side%20by%20side.mp4")
+    caption = page.find_element(By.CSS_SELECTOR, "figure.shared figcaption").text
+    assert [line.split()[0] for line in caption.splitlines()] == ["unsteered", "best_of_n"]
+    assert len(page.find_elements(By.CSS_SELECTOR, ".videos figure")) == 2  # qpilots_u, not filmed, has a caption
+
+
+def test_a_column_of_a_strip_leads_to_its_episode(page: webdriver.Chrome) -> None:
+    lane = page.find_elements(By.CSS_SELECTOR, ".strip")[1].find_elements(By.CSS_SELECTOR, ".lane > svg")[0]
+    lane.click()
+    WebDriverWait(page, 5).until(lambda one: one.find_elements(By.CSS_SELECTOR, ".detail"))
+    (name,) = rows(page)
+    assert name.startswith("two flow ")
+    assert "environment seed" in page.find_element(By.CSS_SELECTOR, ".detail").text
