@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.libero_assets import LITE, REAL, choose_assets
+from tasks.libero_assets import AUTO, LITE, REAL, choose_assets
 
 
 def with_assets(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The task's options with `assets` settled: "lite" or a folder. One line on stderr tells of a fall back on lite.
+    """The task's options with `assets` settled: "real", "lite", or the folder that was asked for.
 
-    Raises TaskError for assets that cannot be had.
+    "real" is found again in the same place, by worker processes and when the run is resumed or rendered, on whatever
+    machine. One line on stderr tells of a fall back on lite. Raises TaskError for assets that cannot be had.
     """
     if "assets" not in task:
         return dict(task)
     chosen = choose_assets(task["name"], task["assets"])
     if chosen.why is not None:
         print(f"task.assets=lite: primitives stand in for LIBERO's own assets, because {chosen.why}", file=sys.stderr)
-    return {**task, "assets": chosen.value}
+    folder = task["assets"] not in (None, AUTO, REAL)
+    return {**task, "assets": chosen.value if folder else chosen.kind}
 
 
 def with_recorded_assets(task: Mapping[str, Any]) -> dict[str, Any]:

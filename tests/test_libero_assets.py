@@ -102,6 +102,9 @@ def test_a_folder_wins_then_the_variable(bare: Path, monkeypatch: pytest.MonkeyP
     for asked in (None, "auto", REAL):
         assert choose_assets("libero_10", asked) == Assets(str(variable))
     assert choose_assets("libero_goal", LITE) == Assets(LITE)
+    task = {"name": "libero_goal", "index": 0}
+    for asked, stored in ((None, REAL), (REAL, REAL), (LITE, LITE), (str(given), str(given))):
+        assert with_assets({**task, "assets": asked})["assets"] == stored
 
 
 def test_assets_are_downloaded_once_and_where_hf_libero_looks(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
