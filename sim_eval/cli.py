@@ -22,7 +22,7 @@ _COMPARE = (
     "sim-eval-compare RUN [RUN ...] [output=DIR]\n\n"
     "  writes report.html, report.md and summary.json into DIR, the first RUN's folder unless given"
 )
-_SWEEP = "sim-eval-sweep [option=value ...]    e.g. sim-eval-sweep task=can samplers=[qpilots_u] strengths=[0.1,0.3]"
+_SWEEP = "sim-eval-sweep [option=value ...]    e.g. sim-eval-sweep task=can sampler=qpilots_u strengths=[0.3,0.6]"
 _TRAIN = "sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all"
 _RENDER = "sim-eval-render DIR [option=value ...]    e.g. sim-eval-render runs/can videos=rescued side_by_side=true"
 

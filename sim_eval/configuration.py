@@ -107,7 +107,9 @@ def _split(name: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[s
         option, equals, value = argument.partition("=")
         if not equals or not option:
             raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
-        if option in groups and option != "sampler":
+        if option == "sampler" and option in groups:  # all of its files are loaded already
+            options.append(("samplers", f"samplers=[{value}]"))
+        elif option in groups:
             one_of(option, value, choices(option))
             picked.append(argument)
         else:
@@ -129,8 +131,6 @@ def _check_option(default: DictConfig, option: str, argument: str) -> None:
     if option in accepted:
         return
     inside = [leaf for leaf in accepted if leaf.startswith(f"{option}.")]
-    if option == "sampler":
-        raise RunError(f"{argument}: samplers are picked with samplers=[...], set with sampler.<name>.<field>=...")
     if inside:
         raise RunError(f"{argument}: {option} is a group of options; accepted: {', '.join(inside)}")
     close = difflib.get_close_matches(option, accepted, n=1)

@@ -19,6 +19,7 @@ from sim_eval.records import read
 from sim_eval.run_folder import load_config
 from sim_eval.samplers.sampler import Models
 from sim_eval.settings import build_samplers, read_settings
+from sim_eval.sweep import read_sweep_settings
 from tasks.libero_assets import VARIABLE
 from tasks.naming import ANY_ROBOSUITE
 from tests.libero_assets import folder_of_assets
@@ -89,6 +90,11 @@ def test_options_reach_the_settings() -> None:
     assert settings.task == {"name": "can", "stepping": "stock"}
 
 
+def test_one_sampler_is_picked_like_any_other_group() -> None:
+    assert read_settings(["sampler=unsteered"]).samplers == ("unsteered",)
+    assert list(read_sweep_settings(["sampler=qpilots_u"]).sampler) == ["qpilots_u"]
+
+
 def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
     table = tmp_path / "strengths.yaml"
     table.write_text("can: {flow: {qpilots_u: 0.3}}\n")
@@ -112,7 +118,8 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
         ("samplers=[unsteered,unsteered]", "samplers is [unsteered, unsteered]: each may be picked once"),
         ("samplers=[]", "samplers is []; accepted: a list such as"),
         ("samplers=unsteered", "samplers is unsteered; accepted: a list such as [a,b]"),
-        ("sampler=unsteered", "samplers are picked with samplers=[...]"),
+        ("sampler=unsteerd", "samplers is unsteerd; accepted: "),
+        ("sampler=[unsteered]", "samplers is ['unsteered']; accepted: "),
         ("sampler.qpilots_u=3", "sampler.qpilots_u is a group of options; accepted: sampler.qpilots_u.strength"),
         ("sampler.qpilots_u.strenght=3", "did you mean sampler.qpilots_u.strength?"),
         ("sampler.qpilots_u._target_=os.abort", "unknown option sampler.qpilots_u._target_"),
