@@ -32,10 +32,13 @@ fi
 pip install -q --no-deps -r requirements.txt
 pip install -q --no-deps --no-build-isolation -e .
 
-if ! ldconfig -p | grep -q -e 'libEGL\.so\.1' -e 'libOSMesa\.so'; then
+libraries=$(ldconfig -p)
+has() { grep -q "$1" <<<"$libraries"; }
+if ! has 'libOSMesa\.so' && ! { has 'libEGL\.so\.1' && has 'libOpenGL\.so\.0\|libGL\.so\.1\|libGLESv2\.so\.2'; }; then
     if root; then
-        apt libegl1 libgl1-mesa-dri
+        apt libegl1 libopengl0 libgl1-mesa-dri
     else
-        echo "setup: no GL library, so videos are off; install libegl1 and libgl1-mesa-dri (or libosmesa6) for them" >&2
+        echo "setup: no GL library, so videos are off; for them install libegl1, libopengl0 and libgl1-mesa-dri" \
+            "(or libosmesa6)" >&2
     fi
 fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,8 +17,11 @@ from tasks.task import TaskError
 #: robosuite puts collision geometry in group 0 and visual geometry in group 1.
 _COLLISION_GROUP = 0
 _MAX_SIZE = 2048
-#: The ways to draw without a screen, best first, and the shared libraries that each can use.
-_LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
+#: The ways to draw without a screen, best first. Each needs one shared library out of every group.
+_LIBRARIES = {
+    "egl": (("libEGL.so.1",), ("libOpenGL.so.0", "libGL.so.1", "libGLESv2.so.2")),
+    "osmesa": (("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"),),
+}
 
 
 class OffscreenRenderer:
@@ -84,23 +88,25 @@ def _open_gl_context() -> Any:
     answers = []
     for backend in (chosen,) if chosen else _LIBRARIES:
         try:
-            _load_library(backend)
+            for group in _LIBRARIES[backend]:
+                _load_one(group)
             return _gl_context_class(backend)(64, 64)  # frames go to a buffer of their own
         # PyOpenGL reports a library that opens but cannot draw by whichever of these its loader hits first.
         except (OSError, ImportError, AttributeError, RuntimeError) as problem:
             answers.append(f"{backend}: {problem}")
     raise TaskError(
         "no GL library can draw frames (" + "; ".join(answers) + "). Install one, on Debian or Ubuntu: "
-        "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6); or run without videos"
+        "apt-get install libegl1 libopengl0 libgl1-mesa-dri (or libosmesa6); or run without videos"
     )
 
 
-def _load_library(backend: str) -> None:
-    """Raise OSError if the shared library is missing.
+def _load_one(names: Sequence[str]) -> None:
+    """Raise OSError if none of the shared libraries opens.
 
-    Asked before PyOpenGL is imported: it binds itself for good to the first platform named, there or not.
+    Asked before PyOpenGL is imported: it binds itself for good to the first platform named, there or not, and without
+    a library of drawing functions fails far from the cause.
     """
-    *others, last = _LIBRARIES[backend]
+    *others, last = names
     for name in others:
         with suppress(OSError):
             ctypes.CDLL(name)

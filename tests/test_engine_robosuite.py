@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import functools
-import sys
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -106,8 +107,18 @@ def test_an_unknown_camera_is_named(expert_run: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_gl_library_is_told(expert_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in ("mujoco.egl", "mujoco.osmesa"):
-        monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(TaskError, match="no GL library can draw frames"):
+@pytest.mark.parametrize("missing", [("libEGL", "libOSMesa"), ("libOpenGL", "libGL.", "libGLESv2", "libOSMesa")])
+def test_a_missing_gl_library_is_told(
+    missing: tuple[str, ...], expert_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = ctypes.CDLL
+
+    def load_others(name: str | None, *arguments: Any, **options: Any) -> ctypes.CDLL:
+        if name is not None and name.startswith(missing):
+            raise OSError(f"{name}: cannot open shared object file")
+        return load(name, *arguments, **options)
+
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(ctypes, "CDLL", load_others)
+    with pytest.raises(TaskError, match=rf"no GL library can draw frames \(egl: {missing[-2]}.*; osmesa: libOSMesa"):
         render(RenderSettings(expert_run, tmp_path), LIFT)
