@@ -226,6 +226,15 @@ def test_the_commands_start_without_the_plotting_library() -> None:
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 
+def test_a_sampler_that_was_only_swept_has_a_style_of_its_own(run: Path, tmp_path: Path) -> None:
+    trials = [Trial("mine", strength, 50, 25, (0.4, 0.6), 1.0) for strength in (0.5, 1.0)]
+    published = json.dumps({"trials": [dataclasses.asdict(one) for one in trials]})
+    (tmp_path / "made-flow-critic.json").write_text(published)
+    page = html(compare([run]), run, sweeps=tmp_path)
+    assert "mine at 0.5: 25 of 50, 40-60 %" in page
+    assert 'class="s5"' in page
+
+
 @pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.2, 7.9], [1e-4, 2e-4], [12.0, 900.0], [1e-3, 4.0, 5e3]])
 def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float]) -> None:
     samplers = {f"s{index}": MOST for index in range(len(values))}

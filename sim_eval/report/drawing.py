@@ -33,8 +33,6 @@ _LOOK = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.labelcolor": SOFT,
-    "axes.labelsize": 11.5,
-    "axes.linewidth": 1,
     **{f"axes.spines.{side}": False for side in ("left", "top", "right")},
     "axes.ymargin": 0.1,
     "figure.constrained_layout.use": True,
@@ -43,15 +41,12 @@ _LOOK = {
     "figure.frameon": False,
     "font.size": 11.5,
     "grid.color": LINE,
-    "grid.linewidth": 1,
     "lines.linewidth": 2,
     "lines.solid_capstyle": "butt",
     "svg.fonttype": "none",
     "text.parse_math": False,
     "xtick.color": SOFT,
-    "xtick.labelsize": 11.5,
     "ytick.color": SOFT,
-    "ytick.labelsize": 11.5,
     "ytick.major.pad": 6,
     "ytick.major.size": 0,
 }
@@ -92,16 +87,8 @@ def mark(
         if xs and ys:
             axes.plot(xs, ys, color=colour, alpha=0.55, **free)
     if ring:
-        axes.plot(x, y, "o", markersize=18, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.6, **free)
-    axes.plot(
-        *(x, y, shape),
-        markersize=size,
-        markerfacecolor=colour,
-        markeredgecolor=GROUND,
-        markeredgewidth=1,
-        gid=_TITLE + title,
-        **free,
-    )
+        axes.plot(x, y, "o", ms=18, mfc="none", mec=colour, mew=1.6, **free)
+    axes.plot(x, y, shape, ms=size, mfc=colour, mec=GROUND, mew=1, gid=_TITLE + title, **free)
 
 
 def outline(style: int) -> str:
@@ -109,7 +96,7 @@ def outline(style: int) -> str:
     shape, size = _MARKERS[style]
     marker = MarkerStyle(shape)
     path = marker.get_path().transformed(marker.get_transform() + Affine2D().scale(size, -size))
-    return " ".join(f"{x:.2f},{y:.2f}" for x, y in np.concatenate(path.to_polygons())[:-1])
+    return " ".join(f"{x:.2f},{y:.2f}" for x, y in np.concatenate(path.to_polygons())[:-1])  # the last is the first
 
 
 def svg(figure: Figure, alt: str) -> str:
