@@ -126,6 +126,21 @@ def test_the_words_of_a_plot_are_readable(page: webdriver.Chrome, size: tuple[in
     assert len(set(page.execute_script(font))) == 1
 
 
+def test_the_pointer_finds_every_mark_that_no_other_covers(page: webdriver.Chrome) -> None:
+    found = page.execute_script(
+        """
+        return [...document.querySelectorAll(".plot g > title")].map((title) => {
+          title.parentNode.scrollIntoView({ block: "center" });
+          const { left, right, top, bottom } = title.parentNode.querySelector("use").getBoundingClientRect();
+          const there = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+          return there.closest("g:has(> title)")?.firstElementChild.textContent;
+        });
+        """
+    )
+    assert len(found) > 30
+    assert all(found)
+
+
 def test_rows_are_drawn_as_they_are_asked_for(page: webdriver.Chrome) -> None:
     assert (len(rows(page)), status(page)) == (50, "240 starts, the first 50 shown")
     more = page.find_element(By.CSS_SELECTOR, "button.more")

@@ -88,7 +88,8 @@ def mark(
             axes.plot(xs, ys, color=colour, alpha=0.55, **free)
     if ring:
         axes.plot(x, y, "o", ms=18, mfc="none", mec=colour, mew=1.6, **free)
-    axes.plot(x, y, shape, ms=size, mfc=colour, mec=GROUND, mew=1, gid=_TITLE + title, **free)
+    # Above all lines and rings, also those of other samplers, so that the pointer finds it.
+    axes.plot(x, y, shape, ms=size, mfc=colour, mec=GROUND, mew=1, gid=_TITLE + title, zorder=3, **free)
 
 
 def outline(style: int) -> str:
