@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -136,6 +137,8 @@ def _runs_and_output(arguments: Sequence[str]) -> tuple[list[Path], Path]:
 
 
 def _report(folders: Sequence[Path], output: Path) -> bool:
+    # It would warn of a home that it cannot write to, where all it keeps is a list of fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from sim_eval import report
     from sim_eval.compare import compare
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -17,18 +23,23 @@ from sim_eval.report.figures import strengths
 from sim_eval.report.headline import headline
 from sim_eval.report.html import html
 from sim_eval.report.outcomes import starts
-from sim_eval.report.plot import linear_axis, log_axis
 from sim_eval.report.strip import strip
 from sim_eval.sweep import Trial
 from tests import made_run
 
 HALF = [0, 1] * 20
 MOST = [1] * 36 + [0] * 4
+STYLES = {"qpilots_u": 3}
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return made_run.write(tmp_path / "run", "made", {"unsteered": HALF, "qpilots_u": MOST})
+
+
+def plots(page: str) -> list[ElementTree.Element]:
+    """Every plot in the page."""
+    return [ElementTree.fromstring(one) for one in re.findall(r'<svg class="plot".*?</svg>', page, re.DOTALL)]
 
 
 def sentences(tmp_path: Path, **runs: dict[str, list[int]]) -> str:
@@ -140,27 +151,120 @@ def test_an_over_optimised_critic_is_told() -> None:
         Trial("qpilots_u", strength, 50, successes, (0.1, 0.9), q)
         for strength, successes, q in [(0.5, 40, 1.0), (1.0, 45, 2.0), (2.0, 30, 3.0)]
     ]
-    (panel,) = strengths([Table("can", "flow", [])], {("can", "flow"): trials}).panels
+    (panel,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): trials}).panels
     assert (
         panel.note == "Q rises while success falls (50 episodes a strength): "
         "qpilots_u from 1 to 2: success 90 to 60 %, Q 2.0 to 3.0."
     )
-    assert not strengths([Table("lift", "flow", [])], {("can", "flow"): trials}).panels
-    (calm,) = strengths([Table("can", "flow", [])], {("can", "flow"): trials[:2]}).panels
+    assert not strengths([Table("lift", "flow", [])], STYLES, {("can", "flow"): trials}).panels
+    (calm,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): trials[:2]}).panels
     assert calm.note == ""
 
 
-@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.2, 7.9], [1e-4, 2e-4], [12.0, 900.0]])
-def test_axes_hold_their_values_between_round_ticks(values: list[float]) -> None:
-    axes = [linear_axis("x", values), linear_axis("x", [abs(value) for value in values], zero=True)]
-    if min(values) > 0:
-        axes.append(log_axis("x", values))
-    for axis in axes:
-        ticks = [tick for tick, _ in axis.ticks]
-        assert ticks == sorted(ticks)
-        assert len({text for _, text in axis.ticks}) == len(ticks) >= 1
-        for value in values if axis is not axes[1] else []:
-            assert -1e-9 <= axis.share(value) <= 1 + 1e-9
+def test_a_plot_wears_the_colours_and_the_font_of_the_page(run: Path) -> None:
+    page = html(compare([run]), run)
+    light, dark = re.findall(r":root \{(.*?)\n *\}", page, re.DOTALL)
+    for plot in plots(page):
+        styles = " ".join(element.get("style", "") for element in plot.iter())
+        used = set(re.findall(r"var\(--(\w+)\)", styles))
+        assert used > {"soft", "s0", "s3"}
+        assert all(f"--{name}:" in light and f"--{name}:" in dark for name in used)
+        assert not re.search("#|rgb|font-family", styles)
+        assert not list(plot.iter("style"))
+        assert [text.text for text in plot.iter("text")]
+    legend = re.findall(r'<svg class="s(\d)".*?<polygon points="([^"]+)"', page)
+    assert {number for number, _ in legend} == {"0", "3"}
+    assert len(set(legend)) == 2
+
+
+def test_ids_are_unique_in_the_page_and_what_is_referred_to_is_there(tmp_path: Path) -> None:
+    folders = [made_run.write(tmp_path / task, task, {"unsteered": HALF, "a": MOST}) for task in ("one", "two")]
+    page = html(compare(folders), tmp_path)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(set(ids)) == len(ids)
+    used = [
+        name for plot in plots(page) for name in re.findall(r"#([0-9a-z]+)\b", ElementTree.tostring(plot, "unicode"))
+    ]
+    assert used
+    assert set(used) <= set(ids)
+
+
+def test_a_mark_says_on_hover_what_it_is(run: Path) -> None:
+    page = html(compare([run]), run)
+    titles = [title.text for plot in plots(page) for title in plot.iter("title")]
+    assert "qpilots_u: 90 % (77-96)" in titles
+    assert any(re.fullmatch(r"unsteered: 50 % \(35-65\), 3\.\d ms", str(title)) for title in titles)
+    assert any(re.fullmatch(r"qpilots_u: Q near -?\d\.\d\d, \d+ of 20 succeed", str(title)) for title in titles)
+    for plot in plots(page):
+        for group in plot.findall(".//g[title]"):
+            assert group[0].tag == "title"
+            assert len(list(group.iter("use"))) == 1
+
+
+def test_a_report_made_twice_is_the_same_whatever_the_user_set(run: Path, tmp_path: Path) -> None:
+    write(compare([run]), tmp_path / "first")
+    theirs: dict[Any, Any] = {"axes.grid": False, "svg.fonttype": "path", "font.size": 30, "svg.hashsalt": "salt"}
+    with matplotlib.rc_context(theirs):
+        write(compare([run]), tmp_path / "second")
+        assert {name: matplotlib.rcParams[name] for name in theirs} == theirs
+    first, second = ((tmp_path / name / "report.html").read_bytes() for name in ("first", "second"))
+    assert first == second
+
+
+def test_a_home_that_cannot_be_written_is_no_matter(run: Path, tmp_path: Path) -> None:
+    hidden = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, "-c", "from sim_eval.cli import compare; compare()", str(run), f"output={tmp_path}"]
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment | {"HOME": "/dev/null"})
+    assert (answer.stderr, answer.returncode) == ("", 0)
+    write(compare([run]), tmp_path / "here")
+    assert (tmp_path / "report.html").read_bytes() == (tmp_path / "here" / "report.html").read_bytes()
+
+
+def test_the_commands_start_without_the_plotting_library() -> None:
+    program = "import sys, sim_eval.cli, sim_eval.evaluate, sim_eval.compare; print('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_sampler_that_was_only_swept_has_a_style_of_its_own(run: Path, tmp_path: Path) -> None:
+    trials = [Trial("mine", strength, 50, 25, (0.4, 0.6), 1.0) for strength in (0.5, 1.0)]
+    published = json.dumps({"trials": [dataclasses.asdict(one) for one in trials]})
+    (tmp_path / "made-flow-critic.json").write_text(published)
+    page = html(compare([run]), run, sweeps=tmp_path)
+    assert "mine at 0.5: 25 of 50, 40-60 %" in page
+    assert 'class="s5"' in page
+
+
+@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.2, 7.9], [1e-4, 2e-4], [12.0, 900.0], [1e-3, 4.0, 5e3]])
+def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float]) -> None:
+    samplers = {f"s{index}": MOST for index in range(len(values))}
+    folder = made_run.write(tmp_path, "made", samplers)
+    value = dict(zip(samplers, values, strict=True))
+    changed = [
+        dataclasses.replace(one, decision_ms=abs(value[one.sampler]) or 3.0, q=[value[one.sampler]])
+        for one in read(folder)
+    ]
+    Writer(folder).rewrite(changed)
+    trials = [Trial("qpilots_u", abs(one) + 0.1, 50, 50, (0.9, 1.0), one) for one in values]
+    swept = strengths([Table("made", "flow", [])], STYLES, {("made", "flow"): trials}).panels[0].drawing
+    drawn = plots(html(compare([folder]), folder) + swept)
+    assert len(drawn) == 5
+    for plot in drawn:
+        width, height = map(float, plot.attrib["viewBox"].split()[2:])
+        for use in plot.findall(".//g[title]//use"):
+            assert 0 < float(use.attrib["x"]) < width
+            assert 0 < float(use.attrib["y"]) < height
+        texts = [(one.text or "", one.attrib["style"]) for one in plot.iter("text")]
+        ticks = [text for text, style in texts if "middle; fill: var(--soft)" in style and text[-1].isdigit()]
+        assert len(set(ticks)) == len(ticks) >= 1
+
+
+def test_long_and_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
+    name = "$a_b$ <&> a run of a name that is longer than the plot is wide"
+    page = html(compare([made_run.write(tmp_path, "made", {"unsteered": HALF, name: MOST})]), tmp_path)
+    texts = [text.text for text in plots(page)[0].iter("text")]
+    assert f"…{name[-23:]}" in texts
+    assert f"{name}: 90 % (77-96)" in [title.text for title in plots(page)[0].iter("title")]
 
 
 def test_6000_records_make_a_small_page(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,46 @@ def test_the_page_fits_and_is_silent(page: webdriver.Chrome, size: tuple[int, in
     ground = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(16, 21, 28)")
     assert page.get_log("browser") == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_words_of_a_plot_are_readable(page: webdriver.Chrome, size: tuple[int, int]) -> None:
+    resize(page, size)
+    panels = page.execute_script(
+        """
+        const ends = ({ left, top, right, bottom }) => [left, top, right, bottom];
+        const box = (one) => ends(one.getBoundingClientRect());
+        const words = (panel) => [...panel.querySelectorAll("svg text")].map((text) => [text.textContent, box(text)]);
+        return [...document.querySelectorAll(".panel")].map((panel) => [box(panel), words(panel)]);
+        """
+    )
+    assert len(panels) == 8
+    for (left, top, right, bottom), texts in panels:
+        assert len(texts) > 8
+        for text, box in texts:
+            assert left < box[0] < box[2] < right, text
+            assert top < box[1] < box[3] < bottom, text
+            assert min(box[2] - box[0], box[3] - box[1]) > 6, text
+        for (one, a), (other, b) in itertools.combinations(texts, 2):
+            apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] + 3 or b[3] <= a[1] + 3
+            assert apart, (one, other)
+    font = "return [document.body, document.querySelector('.plot text')].map((one) => getComputedStyle(one).fontFamily)"
+    assert len(set(page.execute_script(font))) == 1
+
+
+def test_the_pointer_finds_every_mark_that_no_other_covers(page: webdriver.Chrome) -> None:
+    found = page.execute_script(
+        """
+        return [...document.querySelectorAll(".plot g > title")].map((title) => {
+          title.parentNode.scrollIntoView({ block: "center" });
+          const { left, right, top, bottom } = title.parentNode.querySelector("use").getBoundingClientRect();
+          const there = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+          return there.closest("g:has(> title)")?.firstElementChild.textContent;
+        });
+        """
+    )
+    assert len(found) > 30
+    assert all(found)
 
 
 def test_rows_are_drawn_as_they_are_asked_for(page: webdriver.Chrome) -> None:

@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
+
 from sim_eval.compare import Row, Table
+from sim_eval.report.drawing import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.report.notation import interval, number, percent
-from sim_eval.report.plot import (
-    Axis,
-    Mark,
-    Plot,
-    Series,
-    category_axis,
-    linear_axis,
-    log_axis,
-    percent_axis,
-)
 from sim_eval.statistics import binned_success, separation
 from sim_eval.sweep import Trial
 
 _BIN = 20  # episodes that a bin of the calibration needs, so that its interval says something
 _MOST_BINS = 5
+_HEIGHT = 225
+_QUARTERS, _PERCENT = (0, 0.25, 0.5, 0.75, 1), ("0", "25", "50", "75", "100")
+_LONGEST_NAME = 24  # characters that leave room for the plot beside them
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The plots of one task and policy, one below the other, and what to read off them."""
+    """The drawing (SVG) of one task and policy, the samplers in it, and what to read off it."""
 
     title: str
-    plots: Sequence[Plot]
+    labels: Sequence[str]
+    drawing: str
     note: str = ""
 
 
@@ -43,66 +42,71 @@ class Figure:
     panels: Sequence[Panel]
 
 
+#: The number of colour and shape of every label.
+Styles = Mapping[str, int]
+#: By task and policy.
 Sweeps = Mapping[tuple[str, str], Sequence[Trial]]
 
 
-def success(tables: Iterable[Table]) -> Figure:
+def success(tables: Iterable[Table], styles: Styles) -> Figure:
     """Rates with intervals, the baseline's as a line to compare with."""
 
     def panel(table: Table) -> Panel | None:
-        rows = [row for row in table.rows if row.rate is not None and row.interval is not None]
+        rows = [(row, row.rate, row.interval) for row in table.rows if row.rate is not None and row.interval]
         if not rows:
             return None
-        series = [
-            Series(row.label, [Mark(row.rate, -index, said, along=row.interval, text=percent(row.rate))])
-            for index, row in enumerate(rows)
-            if row.rate is not None and (said := f"{row.label}: {_said(row)}")
-        ]
-        against = next((row.pairing.against for row in rows if row.pairing), None)
-        plot = Plot(
-            alt=f"Success on {table.name}: " + "; ".join(f"{row.label} {_said(row)}" for row in rows),
-            x=percent_axis("success, %"),
-            y=category_axis([row.label for row in rows]),
-            series=series,
-            height=56 + 30 * len(rows),
-            left=min(190, 20 + 7 * max(len(row.label) for row in rows)),
-            reference=next((row.rate for row in rows if row.label == against), None),
-        )
-        return Panel(table.name, [plot])
+        labels = [row.label for row, _, _ in rows]
+        figure = canvas(50 + 30 * len(rows))
+        (axes,) = figure.axes
+        against = next((row.pairing.against for row, _, _ in rows if row.pairing), None)
+        for line, (row, rate, ends) in enumerate(rows):
+            if row.label == against:
+                axes.plot((rate, rate), (0, len(rows) - 0.4), color=SERIES[0], linewidth=1.5, dashes=(3, 3), zorder=1.5)
+            mark(axes, styles[row.label], rate, line, f"{row.label}: {_said(row)}", along=ends)
+            axes.annotate(
+                percent(rate), (rate, line), (0, 9), textcoords="offset points", ha="center", weight="bold", color=TEXT
+            )
+        names = [name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}" for name in labels]
+        axes.set(xlim=(0, 1), xticks=_QUARTERS, xticklabels=_PERCENT, xlabel="success, %")
+        axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)), yticklabels=names)
+        alt = f"Success on {table.name}: " + "; ".join(f"{row.label} {_said(row)}" for row, _, _ in rows)
+        return Panel(table.name, labels, svg(figure, alt))
 
     reading = (
         "Share of episodes that succeed, with Wilson 95 % intervals; the dashed line is the policy without steering. "
+        "Overlapping intervals do not mean equal samplers: the pairs below decide that."
     )
-    reading += "Overlapping intervals do not mean equal samplers: the pairs below decide that."
     return Figure("success", "How often each sampler succeeds", reading, _panels(tables, panel))
 
 
-def cost(tables: Iterable[Table]) -> Figure:
+def cost(tables: Iterable[Table], styles: Styles) -> Figure:
     """Success against milliseconds a decision."""
 
     def panel(table: Table) -> Panel | None:
-        rows = [row for row in table.rows if row.ms is not None and row.rate is not None]
+        rows = [(row, row.ms, row.rate) for row in table.rows if row.ms is not None and row.rate is not None]
         if not rows:
             return None
-        series = [
-            Series(row.label, [Mark(row.ms, row.rate, f"{row.label}: {_said(row)}, {row.ms:.1f} ms", row.interval)])
-            for row in rows
-            if row.ms is not None and row.rate is not None
-        ]
-        plot = Plot(
-            alt=f"Success against cost on {table.name}: "
-            + "; ".join(f"{row.label} {percent(row.rate)} % at {number(row.ms, '.1f')} ms" for row in rows),
-            x=log_axis("milliseconds a decision (log)", [row.ms for row in rows if row.ms is not None]),
-            y=percent_axis("success, %"),
-            series=series,
+        figure = canvas(_HEIGHT)
+        (axes,) = figure.axes
+        for row, ms, rate in rows:
+            mark(axes, styles[row.label], ms, rate, f"{row.label}: {_said(row)}, {ms:.1f} ms", across=row.interval)
+        # Wide enough for one tick at least: they are at most a factor of 2.5 apart. The powers alone where all crowd.
+        low, high = min(ms for _, ms, _ in rows) / 1.6, max(ms for _, ms, _ in rows) * 1.6
+        axes.set(xscale="log", xlim=(low, high), xlabel="milliseconds a decision (log)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        _percents(axes, "success, %")
+        alt = f"Success against cost on {table.name}: " + "; ".join(
+            f"{row.label} {percent(rate)} % at {number(ms, '.1f')} ms" for row, ms, rate in rows
         )
-        return Panel(table.name, [plot])
+        return Panel(table.name, [row.label for row, _, _ in rows], svg(figure, alt))
 
     reading = "Median wall time of one decision of one episode, measured alone. Up and to the left is better."
     return Figure("cost", "What the success costs", reading, _panels(tables, panel))
 
 
-def speed(tables: Iterable[Table]) -> Figure:
+def speed(tables: Iterable[Table], styles: Styles) -> Figure:
     """The share of episodes solved within so many control steps."""
 
     def panel(table: Table) -> Panel | None:
@@ -110,67 +114,63 @@ def speed(tables: Iterable[Table]) -> Figure:
         if not any(row.successes for row in rows):
             return None
         longest = max(one.steps for row in rows for one in row.records)
-        plot = Plot(
-            alt=f"Steps to success on {table.name}, median over successes: "
-            + "; ".join(f"{row.label} {_median_steps(row)}" for row in rows),
-            x=linear_axis("control steps", [longest], zero=True),
-            y=percent_axis("solved by then, %"),
-            series=[Series(row.label, line=_solved_by(row, longest)) for row in rows],
+        figure = canvas(_HEIGHT)
+        (axes,) = figure.axes
+        for row in rows:
+            steps, solved = np.unique([one.steps for one in row.records if one.success], return_counts=True)
+            shares = [0, *np.cumsum(solved) / row.n]
+            axes.step([0, *steps, longest], [*shares, shares[-1]], where="post", color=SERIES[styles[row.label]])
+        axes.set(xlim=(0, longest), xlabel="control steps")
+        _percents(axes, "solved by then, %")
+        alt = f"Steps to success on {table.name}, median over successes: " + "; ".join(
+            f"{row.label} {_median_steps(row)}" for row in rows
         )
-        return Panel(table.name, [plot])
+        return Panel(table.name, [row.label for row in rows], svg(figure, alt))
 
     reading = (
         "Share of all episodes solved within so many control steps. A curve further left is faster, one that ends "
+        "higher solves more; so both show at once, without dropping the failures."
     )
-    reading += "higher solves more; so both show at once, without dropping the failures."
     return Figure("speed", "Steps to success", reading, _panels(tables, panel))
 
 
-def calibration(tables: Iterable[Table]) -> Figure:
+def calibration(tables: Iterable[Table], styles: Styles) -> Figure:
     """What the critic said of the first chunk against what became of the episode."""
 
     def panel(table: Table) -> Panel | None:
-        series, areas = [], []
+        figure = canvas(_HEIGHT)
+        (axes,) = figure.axes
+        labels, areas = [], []
         for row in table.rows:
             judged = [(one.q[0], one.success) for one in row.records if one.q]
             values, outcomes = [q for q, _ in judged], [won for _, won in judged]
             bins = binned_success(values, outcomes, min(_MOST_BINS, max(1, len(judged) // _BIN)))
-            marks = [
-                Mark(
-                    one.value,
-                    one.successes / one.n,
-                    f"{row.label}: Q near {one.value:.2f}, {one.successes} of {one.n} succeed",
-                    one.interval,
-                )
-                for one in bins
-            ]
-            if marks:
-                series.append(Series(row.label, marks, [(mark.x, mark.y) for mark in marks]))
+            if bins:
+                labels.append(row.label)
+                _line(axes, styles[row.label], [(one.value, one.successes / one.n) for one in bins])
+            for one in bins:
+                title = f"{row.label}: Q near {one.value:.2f}, {one.successes} of {one.n} succeed"
+                mark(axes, styles[row.label], one.value, one.successes / one.n, title, across=one.interval)
             if (area := separation(values, outcomes)) is not None:
                 areas.append(f"{row.label} {area:.2f}")
-        if not series:
+        if not labels:
             return None
+        axes.set_xlabel("Q of the first chunk")
+        _percents(axes, "success, %")
         told = "Area under the ROC curve: " + ", ".join(areas) if areas else ""
-        plot = Plot(
-            alt=f"Critic's value of the first chunk against success on {table.name}. {told}",
-            x=linear_axis("Q of the first chunk", [mark.x for one in series for mark in one.marks]),
-            y=percent_axis("success, %"),
-            series=series,
-        )
-        return Panel(table.name, [plot], told and f"{told}.")
+        alt = f"Critic's value of the first chunk against success on {table.name}. {told}"
+        return Panel(table.name, labels, svg(figure, alt), told and f"{told}.")
 
     reading = (
         "Episodes in bins of equal size by the critic's value of their first executed chunk; intervals are Wilson's. "
-    )
-    reading += "A critic that knows rises from left to right. A sampler whose curve lies to the right of the unsteered "
-    reading += (
+        "A critic that knows rises from left to right. A sampler whose curve lies to the right of the unsteered "
         "one's, and no higher, has raised Q and not success. The area under the ROC curve is 0.5 for a critic that "
+        "tells nothing about this start, 1 for one that tells all."
     )
-    reading += "tells nothing about this start, 1 for one that tells all."
     return Figure("critic", "Does the critic foretell success?", reading, _panels(tables, panel))
 
 
-def strengths(tables: Iterable[Table], sweeps: Sweeps) -> Figure:
+def strengths(tables: Iterable[Table], styles: Styles, sweeps: Sweeps) -> Figure:
     """Success and mean Q over the strengths that were tried."""
 
     def panel(table: Table) -> Panel | None:
@@ -179,40 +179,46 @@ def strengths(tables: Iterable[Table], sweeps: Sweeps) -> Figure:
             return None
         names = list(dict.fromkeys(one.sampler for one in trials))
         used = {(row.sampler, row.strength) for row in table.rows}
-        x = linear_axis("steering strength", [one.strength for one in trials], zero=True)
-
-        def plot(axis: Axis, height: int, what: str, mark: Callable[[Trial], Mark]) -> Plot:
-            series = []
-            for name in names:
-                marks = [mark(one) for one in trials if one.sampler == name]
-                series.append(Series(name, marks, [(one.x, one.y) for one in marks]))
-            said = (f"{one.sampler} at {one.strength:g} {mark(one).y:.2f}" for one in trials)
-            return Plot(f"{what} against strength on {table.name}: " + "; ".join(said), x, axis, series, height)
-
-        def rate(one: Trial) -> Mark:
-            title = f"{one.sampler} at {one.strength:g}: {one.successes} of {one.episodes}, {interval(one.interval)} %"
-            return Mark(one.strength, one.rate, title, one.interval, ring=(one.sampler, one.strength) in used)
-
-        def value(one: Trial) -> Mark:
-            title = f"{one.sampler} at {one.strength:g}: mean Q {one.mean_q:.2f}"
-            return Mark(one.strength, one.mean_q, title, ring=(one.sampler, one.strength) in used)
-
-        plots = [
-            plot(percent_axis("success, %"), 230, "Success", rate),
-            plot(linear_axis("mean Q", [one.mean_q for one in trials]), 190, "Mean Q", value),
-        ]
-        return Panel(table.name, plots, _over_optimised(trials, names))
+        figure = canvas(370, rows=2)
+        upper, lower = figure.axes
+        for name in names:
+            mine = [one for one in trials if one.sampler == name]
+            _line(upper, styles[name], [(one.strength, one.rate) for one in mine])
+            _line(lower, styles[name], [(one.strength, one.mean_q) for one in mine])
+            for one in mine:
+                at, ring = f"{name} at {one.strength:g}", (name, one.strength) in used
+                rate = f"{at}: {one.successes} of {one.episodes}, {interval(one.interval)} %"
+                mark(upper, styles[name], one.strength, one.rate, rate, across=one.interval, ring=ring)
+                mark(lower, styles[name], one.strength, one.mean_q, f"{at}: mean Q {one.mean_q:.2f}", ring=ring)
+        _percents(upper, "success, %")
+        lower.set(ylabel="mean Q", xlabel="steering strength")
+        lower.set_xlim(left=0)
+        figure.align_ylabels()
+        alt = f"Success and mean Q against strength on {table.name}: " + "; ".join(
+            f"{one.sampler} at {one.strength:g} {percent(one.rate)} %, Q {one.mean_q:.2f}" for one in trials
+        )
+        return Panel(table.name, names, svg(figure, alt), _over_optimised(trials, names))
 
     reading = (
         "Every strength tried, on the tune block of keys, which shares no start with the episodes reported here; the "
+        "ring is the strength that these runs used. Where Q keeps rising while success falls, the critic is "
+        "over-optimised."
     )
-    reading += "ring is the strength that these runs used. Where Q keeps rising while success falls, the critic is "
-    reading += "over-optimised."
     return Figure("strengths", "Success and Q against steering strength", reading, _panels(tables, panel))
 
 
 def _panels(tables: Iterable[Table], panel: Callable[[Table], Panel | None]) -> list[Panel]:
-    return [one for table in tables if (one := panel(table)) is not None]
+    with look():
+        return [one for table in tables if (one := panel(table)) is not None]
+
+
+def _percents(axes: Axes, title: str) -> None:
+    """A y axis of shares."""
+    axes.set(ylim=(0, 1), yticks=_QUARTERS, yticklabels=_PERCENT, ylabel=title)
+
+
+def _line(axes: Axes, style: int, points: Sequence[tuple[float, float]]) -> None:
+    axes.plot(*zip(*points, strict=True), color=SERIES[style])
 
 
 def _over_optimised(trials: Sequence[Trial], names: Sequence[str]) -> str:
@@ -238,13 +244,3 @@ def _said(row: Row) -> str:
 def _median_steps(row: Row) -> str:
     steps = sorted(one.steps for one in row.records if one.success)
     return str(steps[len(steps) // 2]) if steps else "none"
-
-
-def _solved_by(row: Row, longest: int) -> list[tuple[float, float]]:
-    """A staircase: (steps, share solved within them)."""
-    steps = sorted(one.steps for one in row.records if one.success)
-    stairs: list[tuple[float, float]] = [(0, 0)]
-    for step in dict.fromkeys(steps):
-        share = sum(one <= step for one in steps) / row.n
-        stairs += [(step, stairs[-1][1]), (step, share)]
-    return [*stairs, (longest, stairs[-1][1])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,16 +10,15 @@ from omegaconf import OmegaConf
 
 from sim_eval.compare import ALPHA, BASELINE, Comparison
 from sim_eval.report import figures, notation
+from sim_eval.report.drawing import STYLES, outline
 from sim_eval.report.episodes import episode_data, missing_videos
 from sim_eval.report.headline import headline
 from sim_eval.report.outcomes import starts
-from sim_eval.report.plot import Axis
 from sim_eval.report.strip import strip
 from sim_eval.sweep import RESULTS, read_trials
 
 #: Samplers that always have the same colour and shape; others take the next ones in order of appearance.
 _KNOWN = (BASELINE, "best_of_n", "value_guided", "qpilots_u", "qpilots_m")
-STYLES = 8
 
 
 def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
@@ -26,6 +26,8 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
     tables = comparison.tables
     groups = [starts(table) for table in tables]
     strips = [strip(table, group) for table, group in zip(tables, groups, strict=True)]
+    trials = _sweeps(comparison, sweeps)
+    styles = _styles(comparison, trials)
     page = _environment().get_template("report.html.j2")
     return page.render(
         comparison=comparison,
@@ -33,16 +35,16 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         headline=headline(comparison),
         warnings=comparison.warnings + missing_videos(tables),
         alpha=ALPHA,
-        style=_styles(comparison),
-        scale=_difference_axis(comparison),
+        style=styles,
+        scale=_difference_scale(comparison),
         references={table.name: {row.pairing.against for row in table.rows if row.pairing} for table in tables},
         strips=[one for one in strips if one is not None],
         figures=[
-            figures.success(tables),
-            figures.cost(tables),
-            figures.speed(tables),
-            figures.strengths(tables, _sweeps(comparison, sweeps)),
-            figures.calibration(tables),
+            figures.success(tables, styles),
+            figures.cost(tables, styles),
+            figures.speed(tables, styles),
+            figures.strengths(tables, styles, trials),
+            figures.calibration(tables, styles),
         ],
         data=episode_data(comparison, groups, strips, folder),
         outcomes=("rescued", "broken", "both", "neither"),
@@ -57,24 +59,24 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["notation"] = notation
+    environment.globals.update(notation=notation, outline=outline)
     environment.filters["yaml"] = lambda value: OmegaConf.to_yaml(OmegaConf.create(value))
     return environment
 
 
-def _styles(comparison: Comparison) -> dict[str, int]:
-    """The number of colour and shape of every label."""
+def _styles(comparison: Comparison, sweeps: figures.Sweeps) -> figures.Styles:
     labels = [row.label for table in comparison.tables for row in table.rows]
-    order = dict.fromkeys([*_KNOWN, *labels])
+    swept = [trial.sampler for trials in sweeps.values() for trial in trials]
+    order = dict.fromkeys([*_KNOWN, *labels, *swept])
     return {label: index % STYLES for index, label in enumerate(order)}
 
 
-def _difference_axis(comparison: Comparison) -> Axis:
-    """One scale for every difference with its interval, 0 on it."""
+def _difference_scale(comparison: Comparison) -> Callable[[float], str]:
+    """Where a difference lies along a whisker of 150 units; one scale for all of them and their intervals, 0 on it."""
     pairings = [row.pairing for table in comparison.tables for row in table.rows if row.pairing]
     ends = [0.0, *(end for one in pairings for end in one.interval)]
-    low, high = min(ends), max(ends)
-    return Axis("", low, high if high > low else low + 1, [])
+    low, spread = min(ends), (max(ends) - min(ends)) or 1
+    return lambda difference: f"{6 + 138 * (difference - low) / spread:.1f}"
 
 
 def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
