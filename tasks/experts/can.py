@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.experts.scripted import OPEN, Pose, Script, ScriptedExpert
+from tasks.experts.scripted import Pose, Script, ScriptedExpert
 
 #: Middle of the can's compartment (robosuite's PickPlace: bin2_pos plus a quarter of the bin's size), metres.
 _BIN = np.array([0.1975, 0.4025])
@@ -30,26 +30,7 @@ class CanExpert(ScriptedExpert):
         return self.object_position + np.array([0.0, 0.0, _GRASP_HEIGHT]), _YAWS[self.style.mode]
 
     def place(self) -> Script:
-        style, yaw = self.style, self.hand_yaw
-        start = np.array([*self.hand[:2], _CARRY_HEIGHT])
-        goal = np.array([*(_DROP + style.place_offset), _CARRY_HEIGHT])
-        length = float(np.linalg.norm(goal - start))
-
-        def lost() -> bool:
-            return style.notices and not self.holding()
-
-        def let_go() -> bool:
-            way = 1.0 - float(np.linalg.norm(goal - self.hand)) / length
-            return lost() or (style.release_at < 1.0 and way > style.release_at)
-
-        yield from self.go(lambda: (start, yaw), tolerance=0.05, until=lost)
-        middle = 0.5 * (start + goal) + np.array([style.detour, 0.0, 0.0])
-        yield from self.go(lambda: (middle, yaw), tolerance=0.06, until=let_go)
-        yield from self.go(lambda: (goal, yaw), tolerance=0.025, until=let_go)
-        if not let_go():
-            low = np.array([*goal[:2], _RELEASE_HEIGHT])
-            yield from self.go(lambda: (low, yaw), tolerance=0.025, limit=30, until=lost)
-        self.grip = OPEN
+        yield from self.drop_at(_DROP, _CARRY_HEIGHT, _RELEASE_HEIGHT, tolerance=0.025)
         yield from self.wait(5)
         yield from self.rise(0.08)
 

@@ -147,6 +147,29 @@ class ScriptedExpert(ABC):
                 return
             yield self._command(error, turn, speed)
 
+    def drop_at(self, goal: np.ndarray, carry_height: float, release_height: float, tolerance: float) -> Script:
+        """Lift straight up, carry to above `goal` (2,), left or right of the direct way, lower a little and let go."""
+        style, yaw = self.style, self.hand_yaw
+        start = np.array([*self.hand[:2], carry_height])
+        over = np.array([*(goal + style.place_offset), carry_height])
+        length = float(np.linalg.norm(over - start))
+
+        def lost() -> bool:
+            return style.notices and not self.holding()
+
+        def let_go() -> bool:
+            way = 1.0 - float(np.linalg.norm(over - self.hand)) / length
+            return lost() or (style.release_at < 1.0 and way > style.release_at)
+
+        yield from self.go(lambda: (start, yaw), tolerance=0.05, until=lost)
+        middle = 0.5 * (start + over) + np.array([style.detour, 0.0, 0.0])
+        yield from self.go(lambda: (middle, yaw), tolerance=0.06, until=let_go)
+        yield from self.go(lambda: (over, yaw), tolerance, until=let_go)
+        if not let_go():
+            low = np.array([*over[:2], release_height])
+            yield from self.go(lambda: (low, yaw), tolerance, limit=30, until=lost)
+        self.grip = OPEN
+
     def wait(self, steps: int) -> Script:
         for _ in range(steps):
             yield self._command(np.zeros(3), np.zeros(3))
