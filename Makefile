@@ -17,7 +17,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 slow: $(READY)  ## the long tests: experts over 100 keys, 100 replayed episodes a task
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -m slow -n 2 --dist loadfile
 
 bench: $(READY)  ## control steps a second: robosuite's own loop, the fast one, MuJoCo alone
 	$(BIN)/python -m benchmarks.stepping
