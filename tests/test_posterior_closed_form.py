@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from policies.posterior import PosteriorConfig, PosteriorNet, distillation_loss, teach
-from policies.posterior_flow import PosteriorFlow, merge_views
+from policies.posterior_flow import PosteriorFlow, merge_views, posterior_flow
 from policies.schedule import CosineVP, LinearPath, Schedule
+from sim_eval.checkpoints import ROOT
 from sim_eval.samplers import QPilotsM
 from sim_eval.training.fit import fit
+from sim_eval.training.posterior import agreement
 from tests.mixture import MixtureDenoiser
 from tests.test_samplers_closed_form import BETA, distance_to_tilted, mixture
 
@@ -59,6 +65,57 @@ def test_its_mean_is_the_denoisers_posterior_mean(trained: tuple[MixtureDenoiser
     spread = exact.std(0).square().mean().sqrt()
     assert gap / spread < 0.25
     assert 0.7 < draws.std(0).square().mean().sqrt() / spread < 1.3
+
+
+@pytest.mark.parametrize("t", TIMES)
+@pytest.mark.parametrize("schedule", [LinearPath(), CosineVP()], ids=["flow", "diffusion"])
+def test_ten_steps_of_the_flow_keep_the_spread(schedule: Schedule, t: float) -> None:
+    gaussian = MixtureDenoiser(torch.zeros(1, 2), torch.tensor([0.7]), torch.ones(1), schedule=schedule)
+    x, z = torch.zeros(4000, 1, 2), torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(0))
+    drawn = posterior_flow(gaussian, z, x, t, None, 10)
+    exact = (1 / 0.7**2 + (schedule.alpha(t) / schedule.sigma(t)) ** 2) ** -0.5
+    assert float(drawn.std()) == pytest.approx(float(exact), rel=0.04)
+
+
+def test_the_net_is_taught_the_full_spread() -> None:
+    """A Gaussian's posterior flow is clean + spread * z: regressed on z, the lessons have that slope, not 7/8 of it."""
+    gaussian = MixtureDenoiser(torch.zeros(1, 2), torch.tensor([0.7]), torch.ones(1))
+    generator = torch.Generator().manual_seed(0)
+    chunks = gaussian.sample(4000, generator)[:, None]
+    lesson = teach(gaussian, torch.zeros(4000, 1), chunks, 16, generator)
+    spread = (1 / (1 / 0.7**2 + (lesson.t / (1 - lesson.t)) ** 2)).sqrt()
+    slope = ((lesson.sample - lesson.clean) / spread * lesson.z).mean()
+    assert slope == pytest.approx(1.0, abs=0.04)
+
+
+def test_what_a_card_says_of_agreement_is_so(trained: tuple[MixtureDenoiser, PosteriorNet]) -> None:
+    denoiser, net = trained
+    chunks = denoiser.sample(64, torch.Generator().manual_seed(1))[:, None]
+    context = torch.zeros(64, 1)
+
+    class Shifted:
+        """The net, its mean off by 0.3 everywhere."""
+
+        def draw(self, *arguments: Any) -> Tensor:
+            return net.draw(*arguments) + 0.3
+
+    found, shifted = (
+        agreement(one, denoiser, context, chunks, torch.Generator().manual_seed(2))  # type: ignore[arg-type]
+        for one in (net, Shifted())
+    )
+    gap = found["mean_gap"]
+    assert all(value < 0.25 for value in gap.values())
+    assert all(shifted["mean_gap"][t] > gap[t] + 0.2 for t in gap)
+    assert all(0.85 < value < 1.15 for value in found["spread"].values())
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("*/posterior_*.json")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_every_shipped_net_has_the_denoisers_mean(path: Path) -> None:
+    card = json.loads(path.read_text())
+    assert set(card["mean_gap"]) == set(card["spread"]) == {"0.2", "0.5", "0.8"}
+    assert all(0 < value < 0.25 for value in card["mean_gap"].values())
 
 
 @pytest.mark.parametrize("steps", [10, 50])

@@ -75,8 +75,8 @@ def train_posteriors(shop: Workshop, recipe: Recipe, workers: int) -> None:
     """One posterior net a family, each from its own frozen policy alone, in states that rollouts visited."""
     states = read_hdf5(shop.rollouts)
     for family in recipe.families:
-        gap = train_posterior(shop, family, states, recipe.posterior_samples, recipe.posterior_steps, recipe.batch)
-        tqdm.write(f"{shop.task} {family} posterior net, gap of means in spreads: {gap}")
+        agreed = train_posterior(shop, family, states, recipe.posterior_samples, recipe.posterior_steps, recipe.batch)
+        tqdm.write(f"{shop.task} {family} posterior net, in units of the posterior's spread: {agreed}")
 
 
 Stage = Callable[[Workshop, Recipe, int], None]
