@@ -12,8 +12,8 @@ from torch import Tensor
 class Critic(Protocol):
     """Values whole action chunks, in the policy's normalised action space.
 
-    Q is divided by the critic's stored scale, the spread of Q over policy samples within one state, so that one
-    steering strength means the same on every task.
+    Q is divided by the critic's stored scale, the spread of Q over policy samples within one state, which brings the
+    steering strengths of all tasks to one scale.
     """
 
     def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Any:

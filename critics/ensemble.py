@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from critics.network import EnsembleMLP
 
-AGGREGATES = ("mean", "min")
-
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """What rebuilds the critic; `method` says how it was trained, `aggregate` joins the heads."""
+    """What rebuilds the critic; `method` says how it was trained."""
 
     method: str
     observation_sizes: Mapping[str, int]
@@ -25,11 +23,6 @@ class CriticConfig:
     heads: int = 4
     width: int = 192
     depth: int = 3
-    aggregate: str = "mean"
-
-    def __post_init__(self) -> None:
-        if self.aggregate not in AGGREGATES:
-            raise ValueError(f"aggregate={self.aggregate!r}: accepted are {', '.join(AGGREGATES)}")
 
 
 class EnsembleCritic(nn.Module):
@@ -64,5 +57,5 @@ class EnsembleCritic(nn.Module):
         return self.network(torch.cat([features, actions.flatten(1)], dim=1))
 
     def q(self, actions: Tensor, features: Tensor) -> Tensor:
-        logits = self.logits(actions, features)
-        return (logits.mean(0) if self.config.aggregate == "mean" else logits.amin(0)) / self.scale
+        """The heads' mean log-odds in units of `scale`: (B, H, D) to (B,), differentiable in the actions."""
+        return self.logits(actions, features).mean(0) / self.scale

@@ -1,8 +1,9 @@
 """How a critic is trained: Monte-Carlo success classification, SARSA-like and IQL temporal differences.
 
-All three predict a discounted probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward
-lie in [0, 1], and classification losses fit them better than squared error (Farebrother et al. 2024, arXiv
-2403.03950). A chunk is one action: the reward of its H steps, then gamma^H times the value at its end.
+All three predict a probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward lie in
+[0, 1], and classification losses fit them better than squared error (Farebrother et al. 2024, arXiv 2403.03950).
+Monte-Carlo does not discount it. The other two do, with a chunk as one action: the reward of its H steps, then gamma^H
+times the value at its end.
 """
 
 from __future__ import annotations
@@ -43,12 +44,19 @@ class Objective(Protocol):
 
 
 def noisy(chunks: Tensor, generator: torch.Generator) -> Tensor:
+    """Chunks (B, H, D), each entry moved by noise of `ACTION_NOISE`."""
     return chunks + ACTION_NOISE * torch.randn(chunks.shape, generator=generator)
 
 
 def heads_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of every head (E, B) against one target probability (B,)."""
     return F.binary_cross_entropy_with_logits(logits, target.expand_as(logits))
+
+
+def follow(target: nn.Module, trained: nn.Module) -> None:
+    """Move the target's parameters a share `TARGET_RATE` of the way to the trained ones (Polyak averaging)."""
+    for slow, fast in zip(target.parameters(), trained.parameters(), strict=True):
+        slow.lerp_(fast.detach(), TARGET_RATE)
 
 
 def chunk_reward(replay: Replay, rows: Tensor, horizon: int) -> Tensor:
@@ -93,13 +101,13 @@ class Sarsa:
         return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), target)
 
     def after_step(self) -> None:
-        for slow, fast in zip(self.target.parameters(), self.module.parameters(), strict=True):
-            slow.lerp_(fast.detach(), TARGET_RATE)
+        follow(self.target, self.module)
 
 
 class ImplicitQ:
     """Implicit Q-learning: bootstraps on an expectile of Q over the data's chunks (Kostrikov et al. 2022, arXiv
-    2110.06169), so values follow the better of what was tried without querying unseen actions."""
+    2110.06169), so values follow the better of what was tried without querying unseen actions. The expectile is of the
+    least of the target's heads."""
 
     EXPECTILE = 0.8
 
@@ -124,8 +132,7 @@ class ImplicitQ:
         return q_loss + 10 * v_loss  # squared errors of probabilities are an order smaller than cross-entropies
 
     def after_step(self) -> None:
-        for slow, fast in zip(self.target.parameters(), self.critic.parameters(), strict=True):
-            slow.lerp_(fast.detach(), TARGET_RATE)
+        follow(self.target, self.critic)
 
 
 OBJECTIVES: dict[str, Callable[[EnsembleCritic, Replay], Objective]] = {

@@ -15,7 +15,7 @@ class Replay:
 
     observations (N, n), chunks (N, H, D) normalised, next_index (N,) the row H steps later in the same episode or -1
     at the episode's end, success (N,) 1 where the episode succeeds, steps_left (N,) control steps to its end,
-    first (N,) the step's number in its episode. Rows of an episode are adjacent.
+    step (N,) the step's number in its episode. Rows of an episode are adjacent.
     """
 
     observations: Tensor
@@ -23,7 +23,7 @@ class Replay:
     next_index: Tensor
     success: Tensor
     steps_left: Tensor
-    first: Tensor
+    step: Tensor
 
     def __len__(self) -> int:
         return len(self.success)
@@ -35,14 +35,14 @@ def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]]) -> Replay:
     An episode ends by success or at the task's time limit, which is part of the definition of success: so the limit is
     a failure like any other, never bootstrapped past.
     """
-    next_index, success, steps_left, first, start = [], [], [], [], 0
+    next_index, success, steps_left, steps, start = [], [], [], [], 0
     for observations, chunks, succeeded in episodes:
         length, horizon = len(observations), chunks.shape[1]
         rows = torch.arange(length)
         next_index.append(torch.where(rows + horizon < length, start + rows + horizon, -1))
         success.append(torch.full((length,), float(succeeded)))
         steps_left.append(length - rows)
-        first.append(rows)
+        steps.append(rows)
         start += length
     return Replay(
         torch.cat([e[0] for e in episodes]),
@@ -50,5 +50,5 @@ def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]]) -> Replay:
         torch.cat(next_index),
         torch.cat(success),
         torch.cat(steps_left),
-        torch.cat(first),
+        torch.cat(steps),
     )

@@ -21,12 +21,12 @@ def with_assets(task: Mapping[str, Any]) -> dict[str, Any]:
     chosen = choose_assets(task["name"], task["assets"])
     if chosen.why is not None:
         print(f"task.assets=lite: primitives stand in for LIBERO's own assets, because {chosen.why}", file=sys.stderr)
-    folder = task["assets"] not in (None, AUTO, REAL)
-    return {**task, "assets": chosen.value if folder else chosen.kind}
+    named = task["assets"] not in (AUTO, REAL)  # a folder, or lite: stored as it was given
+    return {**task, "assets": chosen.value if named else chosen.kind}
 
 
 def with_recorded_assets(task: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored run's task options with assets of the kind that it ran on: where its folder is gone, other real ones."""
+    """A stored run's task options. Where the asset folder that it ran on is gone, `real` takes its place."""
     assets = task.get("assets")
     gone = assets not in (None, LITE) and not Path(assets).is_dir()
     return {**task, "assets": REAL} if gone else dict(task)

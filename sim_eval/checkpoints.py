@@ -22,7 +22,8 @@ from torch import nn
 from critics.ensemble import CriticConfig, EnsembleCritic
 from policies.policy import ChunkPolicy, PolicyConfig
 from policies.posterior import PosteriorConfig, PosteriorNet
-from sim_eval.demonstrations import sha256
+from sim_eval.errors import RunError
+from sim_eval.provenance import sha256
 from sim_eval.samplers.sampler import Models
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent / "checkpoints"
 CARD_FIELDS = ("kind", "task", "config", "weights_sha256")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(RunError):
     """A checkpoint is missing, damaged or for something else; the message names the file and what was expected."""
 
 
@@ -169,8 +170,6 @@ def load_models(
     if critic is not None:
         value = load_critic(task, critic, denoiser, root)
         hashes["critic"] = sha256(root / task / f"{critic}.safetensors")
-    elif "critic" in needs:
-        raise CheckpointError("critic=null: a sampler that was asked for needs a critic")
     if "posterior" in needs:
         posterior = load_posterior(task, policy, denoiser, root)
         hashes["posterior"] = sha256(root / task / f"posterior_{policy}.safetensors")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,86 +19,95 @@ if TYPE_CHECKING:
     from sim_eval.settings import Settings
 
 Command = Callable[[Sequence[str]], int]
+Entry = Callable[[], None]
 
-_EVALUATE = "sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[unsteered,qpilots_u] episodes=20"
 _COMPARE = (
     "sim-eval-compare RUN [RUN ...] [output=DIR]\n\n"
     "  writes report.html, report.md and summary.json into DIR, the first RUN's folder unless given"
 )
-_SWEEP = "sim-eval-sweep [option=value ...]    e.g. sim-eval-sweep task=can sampler=qpilots_u strengths=[0.3,0.6]"
-_TRAIN = "sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all"
-_RENDER = "sim-eval-render DIR [option=value ...]    e.g. sim-eval-render runs/can videos=rescued side_by_side=true"
 
 
-def command(main: Command) -> Callable[[], None]:
-    """A console entry point: user errors end with one line and status 2, an interruption with 130."""
+def command(usage: str, config: str | None = None, needs_argument: bool = False) -> Callable[[Command], Entry]:
+    """A console entry point. `--help` shows the usage and the options of configs/<config>.yaml.
 
-    @functools.wraps(main)
-    def entry() -> None:
-        try:
-            status = main(sys.argv[1:])
-        except ValueError as error:
-            if not _is_users(error):
-                raise
-            print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-            status = 2
-        except KeyboardInterrupt:
-            print(
-                "interrupted; what was finished stays, and sim-eval with the same output goes on from there",
-                file=sys.stderr,
-            )
-            status = 130
-        sys.exit(status)
+    User errors end with one line and status 2, an interruption with 130; any other exception is a defect and keeps its
+    traceback.
+    """
 
-    return entry
+    def decorate(main: Command) -> Entry:
+        @functools.wraps(main)
+        def entry() -> None:
+            arguments = sys.argv[1:]
+            asked = any(argument in ("-h", "--help") for argument in arguments)
+            try:
+                if asked or (needs_argument and not arguments):
+                    print(_help(usage, config), file=sys.stdout if asked else sys.stderr)
+                    status = 0 if asked else 2
+                else:
+                    status = main(arguments)
+                sys.stdout.flush()
+            except (RunError, TaskError) as error:
+                print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+                status = 2
+            except KeyboardInterrupt:
+                print("interrupted; what was finished is kept", file=sys.stderr)
+                status = 130
+            except BrokenPipeError:  # whoever read the output has closed it, and wants no more
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                status = 1
+            sys.exit(status)
+
+        return entry
+
+    return decorate
 
 
-def _is_users(error: ValueError) -> bool:
-    """Whether the message is for the user; any other ValueError is this project's defect and keeps its traceback."""
-    if isinstance(error, RunError | TaskError):
-        return True
-    from sim_eval.checkpoints import CheckpointError
-    from sim_eval.demonstrations import DatasetError
+def _help(usage: str, config: str | None) -> str:
+    if config is None:
+        return f"usage: {usage}"
+    from sim_eval.configuration import help_text
 
-    return isinstance(error, CheckpointError | DatasetError)
+    return help_text(config, usage)
 
 
-@command
+@command("sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[unsteered,qpilots_u] episodes=20", "eval")
 def evaluate(arguments: Sequence[str]) -> int:
     """Run the samplers over paired episodes."""
-    if _wants_help(arguments):
-        from sim_eval.configuration import help_text
-
-        print(help_text("eval", _EVALUATE))
-        return 0
     from sim_eval.settings import read_settings
 
     settings = read_settings(arguments)
     print(f"output={settings.output}", flush=True)
-    errors = _evaluate(settings)
-    _report([settings.output], settings.output)
+    try:
+        errors = _evaluate(settings)
+    except KeyboardInterrupt:
+        print(f"\nthe same command with output={settings.output} goes on from here", file=sys.stderr)
+        raise
     if errors:
         print(f"{errors} episodes ended in an error; the same command with output={settings.output} runs them again")
     return 1 if errors else 0
 
 
 def _evaluate(settings: Settings) -> int:
-    """Assemble and run; the number of episodes that ended in an error."""
+    """Assemble, run, report and render; the number of episodes that ended in an error."""
     import tasks
-    from sim_eval import evaluate, render
+    from sim_eval import evaluate, render, report
     from sim_eval.checkpoints import ROOT, load_models
-    from sim_eval.settings import build_samplers
+    from sim_eval.compare import compare
+    from sim_eval.settings import build_samplers, check_critic
 
     make_task = functools.partial(tasks.make, **settings.task)
     samplers = build_samplers(settings)
+    check_critic(settings, samplers)
     needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))
     root = settings.checkpoints or ROOT
     models, hashes = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
     if settings.videos:
+        render.check_output(_videos(settings), settings.task_name, settings.policy, settings.episodes)
         render.check_rendering(make_task, settings.task_name)
     records = evaluate.evaluate(settings, samplers, make_task, models, hashes)
-    if settings.videos:
-        render.render_missing(_videos(settings), make_task)
+    _report([settings.output], settings.output)
+    if settings.videos and render.render_missing(_videos(settings), make_task):
+        report.write(compare([settings.output]), settings.output)  # once more, with the videos
     return sum(record.error is not None for record in records)
 
 
@@ -112,12 +123,9 @@ def _videos(settings: Settings) -> RenderSettings:
     )
 
 
-@command
+@command(_COMPARE, needs_argument=True)
 def compare(arguments: Sequence[str]) -> int:
     """Compare the samplers of one or more run folders."""
-    if _wants_help(arguments) or not arguments:
-        print(f"usage: {_COMPARE}", file=sys.stdout if arguments else sys.stderr)
-        return 0 if arguments else 2
     folders, output = _runs_and_output(arguments)
     if not _report(folders, output):
         raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
@@ -137,26 +145,25 @@ def _runs_and_output(arguments: Sequence[str]) -> tuple[list[Path], Path]:
 
 
 def _report(folders: Sequence[Path], output: Path) -> bool:
-    # It would warn of a home that it cannot write to, where all it keeps is a list of fonts.
+    # It warns where it cannot keep its list of fonts in the home folder; nothing here needs that list.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from sim_eval import report
     from sim_eval.compare import compare
 
     comparison = compare(folders)
-    print(report.terminal(comparison))
     report.write(comparison, output)
+    print(report.terminal(comparison))
     print(f"\n{output / report.HTML}")
     return comparison.compared
 
 
-@command
+@command(
+    "sim-eval-render DIR [option=value ...]    e.g. sim-eval-render runs/can videos=rescued side_by_side=true",
+    "render",
+    needs_argument=True,
+)
 def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes."""
-    if _wants_help(arguments) or not arguments:
-        from sim_eval.configuration import help_text
-
-        print(help_text("render", _RENDER), file=sys.stdout if arguments else sys.stderr)
-        return 0 if arguments else 2
     import tasks
     from sim_eval import render
     from sim_eval.assets import with_recorded_assets
@@ -173,52 +180,48 @@ def render(arguments: Sequence[str]) -> int:
     return 0
 
 
-@command
+@command(
+    "sim-eval-sweep [option=value ...]    e.g. sim-eval-sweep task=can sampler=qpilots_u strengths=[0.3,0.6]", "sweep"
+)
 def sweep(arguments: Sequence[str]) -> int:
     """Try steering strengths on the tune block of keys."""
-    if _wants_help(arguments):
-        from sim_eval.configuration import help_text
-
-        print(help_text("sweep", _SWEEP))
-        return 0
     from sim_eval.sweep import read_sweep_settings
 
     settings = read_sweep_settings(arguments)
     settings.samplers()  # a refused field ends here, before any model loads
+    from tqdm import tqdm
+
     import tasks
     from sim_eval import sweep
     from sim_eval.checkpoints import ROOT, load_models
+    from sim_eval.configuration import CONFIGS
+    from sim_eval.published import check_published, chosen, publish, write_strengths
     from sim_eval.workers import open_pool
 
     root = settings.checkpoints or ROOT
     needs = frozenset[str]().union(*(sampler.needs for sampler in settings.samplers().values()))
-    models, _ = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
+    models, hashes = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
+    conditions = settings.conditions(hashes)
+    check_published(settings.published, conditions)
     with open_pool(functools.partial(tasks.make, **settings.task), settings.workers, settings.batch) as pool:
-        trials = sweep.sweep(settings, models, pool)
-    for trial in trials:
-        print(f"{trial.sampler} at {trial.strength:g}: {trial.successes}/{trial.episodes}, mean Q {trial.mean_q:.2f}")
-    published = sweep.publish(settings, trials)
+        for trial in sweep.sweep(settings, models, pool):
+            published = publish(settings.published, replace(conditions, trials=(trial,)))
+            tqdm.write(
+                f"{trial.sampler} at {trial.strength:g}: {trial.successes}/{trial.episodes}, mean Q {trial.mean_q:.2f}"
+            )
     if settings.choose:
-        sweep.write_strengths(settings, published)
-        print(f"chosen: {sweep.chosen(published)}")
+        best = chosen(published.trials)
+        write_strengths(CONFIGS / "strengths.yaml", settings.task_name, settings.policy, best)
+        print(f"chosen: {best}")
     return 0
 
 
-@command
+@command("sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all", "train")
 def train(arguments: Sequence[str]) -> int:
     """Train the checkpoints of a task."""
-    if _wants_help(arguments):
-        from sim_eval.configuration import help_text
-
-        print(help_text("train", _TRAIN))
-        return 0
     from sim_eval.training.settings import read_train_settings
     from sim_eval.training.stages import run_stages
 
     settings = read_train_settings(arguments)
     run_stages(settings.stages, settings.shop, settings.recipe, settings.workers)
     return 0
-
-
-def _wants_help(arguments: Sequence[str]) -> bool:
-    return any(argument in ("-h", "--help") for argument in arguments)

@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim_eval.provenance import SIMULATION
 from sim_eval.records import Record
+from tasks.libero_assets import LITE
 from tasks.naming import full_name
-
-#: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
-SIMULATION = ("mujoco", "robosuite", "hf-libero")
-
-#: Assets that stand in for a benchmark's own.
-STAND_INS = "lite"
 
 _BLOCKS = {
     "tune": "the block on which strengths are chosen, so the strengths were tuned on the keys reported here",
     "train": "the block that demonstrations and the critic's rollouts start from",
-    "heldout": "the block on which critics are scored",
 }
 
 
@@ -69,22 +64,29 @@ def _about_keys(run: Run) -> list[str]:
 
 
 def _about_assets(run: Run) -> list[str]:
-    stood_in = sum(one.assets == STAND_INS for one in run.records)
+    stood_in = sum(one.assets == LITE for one in run.records)
     if not stood_in:
         return []
     return [
-        f"{run.name}: {stood_in} of {len(run.records)} episodes ran on stand-in assets ({STAND_INS}); their figures "
+        f"{run.name}: {stood_in} of {len(run.records)} episodes ran on stand-in assets ({LITE}); their figures "
         "may not be compared with published ones"
     ]
 
 
 def _unequal_options(runs: Sequence[Run]) -> list[str]:
-    """Options of the task that differ between runs of the same task and policy."""
+    """Options of task and samplers, and critics, that differ between runs of the same task and policy."""
     seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
+        who = " ".join(run.setting)
+        if run.config["critic"] is not None:
+            seen[f"{who}: critic"][run.config["critic"]].append(run.name)
+        for sampler, options in run.config["sampler"].items():
+            for option in options.keys() - {"_target_", "strength"}:  # a strength stands beside its figures
+                what = f"{who}: steps" if option == "steps" else f"{who}: sampler.{sampler}.{option}"
+                seen[what][str(options[option])].append(f"{run.name}'s {sampler}")
         for option in run.config["task"].keys() - {"assets"}:  # a folder; what lies in it stands in the records
             value = run.config["task"][option]
-            seen[f"{' '.join(run.setting)}: task.{option}"][str(value)].append(run.name)
+            seen[f"{who}: task.{option}"][str(value)].append(run.name)
     return _differing(seen)
 
 

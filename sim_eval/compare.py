@@ -15,7 +15,7 @@ from sim_eval import comparability
 from sim_eval.comparability import Run
 from sim_eval.errors import RunError
 from sim_eval.picks import BASELINE
-from sim_eval.records import Record, read
+from sim_eval.records import RECORDS, Record, read
 from sim_eval.run_folder import load_config, load_provenance
 from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
 
@@ -120,6 +120,10 @@ class Table:
     def name(self) -> str:
         return f"{self.task} {self.policy}"
 
+    def row(self, label: str) -> Row:
+        """The row of this label, which the table has."""
+        return next(row for row in self.rows if row.label == label)
+
     def pairing(self, label: str, against: str) -> Pairing | None:
         """One row against another, as the first sees it; None where they share no pair."""
         for one in self.every_pair:
@@ -134,12 +138,14 @@ class Table:
 class Overall:
     """One sampler over all tables, each table counting the same: mean success, and mean difference to the baseline.
 
+    `baseline`: the sampler that it is compared with, the same in every table; without one there is no difference.
     `interval`: paired bootstrap 95 % of the difference, pairs resampled within each table. Fractions.
     """
 
     label: str
     rate: float
-    pairs: int
+    episodes: int
+    baseline: str | None = None
     difference: float | None = None
     interval: tuple[float, float] | None = None
 
@@ -183,10 +189,10 @@ def load_run(folder: Path, name: str | None = None) -> Run:
     """Read a run folder. Raises RunError for what is none."""
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder")
-    records = read(folder)
     config = load_config(folder)
     if config is None:
         raise RunError(f"{folder} has no config.yaml: not a run folder")
+    records = read(folder) if (folder / RECORDS).is_file() else []  # killed before its first episode ended
     return Run(name or folder.name, folder, config, load_provenance(folder), records)
 
 
@@ -206,8 +212,8 @@ def _table(task: str, policy: str, members: list[tuple[Run, str]], warnings: lis
         label = sampler if names.count(sampler) == 1 else f"{run.name}/{sampler}"
         rows.append(_row(run, sampler, label, warnings))
     table = Table(task, policy, rows)
-    if len(rows) > 1 and BASELINE not in names:
-        warnings.append(f"{table.name}: no {BASELINE} records, so samplers are compared with {rows[0].label}")
+    if len(rows) > 1 and not any(row.sampler == BASELINE and row.records for row in rows):
+        warnings.append(f"{table.name}: no {BASELINE} records, so samplers are compared with the first")
     table.every_pair = [one for pair in combinations(rows, 2) if (one := _pairing(*pair)) is not None]
     for row in rows:
         if (baseline := _baseline(row, rows)) is not None:
@@ -228,10 +234,11 @@ def _row(run: Run, sampler: str, label: str, warnings: list[str]) -> Row:
 
 
 def _baseline(row: Row, rows: list[Row]) -> Row | None:
-    """The unsteered policy of the same run if there is one, else the first of another, else the first row."""
-    unsteered = [other for other in rows if other.sampler == BASELINE]
+    """The unsteered policy of the same run if it ran, else the first of another, else the first row that ran."""
+    ran = [other for other in rows if other.records]
+    unsteered = [other for other in ran if other.sampler == BASELINE]
     own = [other for other in unsteered if other.run is row.run]
-    for candidate in [*own, *unsteered] if unsteered else rows[:1]:
+    for candidate in [*own, *unsteered] if unsteered else ran[:1]:
         if candidate is not row:
             return candidate
     return None
@@ -309,11 +316,15 @@ def _overall(tables: list[Table]) -> list[Overall]:
             continue
         pairings = [row.pairing for row in rows if row.pairing is not None]
         mean = Overall(label, float(np.mean(rates)), sum(row.n for row in rows))
-        if len(pairings) == len(tables):
+        baselines = {
+            table.row(row.pairing.against).sampler for table, row in zip(tables, rows, strict=True) if row.pairing
+        }
+        if len(pairings) == len(tables) and len(baselines) == 1:
             counts = [(one.won, one.lost, one.pairs) for one in pairings]
             mean = replace(
                 mean,
-                pairs=sum(one.pairs for one in pairings),
+                episodes=sum(one.pairs for one in pairings),
+                baseline=baselines.pop(),
                 difference=float(np.mean([one.difference for one in pairings])),
                 interval=bootstrap_difference(counts, np.random.default_rng(_BOOTSTRAP_SEED)),
             )

@@ -7,7 +7,8 @@ configuration files and the `name=value` syntax, and gives every mistake one lin
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from sim_eval.errors import RunError
 
 #: The repository's configs/ folder.
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+#: Options that take a folder: what is given is a path as it stands, whatever else Hydra would read in it.
+FOLDERS = ("output", "checkpoints", "results", "data")
 
 
 def choices(group: str) -> list[str]:
@@ -43,9 +48,12 @@ def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
         for option, argument in options:
             _check_option(default, option, argument)
         config = _composed(name, [*every, *picked, *(argument for _, argument in options)])
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise RunError(f"the options cannot be read: {str(error).splitlines()[0]}") from None
     for option, _ in options:
         _check_type(option, OmegaConf.select(default, option), OmegaConf.select(config, option))
-    plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
@@ -56,19 +64,45 @@ def help_text(name: str, usage: str) -> str:
     for group, default in _groups(name).items():
         if group == "sampler":
             continue
-        lines.append(f"  {group}={default}".ljust(28) + f"one of {', '.join(choices(group))}")
+        lines.append(_option(f"{group}={default}", f"one of {', '.join(choices(group))}"))
     _, options = _sections(name)
     for line in options:
         option, _, meaning = line.partition("  # ")
-        lines.append(f"  {option.replace(': ', '=', 1).replace(', ', ',')}".ljust(28) + meaning)
+        lines.append(_option(option.replace(": ", "=", 1).replace(", ", ","), meaning))
+    if "task" in _groups(name):
+        lines += ["", *_task_options()]
     if "sampler" in _groups(name):
         lines.append("")
         for sampler in choices("sampler"):
-            values = load_yaml(CONFIGS / "sampler" / f"{sampler}.yaml")
-            lines.extend(
-                f"  sampler.{sampler}.{field}={_shown(value)}" for field, value in values.items() if field != "_target_"
-            )
+            lines += [
+                _option(f"sampler.{sampler}.{option}", meaning) for option, meaning in _fields("sampler", sampler)
+            ]
     return "\n".join(lines)
+
+
+def _task_options() -> list[str]:
+    """The options of every task, each with the tasks that take it."""
+    takers: dict[tuple[str, str], list[str]] = {}
+    for task in choices("task"):
+        for option, meaning in _fields("task", task):
+            takers.setdefault((f"task.{option}", meaning), []).append(task)
+    every = len(choices("task"))
+    return [
+        _option(option, meaning if len(tasks) == every else f"{', '.join(tasks)}: {meaning}")
+        for (option, meaning), tasks in takers.items()
+    ]
+
+
+def _fields(group: str, choice: str) -> Iterator[tuple[str, str]]:
+    """The options of one file of a group, as `option=default`, and what they mean."""
+    for line in (CONFIGS / group / f"{choice}.yaml").read_text().splitlines():
+        option, _, meaning = line.partition("  # ")
+        if not option.startswith(("#", "name:", "_target_:")):
+            yield option.replace(": ", "=", 1), meaning
+
+
+def _option(option: str, meaning: str) -> str:
+    return f"  {option:<35} {meaning}".rstrip()
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -99,6 +133,23 @@ def whole(option: str, value: object, least: int) -> int:
     raise RunError(f"{option} is {_shown(value)}; accepted: a whole number of at least {least}")
 
 
+def listed(option: str, value: object) -> list[Any]:
+    """The value, if it is a list with at least one entry; else RunError."""
+    if isinstance(value, list) and value:
+        return value
+    raise RunError(f"{option} is {_shown(value)}; accepted: a list with at least one entry, such as [a,b]")
+
+
+def folder(value: str) -> Path:
+    """One of `FOLDERS` as a path, `~` expanded."""
+    return Path(value).expanduser()
+
+
+def worker_count(value: object) -> int:
+    """The option `workers`: null for one process a core, 0 for none beside this one."""
+    return len(os.sched_getaffinity(0)) if value is None else whole("workers", value, 0)
+
+
 def _split(name: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Arguments as group choices and as (option, argument)."""
     picked, options = [], []
@@ -107,7 +158,9 @@ def _split(name: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[s
         option, equals, value = argument.partition("=")
         if not equals or not option:
             raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
-        if option == "sampler" and option in groups:  # all of its files are loaded already
+        if option in FOLDERS:
+            options.append((option, argument if value == "null" else f"{option}={_quoted(option, value)}"))
+        elif option == "sampler" and option in groups:  # all of its files are loaded already
             options.append(("samplers", f"samplers=[{value}]"))
         elif option in groups:
             one_of(option, value, choices(option))
@@ -115,6 +168,14 @@ def _split(name: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[s
         else:
             options.append((option, argument))
     return picked, options
+
+
+def _quoted(option: str, path: str) -> str:
+    """A path as Hydra takes it unchanged: 2026_06_14 is no number, and a space or an equals sign means nothing."""
+    bare = path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" else path
+    if not bare:
+        raise RunError(f"{option} is empty; accepted: a folder")
+    return "'" + bare.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _composed(name: str, overrides: list[str]) -> DictConfig:

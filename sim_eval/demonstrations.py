@@ -10,7 +10,6 @@ LIBERO's own files differ in the names of observations, which are read as robomi
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,14 @@ import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from sim_eval.errors import RunError
+
 #: What LIBERO's files (Liu et al. 2023, arXiv 2306.03310) call robomimic's observations. Their orientation is an
 #: axis-angle vector, whose angle keeps the quaternion's sign.
 _LIBERO_NAMES = {"robot0_eef_pos": "ee_pos", "robot0_eef_quat": "ee_ori", "robot0_gripper_qpos": "gripper_states"}
 
 
-class DatasetError(ValueError):
+class DatasetError(RunError):
     """A demonstration file is missing, unreadable or of another layout; the message names the file and the field."""
 
 
@@ -105,12 +106,6 @@ def _observation(key: str, values: np.ndarray) -> np.ndarray:
     if key == "robot0_eef_quat" and values.shape[1] == 3:
         values = Rotation.from_rotvec(values).as_quat()
     return values.astype(np.float32)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def chunks_of(actions: np.ndarray, horizon: int) -> np.ndarray:

@@ -11,8 +11,7 @@ import numpy as np
 
 from tasks.task import EpisodeKey, Observation, Task, TaskError
 
-#: Builds the task; must pickle, as worker processes build their own. `functools.partial(tasks.make, "can")`
-#: does.
+#: Builds the task; must pickle, as worker processes build their own. `functools.partial(tasks.make, "can")` does.
 MakeTask = Callable[[], Task]
 
 
@@ -24,15 +23,14 @@ class Reset:
 
 
 @dataclass(frozen=True)
-class Run:
-    """Execute actions (n, D) until they run out or the episode ends. `every` keeps each step's
-    observation."""
+class Execute:
+    """Execute actions (n, D) until they run out or the episode ends. `every` keeps each step's observation."""
 
     actions: np.ndarray
     every: bool = False
 
 
-Command = Reset | Run
+Command = Reset | Execute
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Ran:
-    """The reply to `Run`: one reward per executed action, one observation per action or the last one
-    alone."""
+    """The reply to `Execute`: how many actions were executed, and one observation each or the last one alone."""
 
     observations: tuple[Observation, ...]
-    rewards: tuple[float, ...]
+    steps: int
     success: bool
     done: bool
 
@@ -110,20 +107,20 @@ def _reset(task: Task, command: Reset) -> Started:
     return Started(dict(observation), task.state_hash(), task.assets, task.action_dim, sizes)
 
 
-def _run(task: Task, command: Run) -> Ran:
+def _run(task: Task, command: Execute) -> Ran:
     observations: list[Observation] = []
-    rewards: list[float] = []
+    steps = 0
     success = done = False
     for action in command.actions:
         step = task.step(action)
         if not command.every:
             observations.clear()
         observations.append(dict(step.observation))
-        rewards.append(step.reward)
+        steps += 1
         success, done = success or step.success, step.done
         if done:
             break
-    return Ran(tuple(observations), tuple(rewards), success, done)
+    return Ran(tuple(observations), steps, success, done)
 
 
 def _describe(error: Exception) -> str:

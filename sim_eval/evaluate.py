@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sim_eval.environment import MakeTask
-from sim_eval.errors import RunError
 from sim_eval.keys import episode_keys
 from sim_eval.progress import Progress
 from sim_eval.records import Record, record
@@ -28,9 +27,6 @@ def evaluate(
 
     `checkpoints`: name to hash, for the provenance. Raises RunError; whatever was recorded before stays.
     """
-    for name, sampler in samplers.items():
-        if "critic" in sampler.needs and models.critic is None:
-            raise RunError(f"sampler {name} needs a critic, but critic=none")
     with open_run(settings, checkpoints) as folder, tracking(settings) as track:
         before = [one for one in folder.done.values() if one.sampler in samplers]
         with (

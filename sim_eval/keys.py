@@ -16,12 +16,11 @@ from tasks.task import EpisodeKey
 if TYPE_CHECKING:
     import torch
 
-#: What keys are for. Reported figures come from `eval`; strengths are chosen on `tune`; demonstrations and
-#: policy rollouts for the critic start from `train`; critics are scored on `heldout`.
-BLOCKS = ("eval", "tune", "train", "heldout")
+#: What keys are for. Reported figures come from `eval`; strengths are chosen on `tune`; demonstrations and the policy's
+#: rollouts start from `train`, a share of which is kept from the critics' training to score them.
+BLOCKS = ("eval", "tune", "train")
 
-# The block is written into the low bits of env_seed, so that two blocks never share a start, whatever the
-# seeds.
+# The block is written into the low bits of env_seed, so that two blocks never share a start, whatever the seeds.
 _BLOCK_BITS = 2
 _ENV_SEED_BITS = 32  # numpy's global generator, which robosuite draws from, takes 32 bits
 # Set in env_seeds that must not name one of a benchmark's published starts, which are the small ones.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -12,7 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("torch", "numpy", "mujoco", "robosuite", "hf-libero", "numba", "scipy", "hydra-core", "sim-eval")
+#: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
+SIMULATION = ("mujoco", "robosuite", "hf-libero")
+
+_PACKAGES = ("torch", "numpy", *SIMULATION, "numba", "scipy", "hydra-core", "sim-eval")
 
 
 def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:
@@ -59,6 +63,12 @@ def git_revision(folder: Path) -> dict[str, Any] | None:
         }
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, no checkout, or no commit yet
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import numpy as np
 
@@ -29,7 +29,8 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Record:
-    """One finished episode, as stored. `video`: the rendered file, or None; the other fields as in `Episode`."""
+    """One finished episode, as stored. `video`: the rendered file, from the run folder; the other fields as in
+    `Episode`."""
 
     task: str
     policy: str
@@ -88,13 +89,26 @@ def record(episode: Episode, policy: str, sampler: str, strength: float | None) 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into the folder; RunError if one does. Ends with the process, however."""
-    with open(folder / _LOCK, "a") as handle:
+    """Keep other processes from writing into the folder; RunError if one does. It goes with the process, even a killed
+    one."""
+    with _opened(folder / _LOCK) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f"another process is writing {folder}: wait for it or choose another output") from None
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return open(path, "a")
+    except OSError as error:
+        raise RunError(f"cannot write {path.parent}: {error.strerror}") from None
+
+
+def video_path(folder: Path, one: Record) -> Path | None:
+    """Where the video of a record of this run folder is, or was; None where none was rendered."""
+    return None if one.video is None else folder / one.video
 
 
 def read(folder: Path) -> list[Record]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from sim_eval.compare import load_run
-from sim_eval.configuration import compose, one_of, whole
+from sim_eval.configuration import compose, folder, listed, one_of, whole, worker_count
 from sim_eval.environment import MakeTask
 from sim_eval.errors import RunError
 from sim_eval.keys import episode_key
 from sim_eval.picks import Pick, check_pick, picked, read_pick
-from sim_eval.records import Record, actions_path, lock
+from sim_eval.records import RECORDS, Record, actions_path, lock, video_path
 from sim_eval.run_folder import set_videos
-from sim_eval.settings import core_count
 from sim_eval.video.encode import FORMATS
 from sim_eval.video.film import Film
 from sim_eval.video.replay import View, name
@@ -52,16 +52,15 @@ class RenderSettings:
 
 def read_render_settings(arguments: Sequence[str]) -> RenderSettings:
     """`sim-eval-render`'s arguments, the run folder first. Raises RunError naming what is wrong."""
-    folder, options = Path(arguments[0]), compose("render", arguments[1:])
+    run, options = Path(arguments[0]), compose("render", arguments[1:])
     size = whole("size", options["size"], 16)
     if size % 2:
         raise RunError(f"size is {size}; accepted: an even number of pixels")
-    output, workers = options["output"], options["workers"]
     return RenderSettings(
-        folder=folder,
-        output=default_output(folder) if output is None else Path(str(output)),
+        folder=run,
+        output=default_output(run) if options["output"] is None else folder(options["output"]),
         episodes=None if options["episodes"] is None else tuple(_episodes(options["episodes"])),
-        samplers=None if options["samplers"] is None else tuple(_list("samplers", options["samplers"])),
+        samplers=None if options["samplers"] is None else tuple(listed("samplers", options["samplers"])),
         videos=read_pick(options["videos"]),
         side_by_side=options["side_by_side"],
         sheet=options["sheet"],
@@ -69,19 +68,13 @@ def read_render_settings(arguments: Sequence[str]) -> RenderSettings:
         camera=options["camera"],
         size=size,
         every=whole("every", options["every"], 1),
-        workers=core_count() if workers is None else whole("workers", workers, 0),
+        workers=worker_count(options["workers"]),
         overwrite=options["overwrite"],
     )
 
 
 def _episodes(value: object) -> list[int]:
-    return [whole("episodes", one, 0) for one in _list("episodes", value)]
-
-
-def _list(option: str, value: object) -> list[Any]:
-    if isinstance(value, list) and value:
-        return value
-    raise RunError(f"{option} is {value}; accepted: a list such as [a,b]")
+    return [whole("episodes", one, 0) for one in listed("episodes", value)]
 
 
 def default_output(folder: Path) -> Path:
@@ -110,8 +103,27 @@ def render(settings: RenderSettings, make_task: MakeTask) -> list[Path]:
 
 def render_missing(settings: RenderSettings, make_task: MakeTask) -> list[Path]:
     """As `render`, without the episodes whose videos exist."""
-    missing = [one for one in _chosen(settings) if one.video is None or not Path(one.video).exists()]
-    return _draw(settings, missing, make_task)
+    return _draw(settings, [one for one in _chosen(settings) if not _has_video(settings.folder, one)], make_task)
+
+
+def check_output(settings: RenderSettings, task: str, policy: str, episodes: int) -> None:
+    """Raise RunError where another run's videos are in the way of this run's, before the run takes its time."""
+    known = {video_path(settings.folder, one) for one in load_run(settings.folder).records} if _ran(settings) else set()
+    known = {path.resolve() for path in known if path is not None}
+    for sampler in settings.samplers or ():
+        for episode in range(episodes):
+            path = _film_path(settings, task, policy, sampler, episode)
+            if path.exists() and path.resolve() not in known:
+                raise RunError(f"{path} is no video of output={settings.folder}; move it, or name the output otherwise")
+
+
+def _ran(settings: RenderSettings) -> bool:
+    return (settings.folder / RECORDS).is_file()
+
+
+def _has_video(folder: Path, one: Record) -> bool:
+    path = video_path(folder, one)
+    return path is not None and path.is_file()
 
 
 def _draw(settings: RenderSettings, chosen: Sequence[Record], make_task: MakeTask) -> list[Path]:
@@ -136,23 +148,47 @@ def _shoot(settings: RenderSettings, films: Sequence[Film], make_task: MakeTask)
     """Make the videos and note them in the records; the rows of contact sheets, if any, by (sampler, episode)."""
     view = View(settings.camera, settings.size, settings.every)
     rows: dict[tuple[str, int], Row] = {}
-    noted: dict[tuple[str, int], str] = {}
-    try:
-        with tqdm(total=len(films), unit="video", disable=None) as progress:
-            for film, shown in shoot_all(films, make_task, view, settings.workers):
-                noted.update({(one.sampler, one.episode): str(film.path) for one in film.records})
-                if settings.sheet:  # hundreds of rows fill the memory
-                    rows.update({(row.record.sampler, row.record.episode): row for row in shown})
-                progress.update()
-    finally:  # those that are finished stay, whatever became of the rest
-        if settings.format == "mp4" and noted:  # a page's player shows no GIF
-            set_videos(settings.folder, noted)
+    with _noting(settings, films) as made, tqdm(total=len(films), unit="video", disable=None) as progress:
+        for film, shown in shoot_all(films, make_task, view, settings.workers):
+            made.append(film)
+            if settings.sheet:  # hundreds of rows fill the memory
+                rows.update({(row.record.sampler, row.record.episode): row for row in shown})
+            progress.update()
     return rows
+
+
+@contextmanager
+def _noting(settings: RenderSettings, films: Sequence[Film]) -> Iterator[list[Film]]:
+    """Note the videos in the records: in the end those of the films that the caller has put into the list.
+
+    New ones are noted before they are drawn: a video that a killed process leaves behind is then known for this run's.
+    """
+    made: list[Film] = []
+    if settings.format != "mp4":  # a page's player shows no GIF
+        yield made
+        return
+
+    def notes(noted: Iterable[Film]) -> dict[tuple[str, int], str | None]:
+        return {
+            (one.sampler, one.episode): os.path.relpath(film.path, settings.folder)
+            for film in noted
+            for one in film.records
+        }
+
+    before = {(one.sampler, one.episode): one for film in films for one in film.records}
+    new = {key for key, one in before.items() if not _has_video(settings.folder, one)}
+    set_videos(settings.folder, {key: note for key, note in notes(films).items() if key in new})
+    try:
+        yield made
+    finally:  # those that are finished stay, whatever became of the rest
+        set_videos(settings.folder, {**{key: before[key].video for key in new}, **notes(made)})
 
 
 def _chosen(settings: RenderSettings) -> list[Record]:
     """The records asked for, by sampler; those that ended in an error have no outcome to show and are left out."""
     records = load_run(settings.folder).records
+    if not records:
+        raise RunError(f"no episode is recorded in {settings.folder}")
     recorded = list(dict.fromkeys(one.sampler for one in records))
     for sampler in settings.samplers or ():
         if sampler not in recorded:
@@ -201,8 +237,12 @@ def _film(settings: RenderSettings, columns: tuple[Record, ...]) -> Film:
                 f"{first.sampler}, the pairing is broken"
             )
     shown = "-vs-".join(one.sampler for one in columns)
-    path = settings.output / f"{first.task}-{first.policy}-{shown}-{first.episode:04d}.{settings.format}"
+    path = _film_path(settings, first.task, first.policy, shown, first.episode)
     return Film(path, columns, tuple(_actions(settings.folder, one) for one in columns))
+
+
+def _film_path(settings: RenderSettings, task: str, policy: str, shown: str, episode: int) -> Path:
+    return settings.output / f"{task}-{policy}-{shown}-{episode:04d}.{settings.format}"
 
 
 def _sheet_paths(settings: RenderSettings, chosen: Sequence[Record]) -> list[Path]:
@@ -216,6 +256,8 @@ def _actions(folder: Path, one: Record) -> np.ndarray:
         actions: np.ndarray = np.load(path)
     except (OSError, ValueError, EOFError):
         raise RunError(f"{name(one)}: its actions cannot be read from {path}") from None
+    if actions.ndim != 2 or len(actions) != one.steps:
+        raise RunError(f"{name(one)}: {path} holds actions of shape {actions.shape}, the record {one.steps} steps")
     return actions
 
 

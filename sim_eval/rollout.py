@@ -12,7 +12,7 @@ import torch
 
 from policies.denoiser import Denoiser
 from sim_eval.decision import Decider, Decision, Due
-from sim_eval.environment import Command, Failed, Ran, Reply, Reset, Run, Started
+from sim_eval.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
 from sim_eval.errors import RunError
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.workers import Pool
@@ -20,30 +20,14 @@ from tasks.task import EpisodeKey, Observation
 
 
 @dataclass(frozen=True)
-class Trajectory:
-    """An episode step by step, for T executed actions.
-
-    `observations`: name to (T + 1, n), the last row being where the episode ended; `actions`: (T, D) as
-    executed;
-    `rewards`: (T,); `decisions`: the steps at which a chunk was decided.
-    """
-
-    observations: dict[str, np.ndarray]
-    actions: np.ndarray
-    rewards: np.ndarray
-    decisions: np.ndarray
-
-
-@dataclass(frozen=True)
 class Episode:
-    """One finished episode. With an `error`, the other fields tell how far it came, and `success` means
-    nothing.
+    """One finished episode. With an `error`, the other fields tell how far it came, and `success` means nothing.
 
-    `actions`: (steps, D) float32 as executed; `wall_s`: seconds from reset to end, waiting for others
-    included; `execute`: steps from one decision to the next;
-    `decision_ms`: one decision alone, measured at the first; rows: totals over the episode; `q`: the critic's
-    value of the chunk at each decision, not counted in `critic_rows`, None without a critic; `assets`: as in
-    `Task`.
+    `actions`: (steps, D) float32 as executed; `wall_s`: seconds from reset to end, waiting for others included;
+    `execute`: steps from one decision to the next; `decision_ms`: one decision alone, measured at the first; rows:
+    totals over the episode; `q`: the critic's value of the chunk at each decision, not counted in `critic_rows`, None
+    without a critic; `assets`: as in `Task`; `observations`: name to (steps + 1, n), the last row being where the
+    episode ended, where they were kept and nothing went wrong.
     """
 
     key: EpisodeKey
@@ -61,7 +45,7 @@ class Episode:
     posterior_rows: int
     q: tuple[float, ...] | None
     actions: np.ndarray
-    trajectory: Trajectory | None = None
+    observations: dict[str, np.ndarray] | None = None
 
     @property
     def mean_q(self) -> float | None:
@@ -81,9 +65,8 @@ class _Slot:
     assets: str | None = None
     latency_ms: float | None = None
     observations: list[Observation] = field(default_factory=list)  # all if `keep`, else the latest alone
-    rewards: list[float] = field(default_factory=list)
+    steps: int = 0
     actions: list[np.ndarray] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)  # the step at which each decision was taken
     decisions: list[Decision] = field(default_factory=list)
 
     def due(self) -> Due:
@@ -91,8 +74,7 @@ class _Slot:
 
     def decided(self, decision: Decision) -> Command:
         self.decisions.append(decision)
-        self.starts.append(len(self.rewards))
-        return Run(decision.actions, every=self.keep)
+        return Execute(decision.actions, every=self.keep)
 
     def take(self, reply: Reply) -> Episode | None:
         """Note the reply; the finished episode if it ended."""
@@ -101,8 +83,8 @@ class _Slot:
             self.observations.append(reply.observation)
             return None
         if isinstance(reply, Ran):
-            self.actions.append(self.decisions[-1].actions[: len(reply.rewards)])
-            self.rewards.extend(reply.rewards)
+            self.actions.append(self.decisions[-1].actions[: reply.steps])
+            self.steps += reply.steps
             if not self.keep:
                 self.observations.clear()
             self.observations.extend(reply.observations)
@@ -119,7 +101,7 @@ class _Slot:
             state_hash=self.state_hash,
             assets=self.assets,
             success=success,
-            steps=len(self.rewards),
+            steps=self.steps,
             error=error,
             wall_s=time.perf_counter() - self.start,
             decisions=len(decisions),
@@ -130,17 +112,11 @@ class _Slot:
             posterior_rows=round(sum(decision.posterior_rows for decision in decisions)),
             q=values or None,
             actions=actions,
-            trajectory=self._trajectory(actions) if self.keep and error is None else None,
+            observations=self._stacked() if self.keep and error is None else None,
         )
 
-    def _trajectory(self, actions: np.ndarray) -> Trajectory:
-        names = self.observations[0]
-        return Trajectory(
-            observations={name: np.stack([seen[name] for seen in self.observations]) for name in names},
-            actions=actions,
-            rewards=np.asarray(self.rewards, np.float32),
-            decisions=np.asarray(self.starts, np.int64),
-        )
+    def _stacked(self) -> dict[str, np.ndarray]:
+        return {name: np.stack([seen[name] for seen in self.observations]) for name in self.observations[0]}
 
 
 def run_episodes(
@@ -149,14 +125,13 @@ def run_episodes(
     sampler: Sampler,
     models: Models,
     label: str,
-    keep_trajectories: bool = False,
+    keep_observations: bool = False,
 ) -> Iterator[Episode]:
     """Run every key once and yield episodes as they finish, up to `pool.slots` at a time.
 
-    What an episode yields depends on its key, the sampler and the models alone, neither on the number of
-    slots nor on where the environments live. Raises RunError when the task and the policy do not fit, when
-    the task cannot be built, and when the sampler or the critic yields NaN or infinity; `label` names the
-    sampler there.
+    What an episode yields depends on its key, the sampler and the models alone, neither on the number of slots nor on
+    where the environments live. Raises RunError when the task and the policy do not fit, when the task cannot be built,
+    and when the sampler or the critic yields NaN or infinity; `label` names the sampler there.
     """
     pending = iter(keys)
     active: dict[int, _Slot] = {}
@@ -166,7 +141,7 @@ def run_episodes(
             commands = _decisions(active, decider)
             for slot in range(pool.slots):
                 if slot not in active and (key := next(pending, None)) is not None:
-                    active[slot] = _Slot(key, keep_trajectories, models.denoiser.execute)
+                    active[slot] = _Slot(key, keep_observations, models.denoiser.execute)
                     commands[slot] = Reset(key)
             if not commands:
                 return

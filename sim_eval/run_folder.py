@@ -14,12 +14,15 @@ from omegaconf import OmegaConf
 
 from sim_eval.configuration import load_yaml
 from sim_eval.errors import RunError
-from sim_eval.provenance import provenance
+from sim_eval.provenance import SIMULATION, provenance, versions
 from sim_eval.records import RECORDS, Record, Writer, lock, read, replacing
 from sim_eval.settings import Settings
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
+
+# What every run's configuration holds.
+_NEEDED = ("task", "policy", "critic", "samplers", "sampler", "episodes", "seed", "block")
 
 # What may change when a run is resumed: results do not depend on it. Samplers and episodes may only be added.
 _FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
@@ -27,7 +30,8 @@ _FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers
 
 @dataclass
 class RunFolder:
-    """An open, locked run folder. `done` holds the good records by (sampler, episode); errors are run again."""
+    """An open, locked run folder. `done` holds the good records by (sampler, episode); an episode that
+    ended in an error is run again, and its new record then takes the place of the old one."""
 
     path: Path
     writer: Writer
@@ -43,8 +47,8 @@ class RunFolder:
 def open_run(settings: Settings, checkpoints: Mapping[str, str]) -> Iterator[RunFolder]:
     """Create the run's folder or resume it, keeping other processes out.
 
-    Raises RunError for a folder in use, one that holds something else, and one of another configuration or of other
-    checkpoints, naming what differs.
+    Raises RunError for a folder in use, one that holds something else, and one of another configuration, of other
+    checkpoints or of another simulator's version, naming what differs.
     """
     path = settings.output
     _make(path)
@@ -52,15 +56,19 @@ def open_run(settings: Settings, checkpoints: Mapping[str, str]) -> Iterator[Run
         stored, earlier = load_config(path), load_provenance(path)
         if stored is not None:
             _check_same(path, stored, settings.stored())
-        if earlier:
-            _check_checkpoints(path, earlier[-1]["checkpoints"], checkpoints)
+        for account in earlier:
+            _check_checkpoints(path, account["checkpoints"], checkpoints)
+            _check_versions(path, account["versions"])
         _write(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, settings.stored()))))
         _write(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
         yield RunFolder(path, *_resumed(path))
 
 
-def set_videos(folder: Path, videos: Mapping[tuple[str, int], str]) -> None:
-    """Note in the records where the videos of (sampler, episode) lie. Raises RunError while a run is writing."""
+def set_videos(folder: Path, videos: Mapping[tuple[str, int], str | None]) -> None:
+    """Note in the records where the videos of (sampler, episode) are, seen from the run folder.
+
+    Raises RunError while a run is writing.
+    """
     with lock(folder):
         noted = [
             dataclasses.replace(one, video=videos.get((one.sampler, one.episode), one.video)) for one in read(folder)
@@ -69,9 +77,15 @@ def set_videos(folder: Path, videos: Mapping[tuple[str, int], str]) -> None:
 
 
 def load_config(folder: Path) -> dict[str, Any] | None:
-    """A run folder's resolved configuration; None before the first run."""
+    """A run folder's resolved configuration; None before the first run. Raises RunError for another program's."""
     path = folder / CONFIG
-    return load_yaml(path) if path.exists() else None
+    if not path.exists():
+        return None
+    config = load_yaml(path)
+    lacking = [option for option in _NEEDED if option not in config]
+    if lacking:
+        raise RunError(f"{path} is no run's configuration: it lacks {', '.join(lacking)}")
+    return config
 
 
 def load_provenance(folder: Path) -> list[dict[str, Any]]:
@@ -99,10 +113,7 @@ def _make(path: Path) -> None:
 def _resumed(path: Path) -> tuple[Writer, dict[tuple[str, int], Record]]:
     writer = Writer(path)
     everything = read(path) if (path / RECORDS).exists() else []
-    good = [record for record in everything if record.error is None]
-    if len(good) != len(everything):
-        writer.rewrite(good)  # episodes that ended in an error are run again
-    return writer, {(record.sampler, record.episode): record for record in good}
+    return writer, {(record.sampler, record.episode): record for record in everything if record.error is None}
 
 
 def _check_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -140,6 +151,16 @@ def _check_checkpoints(path: Path, stored: Mapping[str, str], asked: Mapping[str
             raise RunError(
                 f"output={path} was made with another checkpoint {name}: its hash is {stored[name]} there, "
                 f"{asked[name]} now; choose another output"
+            )
+
+
+def _check_versions(path: Path, stored: Mapping[str, str]) -> None:
+    now = versions()
+    for package in SIMULATION:
+        if stored.get(package, now.get(package)) != now.get(package):
+            raise RunError(
+                f"output={path} was made with {package} {stored[package]}, {now.get(package, 'none')} is installed, "
+                "which simulates another task; choose another output"
             )
 
 

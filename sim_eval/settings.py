@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sim_eval.assets import with_assets
-from sim_eval.configuration import CONFIGS, choices, compose, load_yaml, one_of, whole
+from sim_eval.configuration import CONFIGS, choices, compose, folder, listed, load_yaml, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.keys import BLOCKS
 from sim_eval.picks import Pick, check_pick, read_pick
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.tracking import TRACKERS, check_installed
 from tasks.naming import full_name
+from tasks.registry import check_exists
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
     """`sim-eval`'s arguments as Settings. Raises RunError naming the option, its value and what is accepted."""
     config = compose("eval", arguments)
     task, policy = config["task"], config["policy"]["name"]
+    check_exists(**task)
     name = full_name(**task)
     samplers = _picked(config["samplers"])
     chosen = {one: _with_strength(one, config["sampler"][one], name, policy, strengths) for one in samplers}
     batch = whole("batch", config["batch"], 1)
-    workers = config["workers"]
     return Settings(
         policy=policy,
         critic=config["critic"]["name"],
@@ -70,12 +70,12 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         episodes=whole("episodes", config["episodes"], 1),
         seed=whole("seed", config["seed"], 0),
         block=one_of("block", config["block"], BLOCKS),
-        workers=min(core_count() if workers is None else whole("workers", workers, 0), batch),
+        workers=min(worker_count(config["workers"]), batch),
         batch=batch,
         videos=_videos(config["videos"], samplers),
         log=_tracker(config["log"]),
-        checkpoints=_path("checkpoints", config["checkpoints"]),
-        output=_path("output", config["output"]) or _default_output(name, policy),
+        checkpoints=None if config["checkpoints"] is None else folder(config["checkpoints"]),
+        output=_default_output(name, policy) if config["output"] is None else folder(config["output"]),
         task=with_assets(task),  # last, as it may take a download
     )
 
@@ -85,7 +85,15 @@ def build_samplers(settings: Settings) -> dict[str, Sampler]:
     return {name: build_sampler(name, settings.sampler[name]) for name in settings.samplers}
 
 
+def check_critic(settings: Settings, samplers: Mapping[str, Sampler]) -> None:
+    """Raise RunError for critic=none where a sampler needs one."""
+    needy = [name for name, sampler in samplers.items() if "critic" in sampler.needs]
+    if needy and settings.critic is None:
+        raise RunError(f"critic is none, which sampler {needy[0]} needs; accepted: samplers=[unsteered], or a critic")
+
+
 def build_sampler(name: str, config: Mapping[str, Any]) -> Sampler:
+    """The sampler of this configuration. Raises RunError naming the field whose value it refuses."""
     module, _, kind = str(config["_target_"]).rpartition(".")
     build = getattr(importlib.import_module(module), kind)
     fields = {field: value for field, value in config.items() if field != "_target_"}
@@ -100,10 +108,7 @@ def build_sampler(name: str, config: Mapping[str, Any]) -> Sampler:
 
 
 def _picked(samplers: object) -> tuple[str, ...]:
-    names = choices("sampler")
-    if not isinstance(samplers, list) or not samplers:
-        raise RunError(f"samplers is {samplers}; accepted: a list such as [{','.join(names[:2])}]")
-    picked = tuple(one_of("samplers", name, names) for name in samplers)
+    picked = tuple(one_of("samplers", name, choices("sampler")) for name in listed("samplers", samplers))
     if len(set(picked)) != len(picked):
         raise RunError(f"samplers is [{', '.join(picked)}]: each may be picked once")
     return picked
@@ -134,16 +139,6 @@ def _tracker(log: object) -> str:
     name = one_of("log", log, TRACKERS)
     check_installed(name)
     return name
-
-
-def core_count() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _path(option: str, value: object) -> Path | None:
-    if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool) and str(value)):
-        return None if value is None else Path(str(value)).expanduser()
-    raise RunError(f"{option} is {value!r}; accepted: a folder")
 
 
 def _default_output(task: str, policy: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest, rankdata
 
 
@@ -42,7 +43,8 @@ def bootstrap_difference(
     """Percentile interval of a paired difference of success rates over resampled PAIRS (Efron 1979), as fractions.
 
     `tasks` holds (won, lost, pairs) of one task or more, pairs at least 1; over several, the interval is of their mean
-    difference, each task's pairs resampled among themselves.
+    difference, each task's pairs resampled among themselves. Where fewer than about three pairs are discordant it
+    covers less than it says (87 % at two of a hundred, expected), and with none it is a point: the exact test holds.
     """
     resampled = np.zeros(draws)
     for won, lost, pairs in tasks:
@@ -77,7 +79,7 @@ def binned_success(values: Sequence[float], successes: Sequence[bool], bins: int
     return found
 
 
-def separation(values: Sequence[float], successes: Sequence[bool]) -> float | None:
+def separation(values: ArrayLike, successes: ArrayLike) -> float | None:
     """Area under the ROC curve: how often a success has a higher value than a failure. None without both.
 
     0.5: the values tell nothing; 1: they rank every success above every failure. Ties count half.

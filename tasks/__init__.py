@@ -4,4 +4,14 @@ from tasks.experts import Expert, expert
 from tasks.registry import make, names
 from tasks.task import EpisodeKey, Observation, Step, Task, TaskError
 
-__all__ = ["EpisodeKey", "Expert", "Observation", "Step", "Task", "TaskError", "expert", "make", "names"]
+__all__ = [
+    "EpisodeKey",
+    "Expert",
+    "Observation",
+    "Step",
+    "Task",
+    "TaskError",
+    "expert",
+    "make",
+    "names",
+]

@@ -14,7 +14,7 @@ from tasks.libero_suites import package_root
 from tasks.task import TaskError
 
 VARIABLE = "LIBERO_ASSETS"
-#: What `assets` takes beside a folder; None is auto.
+#: What `assets` takes beside a folder.
 AUTO, REAL, LITE = "auto", "real", "lite"
 #: What every complete folder holds.
 PARTS = (
@@ -42,8 +42,8 @@ class Assets:
         return LITE if self.value == LITE else REAL
 
 
-def choose_assets(suite: str, given: str | os.PathLike[str] | None = None) -> Assets:
-    """What `given` comes to for a suite: None or "auto", "real", "lite" or a folder.
+def choose_assets(suite: str, given: str | os.PathLike[str] = AUTO) -> Assets:
+    """What `given` comes to for a suite: "auto", "real", "lite" or a folder.
 
     The real ones are $LIBERO_ASSETS, else what hf-libero has downloaded, else its download, which is given up when the
     hub does not answer within seconds. Auto takes lite where the real ones cannot be had and the suite has it.
@@ -54,7 +54,7 @@ def choose_assets(suite: str, given: str | os.PathLike[str] | None = None) -> As
         if suite not in LITE_SUITES:
             raise TaskError(f"assets is {LITE!r}; accepted for {suite}: auto, real or a folder. {_lite_is_for()}")
         return Assets(LITE)
-    if given is not None and given not in (AUTO, REAL):
+    if given not in (AUTO, REAL):
         return Assets(str(_checked("assets", given)))
     if variable := os.environ.get(VARIABLE):
         return Assets(str(_checked(VARIABLE, variable)))
@@ -83,7 +83,7 @@ class _UnobtainableError(Exception):
 
 
 def _checked(option: str, value: str | os.PathLike[str]) -> Path:
-    folder = Path(str(value)).expanduser().absolute()
+    folder = Path(str(value)).expanduser().resolve()
     if not folder.is_dir():
         accepted = "a folder of LIBERO's assets" if option == VARIABLE else "auto, real, lite or a folder"
         raise TaskError(f"{option} is {str(value)!r}, which is no folder; accepted: {accepted}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -50,9 +50,6 @@ def _read_array(path: Path) -> Any:
 
 class _ArrayUnpickler(pickle.Unpickler):
     """Builds numpy arrays and nothing else, so that a file from elsewhere cannot run code."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
@@ -43,15 +42,6 @@ class LiberoFiles:
 
     bddl: Path
     init_states: Path
-
-
-def suite_named(name: str) -> LiberoSuite:
-    """The suite. Raises TaskError for one that does not exist."""
-    if name in SUITES:
-        return SUITES[name]
-    close = difflib.get_close_matches(str(name), SUITES, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise TaskError(f"LIBERO suite is {name!r}; accepted: {', '.join(SUITES)}{hint}")
 
 
 def published_starts(task: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.libero_assets import asset_folder, choose_assets
+from tasks.libero_assets import AUTO, asset_folder, choose_assets
 from tasks.libero_init_states import read_init_states
 from tasks.libero_scene import build_scene
 from tasks.libero_suites import LiberoSuite, task_files
@@ -50,7 +50,7 @@ class LiberoTask(PandaTask):
         name: str,
         suite: LiberoSuite,
         index: int = 0,
-        assets: str | os.PathLike[str] | None = None,
+        assets: str | os.PathLike[str] = AUTO,
         stepping: str = "fast",
     ) -> None:
         check_kind(stepping)

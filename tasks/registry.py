@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 
-from tasks.libero_suites import SUITES, suite_named
+from tasks.libero_assets import AUTO
+from tasks.libero_suites import SUITES, task_files
 from tasks.libero_task import LiberoTask
 from tasks.naming import ANY_ROBOSUITE, full_name
-from tasks.robosuite_any import AnyRobosuiteTask
+from tasks.robosuite_any import AnyRobosuiteTask, check_environment
 from tasks.robosuite_task import RobosuiteSpec, RobosuiteTask
 from tasks.task import Task, TaskError
 
@@ -42,7 +43,15 @@ def names() -> tuple[str, ...]:
     return (*_BY_NAME, *SUITES)
 
 
-def make(name: str, stepping: str = "fast", index: int = 0, assets: str | None = None, env: str | None = None) -> Task:
+def check_exists(name: str, index: int = 0, env: str | None = None, **_: object) -> None:
+    """Raise TaskError, from the options that `make` takes, for an index outside the suite or an unknown environment."""
+    if name in SUITES:
+        task_files(SUITES[name], index)
+    if name == ANY_ROBOSUITE:
+        check_environment(env)
+
+
+def make(name: str, stepping: str = "fast", index: int = 0, assets: str = AUTO, env: str | None = None) -> Task:
     """Build the task called `name`. Takes a second or two: the model is compiled.
 
     `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own). LIBERO's suites alone take
@@ -54,14 +63,14 @@ def make(name: str, stepping: str = "fast", index: int = 0, assets: str | None =
         close = difflib.get_close_matches(str(name), names(), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise TaskError(f"task is {name!r}; accepted: {', '.join((*names(), ANY_ROBOSUITE))}{hint}")
-    options = (("index", index, 0, name in SUITES), ("assets", assets, None, name in SUITES))
+    options = (("index", index, 0, name in SUITES), ("assets", assets, AUTO, name in SUITES))
     for option, value, default, taken in (*options, ("env", env, None, name == ANY_ROBOSUITE)):
         if value != default and not taken:
             where = f"task {ANY_ROBOSUITE!r}" if option == "env" else "LIBERO's suites"
             raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {where} alone")
     known_as = full_name(name, index, env)
     if name in SUITES:
-        return LiberoTask(known_as, suite_named(name), index, assets, stepping)
+        return LiberoTask(known_as, SUITES[name], index, assets, stepping)
     if name == ANY_ROBOSUITE:
         return AnyRobosuiteTask(known_as, env, stepping)
     return RobosuiteTask(_BY_NAME[name], stepping)

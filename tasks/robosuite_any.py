@@ -27,9 +27,8 @@ class AnyRobosuiteTask(PandaTask):
 
     def __init__(self, name: str, env_name: str | None, stepping: str = "fast") -> None:
         check_kind(stepping)
-        accepted = environment_names()
-        if env_name not in accepted:
-            raise TaskError(f"env is {env_name!r}; accepted: {', '.join(accepted)}")
+        check_environment(env_name)
+        assert env_name is not None
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", env_name).lower()
         super().__init__(name, words, MAX_STEPS, build_environment(env_name), stepping)
 
@@ -48,3 +47,10 @@ def environment_names() -> list[str]:
     """robosuite's environments for one arm with a gripper."""
     every = load_robosuite().ALL_ENVIRONMENTS
     return [name for name in every if not name.startswith("TwoArm") and name not in _NO_GRIPPER]
+
+
+def check_environment(env_name: str | None) -> None:
+    """Raise TaskError for what is none of `environment_names`."""
+    accepted = environment_names()
+    if env_name not in accepted:
+        raise TaskError(f"env is {env_name!r}; accepted: {', '.join(accepted)}")

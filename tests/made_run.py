@@ -12,13 +12,16 @@ import numpy as np
 from sim_eval.keys import episode_key
 from sim_eval.records import RECORDS
 
+#: What a made run says that it loaded.
+CHECKPOINTS = {"policy": "abc"}
+
 _ACCOUNT = {
     "started": "2026-01-01T00:00:00+00:00",
     "command": ["sim-eval", "task=made"],
     "versions": {"mujoco": "3.3.7"},
     "machine": {"processor": "none", "cores": 1, "memory_gb": 1.0, "platform": "none"},
     "git": None,
-    "checkpoints": {"policy": "abc"},
+    "checkpoints": CHECKPOINTS,
 }
 
 

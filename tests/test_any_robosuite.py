@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import tasks
 from sim_eval import cli
 from sim_eval.keys import episode_key
 from sim_eval.settings import read_settings
+from sim_eval.sweep import read_sweep_settings
+from sim_eval.training.settings import read_train_settings
 from tasks.naming import full_name
 from tasks.task import EpisodeKey, Task, TaskError
 
@@ -85,6 +88,14 @@ def test_checkpoints_of_another_index_are_not_taken(
     assert end.value.code == 2
     assert "checkpoints/libero_goal_7/flow.safetensors is missing" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("read", [read_settings, read_sweep_settings, read_train_settings])
+def test_a_task_that_does_not_exist_is_told_first(read: Callable[[list[str]], object]) -> None:
+    with pytest.raises(TaskError, match="index is 10; accepted for libero_goal: 0 to 9"):
+        read(["task=libero_goal", "task.index=10"])
+    with pytest.raises(TaskError, match="env is 'Stak'; accepted: Lift, Stack, "):
+        read(["task=robosuite", "task.env=Stak"])
 
 
 def test_training_without_a_recipe_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from critics import objectives
 from critics.ensemble import CriticConfig, EnsembleCritic
-from critics.objectives import DISCOUNT, OBJECTIVES, ImplicitQ, Objective, chunk_reward
+from critics.objectives import DISCOUNT, OBJECTIVES, ImplicitQ, Objective, Sarsa, chunk_reward
 from critics.replay import Replay, build_replay
-from sim_eval.training.critic import area_under_curve, score
+from sim_eval.training.critic import score
 from sim_eval.training.fit import fit
 
 HORIZON = 2
@@ -39,7 +39,7 @@ def test_replay_links_chunks_within_their_episode() -> None:
     replay = build_replay([chain(5, 1.0, True), chain(3, -1.0, False)])
     assert replay.next_index.tolist() == [2, 3, 4, -1, -1, 7, -1, -1]
     assert replay.steps_left.tolist() == [5, 4, 3, 2, 1, 3, 2, 1]
-    assert replay.first.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert replay.step.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
     assert replay.success.tolist() == [1] * 5 + [0] * 3
 
 
@@ -68,6 +68,72 @@ def test_every_objective_learns_which_action_succeeds(method: str, replay: Repla
     assert score(critic, replay)["auc"] == 1.0
 
 
+def test_q_is_in_units_of_its_scale() -> None:
+    critic = new_critic()
+    chunks, features = torch.randn(3, HORIZON, 1), torch.randn(3, 2)
+    plain = critic.q(chunks, features)
+    torch.testing.assert_close(plain, critic.logits(chunks, features).mean(0))
+    critic.scale.fill_(4.0)
+    torch.testing.assert_close(critic.q(chunks, features), plain / 4)
+
+
+def targets(objective: Objective, replay: Replay, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """What the critic is taught for every row."""
+    seen: list[Tensor] = []
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        seen.append(target)
+        return logits.sum() * 0
+
+    monkeypatch.setattr(objectives, "heads_loss", loss)
+    objective.loss(torch.arange(len(replay)), torch.Generator().manual_seed(0))
+    return seen[0]
+
+
+def test_targets_discount_a_chunk_by_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    replay = build_replay([chain(5, 1.0, True), chain(3, -1.0, False)])
+    following = torch.tensor([2, 3, 4, -1, -1, 7, -1, -1])
+    ended = torch.tensor([0.0, 0, 0, DISCOUNT, 1, 0, 0, 0])
+    sarsa, iql = (OBJECTIVES[name](new_critic(), replay) for name in ("sarsa", "iql"))
+    assert isinstance(sarsa, Sarsa)
+    assert isinstance(iql, ImplicitQ)
+    sarsa_values = sarsa.target.logits(replay.chunks, replay.observations).sigmoid().mean(0)
+    iql_values = iql.value(replay.observations)[0].sigmoid()
+    for objective, values in ((sarsa, sarsa_values), (iql, iql_values)):
+        expected = ended + DISCOUNT**HORIZON * torch.where(following >= 0, values[following], 0.0)
+        torch.testing.assert_close(targets(objective, replay, monkeypatch), expected.detach())
+
+
+def test_iqls_value_is_an_expectile_of_the_targets_least_head() -> None:
+    """Two chunks of one state, worth 0.2 and 0.8 by the target's worse head: their 0.8-expectile is 0.68."""
+    replay = build_replay([(torch.zeros(1, 2), torch.full((1, HORIZON, 1), a), True) for a in (0.0, 1.0)])
+    objective = ImplicitQ(new_critic(), replay)
+    worse = torch.tensor([0.2, 0.8]).logit()
+    objective.target.logits = lambda *_: torch.stack([worse, worse + 1.0])  # type: ignore[method-assign]
+    optimiser = torch.optim.Adam(objective.value.parameters(), lr=1e-2)
+    for _ in range(600):
+        optimiser.zero_grad()
+        objective.loss(torch.arange(2), torch.Generator().manual_seed(0)).backward()
+        optimiser.step()
+    value = objective.value(torch.zeros(1, 2))[0].sigmoid().item()
+    assert value == pytest.approx(0.8 * 0.8 + 0.2 * 0.2, abs=0.01)
+
+
+def test_fit_leaves_the_averaged_weights() -> None:
+    """Of a single weight that jumps between two minima, every other step each."""
+    module, seen = torch.nn.Linear(1, 1, bias=False), []
+
+    def loss() -> Tensor:
+        seen.append(module.weight.item())
+        return (module.weight - (1.0 if len(seen) % 2 else -1.0)).square().sum()
+
+    fit(module, loss, steps=200, learning_rate=0.5)
+    late = seen[100:]
+    assert max(late) - min(late) > 4 * abs(module.weight.item() - sum(late) / len(late))
+    assert module.weight.item() not in seen
+    assert not module.weight.requires_grad
+
+
 def test_iql_keeps_its_target_network_behind(replay: Replay) -> None:
     objective = ImplicitQ(new_critic(), replay)
     for parameter in objective.critic.parameters():
@@ -76,9 +142,3 @@ def test_iql_keeps_its_target_network_behind(replay: Replay) -> None:
     objective.after_step()
     moved = [(after - b).abs().max() for after, b in zip(objective.target.parameters(), before, strict=True)]
     assert all(0 < float(m) < 0.1 for m in moved)
-
-
-def test_area_under_the_curve_by_hand() -> None:
-    assert area_under_curve(np.array([3.0, 1.0]), np.array([2.0, 0.0])) == 0.75
-    assert area_under_curve(np.array([1.0]), np.array([1.0])) == 0.5
-    assert np.isnan(area_under_curve(np.array([]), np.array([1.0])))

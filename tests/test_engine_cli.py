@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from sim_eval import cli
 from sim_eval.checkpoints import CheckpointError
 from sim_eval.configuration import CONFIGS, choices
 from sim_eval.errors import RunError
-from sim_eval.records import read
+from sim_eval.records import RECORDS, read
 from sim_eval.run_folder import load_config
 from sim_eval.samplers.sampler import Models
 from sim_eval.settings import build_samplers, read_settings
@@ -116,7 +117,7 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
         ("critic=x", "critic is x; accepted: default, iql, monte_carlo, none, sarsa"),
         ("samplers=[unsteerd]", "samplers is unsteerd; accepted: "),
         ("samplers=[unsteered,unsteered]", "samplers is [unsteered, unsteered]: each may be picked once"),
-        ("samplers=[]", "samplers is []; accepted: a list such as"),
+        ("samplers=[]", "samplers is []; accepted: a list with at least one entry"),
         ("samplers=unsteered", "samplers is unsteered; accepted: a list such as [a,b]"),
         ("sampler=unsteerd", "samplers is unsteerd; accepted: "),
         ("sampler=[unsteered]", "samplers is ['unsteered']; accepted: "),
@@ -136,8 +137,10 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
         ("seed=-1", "seed is -1; accepted: a whole number of at least 0"),
         ("videos=-2", "videos is -2; accepted: rescued, broken, all or a whole number, the first so many episodes"),
         ("videos=saved", "videos is saved; accepted: rescued, broken, all or a whole number"),
-        ("block=test", "block is test; accepted: eval, tune, train, heldout"),
-        ("output=[1]", "output is [1]; accepted: a folder"),
+        ("block=test", "block is test; accepted: eval, tune, train"),
+        ("output=", "output is empty; accepted: a folder"),
+        ("output=${nowhere}", "the options cannot be read: Interpolation key 'nowhere' not found"),
+        ("seed=${nowhere}", "the options cannot be read: Interpolation key 'nowhere' not found"),
         ("episodes=[1", "the options cannot be read, up to episodes=[1"),
         ("episodes=1,2", "the options cannot be read, up to episodes=1,2"),
         ("sampler.best_of_n.n=0", "sampler.best_of_n: "),
@@ -218,11 +221,12 @@ def test_nothing_comparable_is_an_error(call: Call) -> None:
     assert "nothing is comparable" in err
 
 
-@pytest.mark.parametrize("entry", [cli.evaluate, cli.compare, cli.render])
+@pytest.mark.parametrize("entry", [cli.evaluate, cli.compare, cli.render, cli.sweep, cli.train])
 def test_help(call: Call, entry: Callable[[], None]) -> None:
     status, out, _ = call(entry, "--help")
     assert status == 0
     assert out.startswith("usage: sim-eval")
+    assert all(len(line.split()) > 1 for line in out.splitlines() if line.startswith("  ")), "each option has a meaning"
 
 
 def test_the_configuration_files_are_where_the_commands_look() -> None:
@@ -253,6 +257,18 @@ def test_videos_of_a_run(call: Call) -> None:
     assert len(list(Path("videos/run").iterdir())) == 6
 
 
+def test_a_folders_name_is_taken_as_it_stands(call: Call) -> None:
+    for given, made in (("output=2026_06_14", "2026_06_14"), ("output=a b=c", "a b=c"), ("output='it''s'", "it''s")):
+        assert call(cli.evaluate, "samplers=[unsteered]", "episodes=1", "workers=0", given)[0] == 0
+        assert (Path(made) / RECORDS).is_file()
+
+
+def test_a_reader_that_wants_no_more_is_no_error(tmp_path: Path) -> None:
+    program = f"{sys.executable} -c 'from sim_eval.cli import evaluate; evaluate()' --help | true"
+    answer = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
+    assert answer.stderr == ""
+
+
 def test_videos_that_compare_need_something_to_compare(call: Call) -> None:
     status, _, err = call(cli.evaluate, "samplers=[best_of_n]", "videos=rescued", "output=run")
     assert (status, "videos is rescued, which compares samplers with unsteered" in err) == (2, True)
@@ -271,7 +287,7 @@ def test_nothing_to_render_is_told(call: Call) -> None:
     ("arguments", "told"),
     [
         (["episodes=[7]"], "episodes: 7 is not recorded in run; accepted: 0-2"),
-        (["episodes=3"], "episodes is 3; accepted: a list such as [a,b]"),
+        (["episodes=3"], "episodes is 3; accepted: a list with at least one entry, such as [a,b]"),
         (["samplers=[qpilots_u]"], "samplers: qpilots_u is not recorded in run; accepted: unsteered, best_of_n"),
         (["size=63"], "size is 63; accepted: an even number of pixels"),
         (["format=avi"], "format is avi; accepted: mp4, gif"),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim_eval import records
+from sim_eval import provenance, records, run_folder
 from sim_eval.errors import RunError
 from sim_eval.records import RECORDS, Record, Writer, actions_path, read
 from sim_eval.run_folder import load_config, load_provenance
@@ -115,7 +115,10 @@ def test_errors_are_run_again(tmp_path: Path, reference: list[dict[str, Any]]) -
     broken = functools.partial(ToyTask, crash="step", crash_in=(1, 4))
     found = toy_run.run(tmp_path, make_task=broken)
     assert [one.episode for one in found if one.error] == [1, 4, 1, 4]
+    toy_run.run(tmp_path, samplers=("unsteered",))
+    assert [one.episode for one in read(tmp_path) if one.error] == [1, 4], "another sampler's errors stay on record"
     assert comparable(toy_run.run(tmp_path)) == reference
+    assert not any(one.error for one in read(tmp_path))
 
 
 def test_a_run_may_grow(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
@@ -150,12 +153,30 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path: Path, changes: d
     assert (tmp_path / RECORDS).read_bytes() == before
 
 
+def test_other_checkpoints_are_refused_however_long_ago_they_ran(tmp_path: Path) -> None:
+    toy_run.run(tmp_path, episodes=1, checkpoints={"policy": "abc", "posterior": "old"})
+    toy_run.run(tmp_path, episodes=2, checkpoints={"policy": "abc"})
+    with pytest.raises(RunError, match="another checkpoint posterior: its hash is old there, new now"):
+        toy_run.run(tmp_path, episodes=3, checkpoints={"policy": "abc", "posterior": "new"})
+    assert len(read(tmp_path)) == 4
+
+
+def test_another_simulator_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy_run.run(tmp_path, episodes=1)
+    monkeypatch.setattr(run_folder, "versions", lambda: {**provenance.versions(), "mujoco": "9.9"})
+    with pytest.raises(RunError, match=r"was made with mujoco 3\.\d\.\d, 9\.9 is installed"):
+        toy_run.run(tmp_path, episodes=2)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(RunError, match=r"holds thesis.tex but no config.yaml"):
         toy_run.run(tmp_path)
     with pytest.raises(RunError, match="cannot be created"):
         toy_run.run(tmp_path / "thesis.tex" / "run")
+    (tmp_path / "config.yaml").write_text("lr: 1")
+    with pytest.raises(RunError, match=r"config.yaml is no run's configuration: it lacks task, policy, critic"):
+        toy_run.run(tmp_path)
 
 
 def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:

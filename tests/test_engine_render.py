@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ from PIL import Image
 
 from sim_eval.environment import MakeTask
 from sim_eval.errors import RunError
-from sim_eval.records import Record, Writer, actions_path, lock, read
-from sim_eval.render import RenderSettings, render
+from sim_eval.records import Record, Writer, actions_path, lock, read, video_path
+from sim_eval.render import RenderSettings, check_output, render, render_missing
 from tests import toy_run
 from tests.toy_task import ToyTask, toy_without_torch
 
@@ -47,8 +49,9 @@ def test_every_record_has_a_video_as_long_as_its_episode(run: Path) -> None:
         f"toy-toy-{sampler}-{episode:04d}.mp4" for sampler in ("unsteered", "best_of_n") for episode in range(3)
     ]
     for one in read(run):
-        assert one.video is not None
-        assert len(frames(Path(one.video))) == one.steps + 1 + 20, "the start, and the last frame held for a second"
+        video = video_path(run, one)
+        assert video is not None
+        assert len(frames(video)) == one.steps + 1 + 20, "the start, and the last frame held for a second"
 
 
 def test_fewer_frames_last_as_long(run: Path) -> None:
@@ -86,8 +89,9 @@ def test_side_by_side_shows_both_until_the_longer_ends(run: Path) -> None:
     own = frames(single)
     middle = slice(own.shape[1] // 2, own.shape[1] // 2 + 10)
     assert np.abs(shown[5, picture, right:].mean() - own[5, middle].mean()) < 12
-    (noted,) = {one.video for one in read(run) if one.episode == episode and one.sampler == "best_of_n"}
-    assert noted == str(path)
+    (noted,) = {video_path(run, one) for one in read(run) if one.episode == episode and one.sampler == "best_of_n"}
+    assert noted is not None
+    assert noted.resolve() == path.resolve()
 
 
 def test_columns_of_different_starts_are_refused(run: Path) -> None:
@@ -169,6 +173,42 @@ def test_a_replay_that_differs_names_the_episode(run: Path, workers: int) -> Non
     assert "toy-toy-unsteered-0000.mp4" in done, "what was finished before stays"
     assert "toy-toy-unsteered-0001.mp4" not in done
     assert [one.video is not None for one in read(run) if one.sampler == "unsteered"][:2] == [True, False]
+
+
+def test_actions_that_are_not_the_episodes_are_told(run: Path) -> None:
+    np.save(actions_path(run, "unsteered", 1), np.zeros((0, 0), np.float32))
+    with pytest.raises(RunError, match=r"sampler=unsteered episode=1: .* holds actions of shape \(0, 0\), the record"):
+        draw(run, samplers=("unsteered",), episodes=(1,))
+
+
+def test_rendering_that_was_killed_is_finished(run: Path) -> None:
+    settings = f"RenderSettings(Path({str(run)!r}), Path({str(run.parent / 'videos')!r}), size=64)"
+    killed = (
+        "import os; from pathlib import Path; from sim_eval import render; from sim_eval.render import RenderSettings\n"
+        "from tests.toy_task import ToyTask\n"
+        "shoot_all = render.shoot_all\n"
+        "def killed(*arguments):\n"
+        "    films = shoot_all(*arguments)\n"
+        "    yield from (next(films), next(films))\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "render.shoot_all = killed\n"
+        f"render.render_missing({settings}, ToyTask)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
+    assert len(list((run.parent / "videos").glob("*.mp4"))) == 2
+    asked = RenderSettings(run, run.parent / "videos", size=64)
+    check_output(asked, "toy", "toy", episodes=3)
+    assert len(render_missing(asked, ToyTask)) == 4
+    assert all((path := video_path(run, one)) is not None and path.is_file() for one in read(run))
+    assert render_missing(asked, ToyTask) == []
+
+
+def test_another_runs_videos_are_in_the_way(run: Path, tmp_path: Path) -> None:
+    draw(run)
+    toy_run.run(tmp_path / "other" / "run", episodes=3)
+    other = RenderSettings(tmp_path / "other" / "run", run.parent / "videos", samplers=("unsteered",))
+    with pytest.raises(RunError, match=r"unsteered-0000\.mp4 is no video of output="):
+        check_output(other, "toy", "toy", episodes=3)
 
 
 def test_another_start_names_the_episode(run: Path) -> None:

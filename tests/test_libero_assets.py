@@ -99,11 +99,11 @@ def test_a_folder_wins_then_the_variable(bare: Path, monkeypatch: pytest.MonkeyP
     given, variable = folder_of_assets(bare / "given"), folder_of_assets(bare / "variable")
     monkeypatch.setenv(VARIABLE, str(variable))
     assert choose_assets("libero_10", given) == Assets(str(given))
-    for asked in (None, "auto", REAL):
+    for asked in ("auto", REAL):
         assert choose_assets("libero_10", asked) == Assets(str(variable))
     assert choose_assets("libero_goal", LITE) == Assets(LITE)
     task = {"name": "libero_goal", "index": 0}
-    for asked, stored in ((None, REAL), (REAL, REAL), (LITE, LITE), (str(given), str(given))):
+    for asked, stored in (("auto", REAL), (REAL, REAL), (LITE, LITE), (str(given), str(given))):
         assert with_assets({**task, "assets": asked})["assets"] == stored
 
 
@@ -142,10 +142,9 @@ def hub(download: Any) -> Any:
 
 
 def test_auto_takes_lite_where_there_is_nothing_else(bare: Path) -> None:
-    for asked in (None, "auto"):
-        task = tasks.make("libero_object", assets=asked)
-        assert task.assets == LITE
-        task.close()
+    task = tasks.make("libero_object")
+    assert task.assets == LITE
+    task.close()
     assert not list(bare.iterdir())
 
 

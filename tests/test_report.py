@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,14 +18,14 @@ import numpy as np
 import pytest
 
 from sim_eval.compare import Table, compare
+from sim_eval.published import Sweep, Trial
 from sim_eval.records import Writer, read
 from sim_eval.report import terminal, write
 from sim_eval.report.figures import strengths
 from sim_eval.report.headline import headline
 from sim_eval.report.html import html
 from sim_eval.report.outcomes import starts
-from sim_eval.report.strip import strip
-from sim_eval.sweep import Trial
+from sim_eval.report.strip import strips
 from tests import made_run
 
 HALF = [0, 1] * 20
@@ -64,7 +65,7 @@ def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:
     nearly = sentences(tmp_path / "a", one={"unsteered": HALF, "qpilots_u": [1, *HALF[1:]]})
     assert "does not survive Holm's correction over the one comparison of this report" in nearly
     worse = sentences(tmp_path / "b", one={"unsteered": MOST, "qpilots_u": [0] * 40})
-    assert worse.startswith("Nothing beats unsteered: it succeeds most often, 90 % over 40 episodes of one.")
+    assert worse.startswith("No sampler succeeds more often than unsteered, 90 % over 40 episodes of one.")
     assert worse.endswith("qpilots_u is worse than unsteered on one.")
     runs = [
         made_run.write(tmp_path / "d" / task, task, {"unsteered": HALF, "qpilots_u": MOST}) for task in ("one", "two")
@@ -75,8 +76,29 @@ def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:
     assert unpaired.startswith(
         "qpilots_u succeeds most often, 90 % over 80 episodes of one and two, but is not compared"
     )
+    mixed = sentences(tmp_path / "e", one={"unsteered": MOST, "a": [0] * 40}, two={"unsteered": [0] * 40, "a": HALF})
+    assert mixed.startswith("No sampler succeeds more often than unsteered, 45 % over 80 episodes of one and two.")
+    assert mixed.endswith("a beats it on two. a is worse than unsteered on one.")
+    level = sentences(tmp_path / "f", one={"unsteered": HALF, "a": [*HALF[1:], 0], "b": [0] * 40})
+    assert level.startswith("No sampler succeeds more often than unsteered, 50 % over 40 episodes of one; a as often.")
     alone = sentences(tmp_path / "c", one={"unsteered": HALF})
     assert alone.startswith("unsteered succeeds in 50 % of 40 episodes of one; nothing ran")
+
+
+def test_the_headline_names_what_it_compares_with(tmp_path: Path) -> None:
+    first = sentences(tmp_path / "a", one={"value_guided": HALF, "a": MOST, "b": MOST})
+    assert first.startswith("a, level with b, succeeds most often: 90 % against 50 % for value_guided, +40 points [")
+    assert first.endswith("rows for value_guided.")
+    apart = sentences(tmp_path / "b", one={"unsteered": HALF, "a": MOST}, two={"best_of_n": HALF, "a": MOST})
+    assert apart.startswith("a succeeds most often, 90 % over 80 episodes of one and two, but is not compared with one")
+
+
+def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> None:
+    run = made_run.write(tmp_path, "made", {"unsteered": HALF, "a": HALF, "b": MOST})
+    Writer(run).rewrite([dataclasses.replace(x, error="boom" if x.sampler == "unsteered" else None) for x in read(run)])
+    assert headline(compare([run]))[0].startswith("b succeeds most often: 90 % against 50 % for a, +40 points [")
+    Writer(run).rewrite([dataclasses.replace(x, error="boom") for x in read(run)])
+    assert headline(compare([run])) == ["Every episode of made ended in an error."]
 
 
 def test_every_format_holds_the_figures(run: Path, tmp_path: Path) -> None:
@@ -138,12 +160,21 @@ def test_the_strip_tells_rescued_from_broken(tmp_path: Path) -> None:
     (table,) = compare([folder]).tables
     group = starts(table)
     assert [start.outcomes for start in group] == [{"a": "rescued"}, {"a": "broken"}, {"a": "neither"}, {"a": "both"}]
-    drawn = strip(table, group)
-    assert drawn is not None
+    (drawn,) = strips(table, group)
     assert list(drawn.order) == [2, 0, 1, 3]  # failed by the reference, then solved; each from hard to easy
     assert drawn.rows[1].counts == {"neither": 1, "rescued": 1, "broken": 1, "both": 1}
     assert drawn.rows[1].paths["rescued"] == "M1 0h1v1h-1z"
     assert drawn.rows[0].paths == {"neither": "M0 0h2v1h-2z", "both": "M2 0h2v1h-2z"}
+
+
+def test_each_lane_is_judged_by_its_own_reference(tmp_path: Path) -> None:
+    outcomes = {"one": {"unsteered": [0, 0, 0], "a": [1, 1, 0]}, "two": {"unsteered": [1, 1, 1], "a": [1, 1, 0]}}
+    (table,) = compare([made_run.write(tmp_path / name, "made", runs) for name, runs in outcomes.items()]).tables
+    drawn = {one.title: {row.label: row.counts for row in one.rows} for one in strips(table, starts(table))}
+    assert drawn["made flow, against one/unsteered"]["one/unsteered"] == {"neither": 3}
+    assert drawn["made flow, against one/unsteered"]["one/a"] == {"rescued": 2, "neither": 1}
+    assert drawn["made flow, against two/unsteered"]["two/a"] == {"both": 2, "broken": 1}
+    assert "one/a" not in drawn["made flow, against two/unsteered"]
 
 
 def test_an_over_optimised_critic_is_told() -> None:
@@ -153,12 +184,15 @@ def test_an_over_optimised_critic_is_told() -> None:
     ]
     (panel,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): trials}).panels
     assert (
-        panel.note == "Q rises while success falls (50 episodes a strength): "
+        panel.note == "Q rises while success falls (50 episodes a strength, Fisher's exact p < 0.05): "
         "qpilots_u from 1 to 2: success 90 to 60 %, Q 2.0 to 3.0."
     )
     assert not strengths([Table("lift", "flow", [])], STYLES, {("can", "flow"): trials}).panels
     (calm,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): trials[:2]}).panels
     assert calm.note == ""
+    noise = [*trials[:2], Trial("qpilots_u", 2.0, 50, 42, (0.1, 0.9), 3.0)]
+    (quiet,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): noise}).panels
+    assert quiet.note == "", "45 and 42 of 50 may well be equal"
 
 
 def test_a_plot_wears_the_colours_and_the_font_of_the_page(run: Path) -> None:
@@ -228,11 +262,22 @@ def test_the_commands_start_without_the_plotting_library() -> None:
 
 def test_a_sampler_that_was_only_swept_has_a_style_of_its_own(run: Path, tmp_path: Path) -> None:
     trials = [Trial("mine", strength, 50, 25, (0.4, 0.6), 1.0) for strength in (0.5, 1.0)]
-    published = json.dumps({"trials": [dataclasses.asdict(one) for one in trials]})
-    (tmp_path / "made-flow-critic.json").write_text(published)
-    page = html(compare([run]), run, sweeps=tmp_path)
+    page = html(compare([run]), run, sweeps=published(tmp_path, trials, made_run.CHECKPOINTS))
     assert "mine at 0.5: 25 of 50, 40-60 %" in page
     assert 'class="s5"' in page
+
+
+def test_a_sweep_of_other_models_is_not_shown_beside_a_run(run: Path, tmp_path: Path) -> None:
+    trials = [Trial("qpilots_u", strength, 50, 25, (0.4, 0.6), 1.0) for strength in (0.5, 1.0)]
+    for checkpoints, shown in ((made_run.CHECKPOINTS, True), ({"policy": "another"}, False)):
+        page = html(compare([run]), run, sweeps=published(tmp_path, trials, checkpoints))
+        assert ("qpilots_u at 0.5: 25 of 50" in page) == shown
+
+
+def published(folder: Path, trials: Sequence[Trial], checkpoints: Mapping[str, str]) -> Path:
+    made = Sweep("tune", 0, 50, None, checkpoints, {}, tuple(trials))
+    (folder / "made-flow-critic.json").write_text(json.dumps(dataclasses.asdict(made)))
+    return folder
 
 
 @pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.2, 7.9], [1e-4, 2e-4], [12.0, 900.0], [1e-3, 4.0, 5e3]])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sim_eval.checkpoints import load_models
+from sim_eval.checkpoints import ROOT, load_models
+from sim_eval.configuration import CONFIGS, load_yaml
 from sim_eval.demonstrations import read_hdf5
 from sim_eval.errors import RunError
+from sim_eval.provenance import sha256
+from sim_eval.published import RESULTS, Sweep, Trial, chosen, publish, read_sweep, write_strengths
 from sim_eval.samplers import Unsteered
-from sim_eval.sweep import Trial, chosen, publish, read_sweep_settings, write_strengths
+from sim_eval.sweep import read_sweep_settings
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 
@@ -52,6 +57,8 @@ def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path) -> None:
         ("critic_methods=[td3]", "critic_methods is td3; accepted: monte_carlo, sarsa, iql"),
         ("ship_critic=td3", "ship_critic is td3; accepted"),
         ("demos=0", "demos is 0; accepted: a whole number of at least 1"),
+        ("critic_steps=10", "critic_steps is 10; accepted: a whole number of at least 20"),
+        ("rollouts=1", "rollouts is 1; accepted: a whole number of at least 2"),
         ("sloppy=1.5", "sloppy is 1.5; accepted: a share from 0 to 1"),
         ("task=lft", "task is lft; accepted: .*lift"),
         ("epochs=3", "unknown option epochs; accepted"),
@@ -78,23 +85,73 @@ def test_a_bad_sweep_option_is_named(argument: str, message: str) -> None:
         read_sweep_settings([argument])
 
 
+MODELS = {"policy": "a", "critic": "b"}
+
+
 def trial(sampler: str, strength: float, successes: int) -> Trial:
     return Trial(sampler, strength, 50, successes, (0.0, 1.0), 0.0)
 
 
+def added(path: Path, models: dict[str, str], *trials: Trial, arguments: Sequence[str] = ()) -> Sweep:
+    """What is published after `trials`."""
+    settings = read_sweep_settings(["task=lift", *arguments])
+    return publish(path, replace(settings.conditions(models), trials=trials))
+
+
 def test_the_best_strength_is_chosen_and_every_one_published(tmp_path: Path) -> None:
-    settings = read_sweep_settings(["task=lift", f"results={tmp_path}"])
-    publish(settings, [trial("qpilots_u", 0.3, 40), trial("qpilots_u", 1.0, 30)])
-    everything = publish(
-        settings, [trial("qpilots_u", 0.6, 40), trial("qpilots_m", 0.3, 9), trial("qpilots_u", 1.0, 31)]
-    )
-    assert [(t.sampler, t.strength, t.successes) for t in everything] == [
+    path = tmp_path / "new" / "lift.json"
+    first = added(path, MODELS, trial("qpilots_u", 0.3, 40), trial("qpilots_u", 1.0, 30))
+    assert read_sweep(path) == first
+    later = trial("qpilots_u", 0.6, 40), trial("qpilots_m", 0.3, 9), trial("qpilots_u", 1.0, 31)
+    everything = added(path, {**MODELS, "posterior": "c"}, *later)
+    assert everything.checkpoints == {**MODELS, "posterior": "c"}
+    assert [(t.sampler, t.strength, t.successes) for t in everything.trials] == [
         ("qpilots_m", 0.3, 9), ("qpilots_u", 0.3, 40), ("qpilots_u", 0.6, 40), ("qpilots_u", 1.0, 31),
     ]  # fmt: skip
-    assert chosen(everything) == {"qpilots_u": 0.3, "qpilots_m": 0.3}  # of equals the smallest
+    best = chosen(everything.trials)
+    assert best == {"qpilots_u": 0.3, "qpilots_m": 0.3}  # of equals the smallest
     strengths = tmp_path / "strengths.yaml"
     strengths.write_text("# a comment\nlift:\n  flow:\n    value_guided: 0.2\n")
-    write_strengths(settings, everything, strengths)
+    write_strengths(strengths, "lift", "flow", best)
     assert strengths.read_text().splitlines() == [
         "# a comment", "lift:", "  flow:", "    value_guided: 0.2", "    qpilots_m: 0.3", "    qpilots_u: 0.3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "models", "message"),
+    [
+        (["seed=9"], MODELS, "seed 0, 9 was asked"),
+        (["episodes=5"], MODELS, "episodes 50, 5 was asked"),
+        (["sampler.qpilots_u.steps=4"], MODELS, r"sampler.qpilots_u .*'steps': 10.*, .*'steps': 4.* was asked"),
+        ([], {**MODELS, "critic": "new"}, "checkpoint critic b, new was asked"),
+    ],
+)
+def test_trials_of_other_episodes_or_models_are_not_mixed(
+    tmp_path: Path, arguments: list[str], models: dict[str, str], message: str
+) -> None:
+    path = tmp_path / "lift.json"
+    added(path, MODELS, trial("qpilots_u", 0.3, 40))
+    before = path.read_bytes()
+    with pytest.raises(RunError, match=f"lift.json holds trials with {message}"):
+        added(path, models, trial("qpilots_u", 1.0, 5), arguments=arguments)
+    assert path.read_bytes() == before
+    path.write_text("{}")
+    with pytest.raises(RunError, match=r"lift\.json holds no sweep"):
+        added(path, MODELS)
+    with pytest.raises(RunError, match=r"cannot write .*: File exists"):
+        added(path / "below.json", MODELS)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*-critic.json")), ids=lambda path: path.stem)
+def test_shipped_strengths_are_the_ones_that_their_sweeps_choose(path: Path) -> None:
+    """And the sweeps are of the shipped checkpoints, all on one grid and more."""
+    task, policy, critic = path.stem.split("-")
+    published = read_sweep(path)
+    assert published is not None
+    samplers = ("value_guided", "qpilots_u", "qpilots_m")
+    for name in samplers:
+        assert {0.1, 0.3, 0.6, 1.0, 2.0} <= {one.strength for one in published.trials if one.sampler == name}
+    assert load_yaml(CONFIGS / "strengths.yaml")[task][policy] == chosen(published.trials)
+    files = {"policy": policy, "critic": critic, "posterior": f"posterior_{policy}"}
+    assert published.checkpoints == {role: sha256(ROOT / task / f"{x}.safetensors") for role, x in files.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,17 @@ def settings(output: Path, **changes: Any) -> Settings:
     return Settings(**{**options, **changes})
 
 
-def run(output: Path, make_task: Any = ToyTask, models: Models | None = None, **changes: Any) -> list[Record]:
+def run(
+    output: Path,
+    make_task: Any = ToyTask,
+    models: Models | None = None,
+    checkpoints: Mapping[str, str] = {"policy": "abc"},
+    **changes: Any,
+) -> list[Record]:
     """Evaluate the toy samplers into `output`."""
     asked = settings(output, **changes)
     samplers = {name: SAMPLERS[name] for name in asked.samplers}
-    return evaluate(asked, samplers, make_task, models or Models(ToyDenoiser(), ToyCritic()), {"policy": "abc"})
+    return evaluate(asked, samplers, make_task, models or Models(ToyDenoiser(), ToyCritic()), checkpoints)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sim_eval.compare import Comparison, Table
-from sim_eval.records import Record
+from sim_eval.records import video_path
 from sim_eval.report.outcomes import Start
 from sim_eval.report.strip import Strip
 
 
 def episode_data(
-    comparison: Comparison, starts: Sequence[Sequence[Start]], strips: Sequence[Strip | None], folder: Path
+    comparison: Comparison, starts: Sequence[Sequence[Start]], strips: Sequence[Sequence[Strip]], folder: Path
 ) -> str:
     """JSON that may stand inside a script element; videos as links relative to `folder`, where the page lies.
 
@@ -28,37 +28,46 @@ def episode_data(
         {
             "name": table.name,
             "runs": [str(path) for path in dict.fromkeys(_shown(row.run.folder) for row in table.rows)],
-            "order": list(strip.order) if strip else [],
-            "starts": [_start(start, samplers, folder) for start in group],
+            "starts": [
+                _start(start, samplers, {row.label: row.run.folder for row in table.rows}, folder) for start in group
+            ],
         }
-        for table, group, strip in zip(comparison.tables, starts, strips, strict=True)
+        for table, group in zip(comparison.tables, starts, strict=True)
     ]
-    text = json.dumps({"samplers": samplers, "tables": tables}, separators=(",", ":"), allow_nan=False)
+    columns = {
+        strip.title: {"table": number, "order": list(strip.order)}
+        for number, group in enumerate(strips)
+        for strip in group
+    }
+    text = json.dumps(
+        {"samplers": samplers, "tables": tables, "strips": columns}, separators=(",", ":"), allow_nan=False
+    )
     return text.replace("<", "\\u003c")  # no text of a record can end the script element
 
 
 def missing_videos(tables: Sequence[Table]) -> list[str]:
     """One line where recorded videos are no longer there."""
-    noted = [Path(one.video) for table in tables for row in table.rows for one in row.records if one.video]
-    gone = [path for path in noted if not path.is_file()]
+    every = [video_path(row.run.folder, one) for table in tables for row in table.rows for one in row.records]
+    noted = [path for path in every if path is not None]
+    gone = [_shown(path) for path in noted if not path.is_file()]
     return [f"{len(gone)} of {len(noted)} recorded videos are not there any more, such as {gone[0]}"] if gone else []
 
 
-def _start(start: Start, samplers: Sequence[str], folder: Path) -> list[Any]:
+def _start(start: Start, samplers: Sequence[str], runs: Mapping[str, Path], folder: Path) -> list[Any]:
     first = next(iter(start.records.values()))
-    cells = [_cell(start, label, folder) if label in start.records else 0 for label in samplers]
+    cells = [_cell(start, label, runs[label], folder) if label in start.records else 0 for label in samplers]
     # JavaScript's numbers hold 53 bits, a noise seed has 63.
     return [start.episode, start.env_seed, str(start.noise_seed), (first.state_hash or "")[:12], cells]
 
 
-def _cell(start: Start, label: str, folder: Path) -> list[Any]:
+def _cell(start: Start, label: str, run: Path, folder: Path) -> list[Any]:
     one = start.records[label]
     cell = [
         start.outcomes.get(label, ""),
         int(one.success),
         one.steps,
         None if one.mean_q is None else round(one.mean_q, 2),
-        _link(one, folder),
+        _link(video_path(run, one), folder),
         one.error or 0,
     ]
     while not cell[-1] and len(cell) > 4:
@@ -66,12 +75,13 @@ def _cell(start: Start, label: str, folder: Path) -> list[Any]:
     return cell
 
 
-def _link(one: Record, folder: Path) -> str | int:
-    if one.video is None or not Path(one.video).is_file():
+def _link(video: Path | None, folder: Path) -> str | int:
+    if video is None or not video.is_file():
         return 0
-    return quote(Path(os.path.relpath(one.video, folder)).as_posix())
+    return quote(Path(os.path.relpath(video, folder)).as_posix())
 
 
-def _shown(folder: Path) -> Path:
+def _shown(path: Path) -> Path:
     """As the user would type it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    path = path.resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
+from scipy.stats import fisher_exact
 
-from sim_eval.compare import Row, Table
+from sim_eval.compare import ALPHA, Row, Table
+from sim_eval.published import Trial
 from sim_eval.report.drawing import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.report.notation import interval, number, percent
 from sim_eval.statistics import binned_success, separation
-from sim_eval.sweep import Trial
 
 _BIN = 20  # episodes that a bin of the calibration needs, so that its interval says something
 _MOST_BINS = 5
@@ -73,7 +74,7 @@ def success(tables: Iterable[Table], styles: Styles) -> Figure:
         return Panel(table.name, labels, svg(figure, alt))
 
     reading = (
-        "Share of episodes that succeed, with Wilson 95 % intervals; the dashed line is the policy without steering. "
+        "Share of episodes that succeed, with Wilson 95 % intervals; the dashed line is the reference's rate. "
         "Overlapping intervals do not mean equal samplers: the pairs below decide that."
     )
     return Figure("success", "How often each sampler succeeds", reading, _panels(tables, panel))
@@ -222,19 +223,28 @@ def _line(axes: Axes, style: int, points: Sequence[tuple[float, float]]) -> None
 
 
 def _over_optimised(trials: Sequence[Trial], names: Sequence[str]) -> str:
-    """Where stronger steering than the most successful one reaches more Q and less success."""
+    """Where stronger steering than the most successful one reaches more Q and surely less success."""
     told = []
     for name in names:
         mine = sorted((one for one in trials if one.sampler == name), key=lambda one: one.strength)
         best = max(mine, key=lambda one: one.rate)
-        fooled = max((one for one in mine if one.strength >= best.strength), key=lambda one: one.mean_q)
-        if fooled.rate < best.rate and fooled.mean_q > best.mean_q:
+        fools = [
+            one for one in mine if one.strength > best.strength and one.mean_q > best.mean_q and _surely_less(one, best)
+        ]
+        if fools:
+            fooled = max(fools, key=lambda one: one.mean_q)
             told.append(
                 f"{name} from {best.strength:g} to {fooled.strength:g}: success {percent(best.rate)} to "
                 f"{percent(fooled.rate)} %, Q {best.mean_q:.1f} to {fooled.mean_q:.1f}"
             )
     episodes = min(one.episodes for one in trials)
-    return f"Q rises while success falls ({episodes} episodes a strength): {'; '.join(told)}." if told else ""
+    what = f"Q rises while success falls ({episodes} episodes a strength, Fisher's exact p < {ALPHA})"
+    return f"{what}: {'; '.join(told)}." if told else ""
+
+
+def _surely_less(one: Trial, best: Trial) -> bool:
+    counts = [[trial.successes, trial.episodes - trial.successes] for trial in (one, best)]
+    return one.rate < best.rate and fisher_exact(counts).pvalue < ALPHA
 
 
 def _said(row: Row) -> str:

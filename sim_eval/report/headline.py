@@ -3,48 +3,66 @@
 from __future__ import annotations
 
 from sim_eval.compare import Comparison, Overall, Row, Table
-from sim_eval.report.notation import interval, listed, percent
+from sim_eval.picks import BASELINE
+from sim_eval.report.notation import interval, listed, percent, signed
 
 
 def headline(comparison: Comparison) -> list[str]:
     """One sentence or more, the answer first."""
     tables = comparison.tables
+    if not any(row.n for table in tables for row in table.rows):
+        return [f"Every episode of {_names(tables)} ended in an error."]
     if not comparison.overall:
         return [f"No sampler ran on all of {_names(tables)}, so none can be named the best of all; see each task."]
     leader = max(comparison.overall, key=lambda one: one.rate)
-    rows = [_row(table, leader.label) for table in tables]
-    steered = [row for table in tables for row in table.rows if row.pairing]
-    if not steered:
+    if leader.difference is not None:
+        rows = [table.row(leader.label) for table in tables]
+        said = [_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, tables)]
+        return [*said, *_harm(tables), _cost(leader, tables, rows)]
+    where = f"{leader.episodes} episodes of {_names(tables)}"
+    if not comparison.compared:
         return [
-            f"{leader.label} succeeds in {percent(leader.rate)} % of {leader.pairs} episodes of {_names(tables)}; "
-            "nothing ran on the same episodes to compare it with."
+            f"{leader.label} succeeds in {percent(leader.rate)} % of {where}; nothing ran on the same episodes to "
+            "compare it with."
         ]
-    if leader.difference is None:
-        if not any(row.pairing and row.pairing.against == leader.label for table in tables for row in table.rows):
-            return [
-                f"{leader.label} succeeds most often, {percent(leader.rate)} % over {leader.pairs} episodes of "
-                f"{_names(tables)}, but is not compared with another sampler on each of them.",
-                *_harm(tables),
-            ]
+    if not all(any(row.pairing and row.pairing.against == leader.label for row in table.rows) for table in tables):
         return [
-            f"Nothing beats {leader.label}: it succeeds most often, {percent(leader.rate)} % over {leader.pairs} "
-            f"episodes of {_names(tables)}.",
+            f"{leader.label} succeeds most often, {percent(leader.rate)} % over {where}, but is not compared with one "
+            "and the same sampler on each of them.",
             *_harm(tables),
         ]
-    first = _gain(leader, comparison, rows)
-    return [first, _sureness(comparison, tables, rows), *_rivals(leader, tables), *_harm(tables), _cost(tables, rows)]
+    level = _level(leader, comparison)
+    first = f"No sampler succeeds more often than {leader.label}, {percent(leader.rate)} % over {where}"
+    return [f"{first}; {listed(level)} as often." if level else f"{first}.", *_gains(leader, tables), *_harm(tables)]
 
 
-def _gain(leader: Overall, comparison: Comparison, rows: list[Row]) -> str:
-    baseline = rows[0].pairing.against if rows[0].pairing else ""
-    rates = [one.rate for one in comparison.overall if one.label == baseline]
-    against = f"{percent(rates[0])} % for {baseline}" if rates else baseline
+def _level(leader: Overall, comparison: Comparison) -> list[str]:
+    """Others that succeed exactly as often."""
+    return [one.label for one in comparison.overall if one.rate == leader.rate and one is not leader]
+
+
+def _gain(leader: Overall, comparison: Comparison) -> str:
+    rates = [one.rate for one in comparison.overall if one.label == leader.baseline]
+    against = f"{percent(rates[0])} % for {leader.baseline}" if rates else f"{leader.baseline}"
+    level = _level(leader, comparison)
+    who = f"{leader.label}, level with {listed(level)}," if level else leader.label
     assert leader.difference is not None
     return (
-        f"{leader.label} succeeds most often: {percent(leader.rate)} % against {against}, "
-        f"{100 * leader.difference:+.0f} points [{interval(leader.interval, ' to ')}] over {leader.pairs} paired "
+        f"{who} succeeds most often: {percent(leader.rate)} % against {against}, "
+        f"{signed(leader.difference)} points [{interval(leader.interval, ' to ')}] over {leader.episodes} paired "
         f"episodes of {_names(comparison.tables)}."
     )
+
+
+def _gains(baseline: Overall, tables: list[Table]) -> list[str]:
+    """Where another surely beats the sampler that is best on average."""
+    better = [
+        f"{row.label} beats it on {_names([table], tables)}"
+        for table in tables
+        for row in table.rows
+        if row.pairing and row.pairing.against == baseline.label and row.pairing.survives and row.pairing.difference > 0
+    ]
+    return [f"{listed(better)}."] if better else []
 
 
 def _sureness(comparison: Comparison, tables: list[Table], rows: list[Row]) -> str:
@@ -57,7 +75,7 @@ def _sureness(comparison: Comparison, tables: list[Table], rows: list[Row]) -> s
         return f"The gain survives {how}" + (" on each of them." if len(tables) > 1 else ".")
     there = [table for table, one in zip(tables, sure, strict=True) if one]
     missing = [table for table, one in zip(tables, sure, strict=True) if not one]
-    return f"The gain survives {how} on {_names(there)}, not on {_names(missing)}."
+    return f"The gain survives {how} on {_names(there, tables)}, not on {_names(missing, tables)}."
 
 
 def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
@@ -70,9 +88,9 @@ def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
         if label == leader.label or not any(one for _, one in pairings):
             continue
         if where := [table for table, difference in sure if difference > 0]:
-            beaten.append(f"{label} on {_names(where)}")
+            beaten.append(f"{label} on {_names(where, tables)}")
         if where := [table for table, difference in sure if difference < 0]:
-            better.append(f"{label} on {_names(where)}")
+            better.append(f"{label} on {_names(where, tables)}")
         if not sure:
             rest.append(label)
     said = []
@@ -88,7 +106,7 @@ def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
 def _harm(tables: list[Table]) -> list[str]:
     """Steering that loses surely is what a reader must not miss."""
     worse = [
-        f"{row.label} is worse than {row.pairing.against} on {table.task}"
+        f"{row.label} is worse than {row.pairing.against} on {_names([table], tables)}"
         for table in tables
         for row in table.rows
         if row.pairing and row.pairing.survives and row.pairing.difference < 0
@@ -96,13 +114,14 @@ def _harm(tables: list[Table]) -> list[str]:
     return [f"{listed(worse)}."] if worse else []
 
 
-def _cost(tables: list[Table], rows: list[Row]) -> str:
-    baselines = [_row(table, row.pairing.against) for table, row in zip(tables, rows, strict=True) if row.pairing]
+def _cost(leader: Overall, tables: list[Table], rows: list[Row]) -> str:
+    baselines = [table.row(row.pairing.against) for table, row in zip(tables, rows, strict=True) if row.pairing]
+    what = "without steering" if leader.baseline == BASELINE else f"for {leader.baseline}"
     return (
         f"A decision takes {_range([row.ms for row in rows], '.1f')} ms and "
         f"{_range([row.policy_rows for row in rows], '.0f')} policy rows, "
         f"{_range([row.ms for row in baselines], '.1f')} ms and "
-        f"{_range([row.policy_rows for row in baselines], '.0f')} rows without steering."
+        f"{_range([row.policy_rows for row in baselines], '.0f')} rows {what}."
     )
 
 
@@ -112,11 +131,7 @@ def _range(values: list[float | None], form: str) -> str:
     return " to ".join(ends)
 
 
-def _row(table: Table, label: str) -> Row:
-    return next(row for row in table.rows if row.label == label)
-
-
-def _names(tables: list[Table]) -> str:
-    """Tasks alone where the policy is the same everywhere."""
-    one_policy = len({table.policy for table in tables}) == 1
+def _names(tables: list[Table], among: list[Table] | None = None) -> str:
+    """Tasks alone where the policy is the same everywhere (in `among`, or in all of them)."""
+    one_policy = len({table.policy for table in among or tables}) == 1
     return listed([table.task if one_policy else table.name for table in tables])

@@ -9,13 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from sim_eval.compare import ALPHA, BASELINE, Comparison
+from sim_eval.published import RESULTS, read_sweep
 from sim_eval.report import figures, notation
 from sim_eval.report.drawing import STYLES, outline
 from sim_eval.report.episodes import episode_data, missing_videos
 from sim_eval.report.headline import headline
 from sim_eval.report.outcomes import starts
-from sim_eval.report.strip import strip
-from sim_eval.sweep import RESULTS, read_trials
+from sim_eval.report.strip import strips
 
 #: Samplers that always have the same colour and shape; others take the next ones in order of appearance.
 _KNOWN = (BASELINE, "best_of_n", "value_guided", "qpilots_u", "qpilots_m")
@@ -25,7 +25,8 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
     """The page that is to lie in `folder`; `sweeps` holds the published strength sweeps."""
     tables = comparison.tables
     groups = [starts(table) for table in tables]
-    strips = [strip(table, group) for table, group in zip(tables, groups, strict=True)]
+    drawn = [strips(table, group) for table, group in zip(tables, groups, strict=True)]
+    references = {table.name: {row.pairing.against for row in table.rows if row.pairing} for table in tables}
     trials = _sweeps(comparison, sweeps)
     styles = _styles(comparison, trials)
     page = _environment().get_template("report.html.j2")
@@ -37,8 +38,9 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         alpha=ALPHA,
         style=styles,
         scale=_difference_scale(comparison),
-        references={table.name: {row.pairing.against for row in table.rows if row.pairing} for table in tables},
-        strips=[one for one in strips if one is not None],
+        references=references,
+        references_of_all=set.intersection(*references.values()),
+        strips=[one for group in drawn for one in group],
         figures=[
             figures.success(tables, styles),
             figures.cost(tables, styles),
@@ -46,7 +48,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
             figures.strengths(tables, styles, trials),
             figures.calibration(tables, styles),
         ],
-        data=episode_data(comparison, groups, strips, folder),
+        data=episode_data(comparison, groups, drawn, folder),
         outcomes=("rescued", "broken", "both", "neither"),
     )
 
@@ -80,8 +82,14 @@ def _difference_scale(comparison: Comparison) -> Callable[[float], str]:
 
 
 def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
+    """The published trials of each table that were drawn with the very models of its runs."""
     found = {}
     for table in comparison.tables:
-        critic = table.rows[0].run.config["critic"]
-        found[table.task, table.policy] = read_trials(folder / f"{table.task}-{table.policy}-{critic}.json")
+        run = table.rows[0].run
+        published = read_sweep(folder / f"{table.task}-{table.policy}-{run.config['critic']}.json")
+        used = [account["checkpoints"] for row in table.rows for account in row.run.provenance]
+        same = published is not None and all(
+            published.checkpoints.get(role, digest) == digest for one in used for role, digest in one.items()
+        )
+        found[table.task, table.policy] = list(published.trials) if published and same else []
     return found

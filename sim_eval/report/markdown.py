@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from sim_eval.compare import Comparison, Pairing
 from sim_eval.report.headline import headline
-from sim_eval.report.notation import p_value, points
+from sim_eval.report.notation import listed, p_value, points
 from sim_eval.report.terminal import HEAD, row_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
 _LEGEND = (
     "Success with its Wilson interval; won/lost, exact McNemar p and difference in points with its paired bootstrap "
-    "interval: against unsteered on the same episodes; Holm: corrected over all {comparisons} comparisons made here; "
+    "interval: against {reference} on the same episodes; Holm: corrected over all {comparisons} comparisons made here; "
     "ms: median wall time of one decision; policy, critic, posterior: rows a decision; steps: mean an episode."
 )
 
@@ -26,12 +26,18 @@ def markdown(comparison: Comparison) -> str:
         lines += [f"## {table.task}, {table.policy}", "", *_rows([HEAD, *(row_cells(row) for row in table.rows)]), ""]
         if table.every_pair:
             lines += ["Every pair:", "", *_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in table.every_pair)]), ""]
-    lines += [_LEGEND.format(comparisons=comparison.comparisons), "", "## Runs", ""]
+    lines += [_LEGEND.format(comparisons=comparison.comparisons, reference=_reference(comparison)), "", "## Runs", ""]
     for run in comparison.runs:
         account = run.provenance[-1] if run.provenance else {}
         versions = ", ".join(f"{name} {version}" for name, version in account.get("versions", {}).items())
         lines.append(f"- `{run.name}`: `{' '.join(account.get('command', []))}`; {versions}")
     return "\n".join(lines) + "\n"
+
+
+def _reference(comparison: Comparison) -> str:
+    """What the rows of the tables are compared with."""
+    against = dict.fromkeys(row.pairing.against for table in comparison.tables for row in table.rows if row.pairing)
+    return listed(list(against)) or "nothing"
 
 
 def _pair_cells(pair: Pairing) -> list[str]:

@@ -12,7 +12,7 @@ def number(value: float | None, form: str) -> str:
 
 def percent(fraction: float | None) -> str:
     """Without the sign."""
-    return ABSENT if fraction is None else f"{100 * fraction:.0f}"
+    return ABSENT if fraction is None else f"{round(100 * fraction)}"
 
 
 def interval(ends: tuple[float, float] | None, between: str = "-") -> str:
@@ -22,7 +22,12 @@ def interval(ends: tuple[float, float] | None, between: str = "-") -> str:
 
 def points(difference: float, ends: tuple[float, float]) -> str:
     """A difference of rates with its interval."""
-    return f"{100 * difference:+.0f} [{interval(ends, '..')}]"
+    return f"{signed(difference)} [{interval(ends, '..')}]"
+
+
+def signed(difference: float) -> str:
+    """A difference of rates in points, with its sign; +0 for what rounds to none."""
+    return f"{round(100 * difference):+d}"
 
 
 def p_value(p: float) -> str:

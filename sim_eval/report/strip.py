@@ -21,7 +21,7 @@ class StripRow:
 
 @dataclass(frozen=True)
 class Strip:
-    """`order`: which start stands in which column, as indices into the table's starts."""
+    """The rows that are compared with one `baseline`. `order`: which of the table's starts stands in which column."""
 
     title: str
     baseline: str
@@ -29,11 +29,17 @@ class Strip:
     order: Sequence[int]
 
 
-def strip(table: Table, starts: Sequence[Start]) -> Strip | None:
-    """None where nothing is paired. Starts that the baseline fails come first, each side from hard to easy."""
-    baseline = next((row.pairing.against for row in table.rows if row.pairing), None)
-    if baseline is None:
-        return None
+def strips(table: Table, starts: Sequence[Start]) -> list[Strip]:
+    """One for every baseline that rows of the table are compared with."""
+    baselines = dict.fromkeys(row.pairing.against for row in table.rows if row.pairing)
+    return [
+        _strip(table, baseline, starts, table.name if len(baselines) == 1 else f"{table.name}, against {baseline}")
+        for baseline in baselines
+    ]
+
+
+def _strip(table: Table, baseline: str, starts: Sequence[Start], title: str) -> Strip:
+    """Over the starts that the baseline ran. Those that it fails come first, each side from hard to easy."""
 
     def alone(start: Start) -> str | None:
         one = start.records.get(baseline)
@@ -41,13 +47,14 @@ def strip(table: Table, starts: Sequence[Start]) -> Strip | None:
             return None
         return "both" if one.success else "neither"
 
-    order = sorted(range(len(starts)), key=lambda i: (alone(starts[i]) == "both", starts[i].solved, starts[i].episode))
+    ran = [index for index, start in enumerate(starts) if baseline in start.records]
+    order = sorted(ran, key=lambda i: (alone(starts[i]) == "both", starts[i].solved, starts[i].episode))
     columns = [starts[index] for index in order]
     rows = [_row(baseline, [alone(start) for start in columns])]
     for row in table.rows:
-        if row.pairing and row.label != baseline:
+        if row.pairing and row.pairing.against == baseline:
             rows.append(_row(row.label, [start.outcomes.get(row.label) for start in columns]))
-    return Strip(table.name, baseline, rows, order)
+    return Strip(title, baseline, rows, order)
 
 
 def _row(label: str, outcomes: Sequence[str | None]) -> StripRow:

@@ -63,12 +63,12 @@ def policy_rollouts(
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
     trajectories, successes = [], 0
     with open_pool(make_task, workers, slots) as pool:
-        finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep_trajectories=True)
+        finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep_observations=True)
         progress = tqdm(finished, total=episodes, desc=f"{task} rollouts", disable=None)
         for episode in progress:
-            if episode.trajectory is None:
+            if episode.observations is None:
                 raise RuntimeError(f"{task} episode {episode.key.episode}: {episode.error}")
-            observations = {k: v[:-1] for k, v in episode.trajectory.observations.items()}
+            observations = {k: v[:-1] for k, v in episode.observations.items()}
             trajectories.append((episode.key.episode, Trajectory(observations, episode.actions, episode.success)))
             successes += episode.success
             progress.set_postfix(success=f"{successes / len(trajectories):.2f}")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from critics.ensemble import CriticConfig, EnsembleCritic
@@ -16,8 +15,9 @@ from policies.policy import ChunkPolicy, flatten_observation
 from sim_eval.checkpoints import load_policy, save_checkpoint
 from sim_eval.demonstrations import Trajectory, chunks_of
 from sim_eval.samplers.sampler import Models, required_critic
+from sim_eval.statistics import separation
 from sim_eval.training.fit import fit
-from sim_eval.training.workshop import Workshop, random_rows, sample_policy, visited_states
+from sim_eval.training.workshop import Workshop, random_rows, sample_policy, seeded_weights, visited_states
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 EARLY = 40  # control steps
@@ -40,17 +40,17 @@ def train_critic(
     rollouts: Sequence[Trajectory],
     steps: int,
     batch: int,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """One critic by one of `OBJECTIVES`, saved under each of `names`; returns its scores on held-out rollouts."""
     policy = load_policy(shop.task, policy_name, shop.checkpoints)
     split = max(1, int(HELD_OUT * len(rollouts)))
     held_out, seen = rollouts[:split], rollouts[split:]
-    torch.manual_seed(shop.seed)
-    critic = EnsembleCritic(CriticConfig(method, policy.observation_sizes, policy.action_dim, policy.horizon))
-    critic.observation_mean.copy_(policy.observation_mean)
-    critic.observation_std.copy_(policy.observation_std)
-    replay = _episodes(policy, [*demos, *seen], critic)
-    objective = OBJECTIVES[method](critic, replay)
+    with seeded_weights(shop.seed):
+        critic = EnsembleCritic(CriticConfig(method, policy.observation_sizes, policy.action_dim, policy.horizon))
+        critic.observation_mean.copy_(policy.observation_mean)
+        critic.observation_std.copy_(policy.observation_std)
+        replay = _episodes(policy, [*demos, *seen], critic)
+        objective = OBJECTIVES[method](critic, replay)
     generator = torch.Generator().manual_seed(shop.seed)
     fit(
         objective.module,
@@ -87,7 +87,7 @@ def q_spread(models: Models, trajectories: Sequence[Trajectory], generator: torc
     return q.view(states, draws).std(dim=1).mean()
 
 
-def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float]:
+def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float | None]:
     """Area under the ROC curve for eventual success: over all steps, and over each episode's first 40 alone.
 
     After the grasp the outcome is easy to tell; critics differ before it.
@@ -95,15 +95,8 @@ def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float]:
     with torch.no_grad():
         parts = zip(replay.chunks.split(4096), replay.observations.split(4096), strict=True)
         q = torch.cat([critic.q(chunks, observations) for chunks, observations in parts]).numpy()
-    success, early = replay.success.numpy() > 0, replay.first.numpy() < EARLY
+    success, early = replay.success.numpy() > 0, replay.step.numpy() < EARLY
     return {
-        "auc": area_under_curve(q[success], q[~success]),
-        f"auc_first_{EARLY}": area_under_curve(q[success & early], q[~success & early]),
+        "auc": separation(q, success),
+        f"auc_first_{EARLY}": separation(q[early], success[early]),
     }
-
-
-def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
-    """The chance that a positive scores above a negative, ties counted half; NaN where either is missing."""
-    if not len(positive) or not len(negative):
-        return float("nan")
-    return float(mannwhitneyu(positive, negative).statistic / (len(positive) * len(negative)))

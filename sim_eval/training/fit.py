@@ -10,6 +10,9 @@ from tqdm import tqdm
 
 EMA_DECAY = 0.999
 
+#: The learning rate rises over a tenth of the steps, which must be more than one.
+LEAST_STEPS = 20
+
 
 def fit(
     module: nn.Module,
@@ -20,9 +23,10 @@ def fit(
     name: str = "",
     after_step: Callable[[], None] | None = None,
 ) -> list[float]:
-    """Minimise `loss`, a fresh mini-batch a call, over `steps` steps; leaves the averaged weights in `module`, frozen.
+    """Minimise `loss`, a fresh mini-batch a call, and leave the averaged weights in `module`, frozen.
 
-    Returns the loss of every hundredth step. Raises FloatingPointError when the loss is not finite.
+    `steps` is at least `LEAST_STEPS`. Returns the loss of every hundredth step. Raises FloatingPointError when one of
+    these is not finite.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)

@@ -13,15 +13,15 @@ from policies.policy import ChunkPolicy, PolicyConfig, flatten_observation
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.demonstrations import Trajectory, chunks_of
 from sim_eval.training.fit import fit
-from sim_eval.training.workshop import Workshop, random_rows
+from sim_eval.training.workshop import Workshop, random_rows, seeded_weights
 
 
 def train_policy(shop: Workshop, family: str, trajectories: Sequence[Trajectory], steps: int, batch: int) -> None:
     """Behaviour cloning of every chunk of every demonstration, good and bad alike."""
     first = trajectories[0]
     sizes = {name: values.shape[1] for name, values in first.observations.items()}
-    torch.manual_seed(shop.seed)  # the initial weights
-    policy = ChunkPolicy(PolicyConfig(family, sizes, action_dim=first.actions.shape[1]))
+    with seeded_weights(shop.seed):
+        policy = ChunkPolicy(PolicyConfig(family, sizes, action_dim=first.actions.shape[1]))
     raw = torch.from_numpy(np.concatenate([flatten_observation(t.observations, sizes) for t in trajectories]))
     fit_normalisation(policy, raw, torch.from_numpy(np.concatenate([t.actions for t in trajectories])))
     observations = (raw - policy.observation_mean) / policy.observation_std
@@ -33,6 +33,6 @@ def train_policy(shop: Workshop, family: str, trajectories: Sequence[Trajectory]
         return behaviour_cloning_loss(policy, observations[rows], chunks[rows], generator)
 
     history = fit(policy, loss, steps, name=f"{shop.task} {family} policy")
-    facts = {"steps": steps, "batch": batch, "final_loss": history[-1], "demonstrations": len(trajectories)}
+    facts = {"steps": steps, "batch": batch, "last_logged_loss": history[-1], "demonstrations": len(trajectories)}
     card = shop.card("policy", [shop.demos], schedule=type(policy.schedule).__name__, training=facts)
     save_checkpoint(shop.checkpoints / shop.task, family, policy, card)

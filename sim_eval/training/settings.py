@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import tasks
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
 from sim_eval.assets import with_assets
-from sim_eval.configuration import CONFIGS, compose, load_yaml, one_of, whole
+from sim_eval.configuration import CONFIGS, compose, folder, load_yaml, one_of, whole, worker_count
 from sim_eval.errors import RunError
-from sim_eval.settings import core_count
+from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import STAGES, Recipe
 from sim_eval.training.workshop import Workshop
 from tasks.naming import full_name
+from tasks.registry import check_exists
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,31 @@ class TrainSettings:
 def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     """`sim-eval-train`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("train", arguments)
+    check_exists(**config["task"])
     task = full_name(**config["task"])
     config.update({name: value for name, value in _recipe(task).items() if config[name] is None})
-    stage, workers = config["stage"], config["workers"]
+    stage = config["stage"]
     stages = tuple(STAGES) if one_of("stage", stage, [*STAGES, "all"]) == "all" else (stage,)
     if not isinstance(config["sloppy"], int | float) or not 0 <= config["sloppy"] <= 1:
         raise RunError(f"sloppy is {config['sloppy']}; accepted: a share from 0 to 1")
     methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
-    counts = ("demos", "policy_steps", "rollouts", "critic_steps", "posterior_steps", "posterior_samples", "batch")
+    counts = {"demos": 1, "rollouts": 2, "posterior_samples": 1, "batch": 1}  # a rollout is kept to score the critic
+    counts |= dict.fromkeys(("policy_steps", "critic_steps", "posterior_steps"), LEAST_STEPS)
     recipe = Recipe(
         sloppy=float(config["sloppy"]),
         families=_names("families", config["families"], FAMILIES),
         critic_methods=methods,
         ship_critic=one_of("ship_critic", config["ship_critic"], methods),
-        **{name: whole(name, config[name], 1) for name in counts},
+        **{name: whole(name, config[name], least) for name, least in counts.items()},
     )
-    workers = core_count() if workers is None else whole("workers", workers, 0)
     shop = Workshop(
         task=task,
-        data=Path(config["data"]),
-        checkpoints=Path(config["checkpoints"]),
+        data=folder(config["data"]),
+        checkpoints=folder(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
         make_task=partial(tasks.make, **with_assets(config["task"])),
     )
-    return TrainSettings(stages, shop, recipe, workers)
+    return TrainSettings(stages, shop, recipe, worker_count(config["workers"]))
 
 
 def _recipe(task: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sim_eval.demonstrations import Trajectory, sha256
+from sim_eval.demonstrations import Trajectory
 from sim_eval.environment import MakeTask
+from sim_eval.provenance import sha256
 from sim_eval.samplers import Models, Unsteered
 
 
@@ -41,6 +43,7 @@ class Workshop:
         return self.data / self.task / "rollouts.hdf5"
 
     def card(self, kind: str, data: Sequence[Path], **facts: Any) -> dict[str, Any]:
+        """What a checkpoint's card says of its origin: data files by their hashes, seed, command, and the `facts`."""
         return {
             "kind": kind,
             "task": self.task,
@@ -51,7 +54,16 @@ class Workshop:
         }
 
 
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Seed torch's global generator, the only one that weight initialisation knows, and give it back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def random_rows(count: int, batch: int, generator: torch.Generator) -> Tensor:
+    """`batch` row numbers (batch,) int64 in [0, count), drawn with replacement."""
     return torch.randint(count, (batch,), generator=generator)
 
 

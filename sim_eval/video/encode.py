@@ -55,7 +55,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:  # imageio-ffmpeg reports what ffmpeg could not do as OSError, too
-        raise RunError(f"cannot write the video {path}: {str(error).strip().splitlines()[0]}") from None
+        why = "ffmpeg gave up" if isinstance(error, BrokenPipeError) else str(error).strip().splitlines()[0]
+        raise RunError(f"cannot write the video {path}: {why}; the disk may be full") from None
 
 
 def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, encoding: dict[str, Any]) -> int:
@@ -66,7 +67,8 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, encoding: dict
             if writer is None:
                 size = (frame.shape[1], frame.shape[0])
                 # macro_block_size 2: the default of 16 would scale sizes such as 250.
-                writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps, macro_block_size=2, **encoding)
+                options = {"macro_block_size": 2, "ffmpeg_log_level": "fatal", **encoding}
+                writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps, **options)
                 writer.send(None)
             writer.send(np.ascontiguousarray(frame))
             sent += 1
@@ -87,4 +89,4 @@ def _check_whole(path: Path, sent: int) -> None:
     except RuntimeError:  # ffmpeg can make nothing of the file
         found = 0
     if found != sent:
-        raise OSError(f"{found} of {sent} frames are in the file, the disk may be full")
+        raise OSError(f"{found} of {sent} frames are in the file")

@@ -37,7 +37,12 @@ class Replay:
         return len(self.steps)
 
     def append(self, picture: np.ndarray, step: int) -> None:
-        self._pictures.write(np.ascontiguousarray(picture).data)
+        """Store the picture (size, size, 3) uint8 after so many steps. Raises RunError when the disk is full."""
+        try:
+            self._pictures.write(np.ascontiguousarray(picture).data)
+            self._pictures.flush()
+        except OSError as error:
+            raise RunError(f"cannot keep pictures in {tempfile.gettempdir()}: {error.strerror}") from None
         self.steps.append(step)
 
     def moment(self, number: int) -> Moment:

@@ -25,14 +25,11 @@ class LiberoGoalExpert(ScriptedExpert):
 
     @property
     def slide(self) -> float:
+        """The drawer's joint, metres: 0 shut, negative when out."""
         return float(self.observation["object"][10])
 
-    @property
-    def hand_yaw(self) -> float:
-        """The hand's tilt about the world's x axis: 0 pointing down, -pi/2 pointing along -y."""
-        return float((Rotation.from_quat(self.observation["robot0_eef_quat"]) * DOWN.inv()).as_rotvec()[0])
-
     def _turn_to(self, yaw: float) -> np.ndarray:
+        """As the base's, from a tilt about the world's x axis: 0 pointing down, -pi/2 pointing along -y."""
         now = Rotation.from_quat(self.observation["robot0_eef_quat"])
         return (Rotation.from_euler("x", yaw) * DOWN * now.inv()).as_rotvec()
 
@@ -58,13 +55,10 @@ class LiberoGoalExpert(ScriptedExpert):
         yield from self.wait(style.squeeze)
 
     def place(self) -> Script:
-        style = self.style
         shut = self.slide
 
         def let_go() -> bool:
-            pulled = (shut - self.slide) / -_OPEN_SLIDE
-            slipped = style.notices and not self.holding()
-            return slipped or (style.release_at < 1.0 and pulled > style.release_at)
+            return self.lets_go((shut - self.slide) / -_OPEN_SLIDE)
 
         goal = self.hand + _PULL * _OUT
         yield from self.go(lambda: (goal, _TILT), tolerance=0.01, limit=80, until=let_go)

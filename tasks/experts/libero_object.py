@@ -27,6 +27,7 @@ class LiberoObjectExpert(ScriptedExpert):
 
     @property
     def basket(self) -> np.ndarray:
+        """World position (3,) of the basket, metres."""
         return self.observation["object"][10:13].astype(float)
 
     def grasp_pose(self) -> Pose:

@@ -28,6 +28,7 @@ class LiberoSpatialExpert(ScriptedExpert):
 
     @property
     def plate(self) -> np.ndarray:
+        """World position (3,) of the plate, metres."""
         return self.observation["object"][10:13].astype(float)
 
     def grasp_pose(self) -> Pose:
@@ -40,27 +41,23 @@ class LiberoSpatialExpert(ScriptedExpert):
         yield from self.wait(_LONGER_SQUEEZE)
 
     def place(self) -> Script:
-        style, yaw = self.style, self.hand_yaw
+        yaw = self.hand_yaw
         start = self.hand + np.array([0.0, 0.0, _LIFT])
-        off_centre = np.array([*(0.3 * np.array(style.place_offset)), 0.0])
+        off_centre = np.array([*(0.3 * np.array(self.style.place_offset)), 0.0])
         length = float(np.linalg.norm(self.plate - self.object_position)) + _LIFT
 
-        def lost() -> bool:
-            return style.notices and not self.holding()
-
         def let_go() -> bool:
-            way = 1.0 - float(np.linalg.norm(self.plate - self.object_position)) / length
-            return lost() or (style.release_at < 1.0 and way > style.release_at)
+            return self.lets_go(1.0 - float(np.linalg.norm(self.plate - self.object_position)) / length)
 
         def over(height: float) -> Pose:
             """Where the hand brings the bowl's centre over the plate's."""
             goal = self.plate + off_centre + np.array([0.0, 0.0, height])
             return self.hand + goal - self.object_position, yaw
 
-        yield from self.go(lambda: (start, yaw), tolerance=0.03, limit=40, until=lost)
+        yield from self.go(lambda: (start, yaw), tolerance=0.03, limit=40, until=self.lost)
         yield from self.go(lambda: over(_LIFT), tolerance=0.015, limit=60, until=let_go)
         if not let_go():
-            yield from self.go(lambda: over(0.0), tolerance=0.008, limit=40, until=lost, speed=0.5)
+            yield from self.go(lambda: over(0.0), tolerance=0.008, limit=40, until=self.lost, speed=0.5)
         self.grip = OPEN
         yield from self.wait(6)
 

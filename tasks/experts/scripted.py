@@ -82,23 +82,36 @@ class ScriptedExpert(ABC):
 
     @property
     def hand(self) -> np.ndarray:
+        """World position (3,) of the point between the fingers, metres."""
         return self.observation["robot0_eef_pos"].astype(float)
 
     @property
     def hand_yaw(self) -> float:
+        """Of the hand about the vertical, radians."""
         return yaw_of(self.observation["robot0_eef_quat"])
 
     @property
     def object_position(self) -> np.ndarray:
+        """World position (3,), metres."""
         return self.observation["object"][:3].astype(float)
 
     @property
     def object_yaw(self) -> float:
+        """Of the object about the vertical, radians."""
         return yaw_of(self.observation["object"][3:7])
 
     def holding(self) -> bool:
+        """Whether the fingers are kept apart by something, and the object is near them."""
         width = float(np.abs(self.observation["robot0_gripper_qpos"]).sum())
         return width > self.min_width and float(np.linalg.norm(self.object_position - self.hand)) < self.reach
+
+    def lost(self) -> bool:
+        """Whether the hand notices that it is empty."""
+        return self.style.notices and not self.holding()
+
+    def lets_go(self, covered: float) -> bool:
+        """Whether to open after this fraction of the way to the goal: nothing is held, or by mistake."""
+        return self.lost() or (self.style.release_at < 1.0 and covered > self.style.release_at)
 
     # What scripts do -------------------------------------------------------------------------------------
 
@@ -154,27 +167,25 @@ class ScriptedExpert(ABC):
         over = np.array([*(goal + style.place_offset), carry_height])
         length = float(np.linalg.norm(over - start))
 
-        def lost() -> bool:
-            return style.notices and not self.holding()
-
         def let_go() -> bool:
-            way = 1.0 - float(np.linalg.norm(over - self.hand)) / length
-            return lost() or (style.release_at < 1.0 and way > style.release_at)
+            return self.lets_go(1.0 - float(np.linalg.norm(over - self.hand)) / length)
 
-        yield from self.go(lambda: (start, yaw), tolerance=0.05, until=lost)
+        yield from self.go(lambda: (start, yaw), tolerance=0.05, until=self.lost)
         middle = 0.5 * (start + over) + np.array([style.detour, 0.0, 0.0])
         yield from self.go(lambda: (middle, yaw), tolerance=0.06, until=let_go)
         yield from self.go(lambda: (over, yaw), tolerance, until=let_go)
         if not let_go():
             low = np.array([*over[:2], release_height])
-            yield from self.go(lambda: (low, yaw), tolerance, limit=30, until=lost)
+            yield from self.go(lambda: (low, yaw), tolerance, limit=30, until=self.lost)
         self.grip = OPEN
 
     def wait(self, steps: int) -> Script:
+        """Hold still for so many control steps."""
         for _ in range(steps):
             yield self._command(np.zeros(3), np.zeros(3))
 
     def rise(self, height: float) -> Script:
+        """Straight up by `height`, metres."""
         target, yaw = self.hand + np.array([0.0, 0.0, height]), self.hand_yaw
         yield from self.go(lambda: (target, yaw), tolerance=0.02, limit=20)
 

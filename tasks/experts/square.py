@@ -40,12 +40,8 @@ class SquareExpert(ScriptedExpert):
         target = np.array([*(_PEG + 0.3 * np.array(style.place_offset)), _CARRY_HEIGHT])
         start = np.linalg.norm(self.object_position - target)
 
-        def lost() -> bool:
-            return style.notices and not self.holding()
-
         def let_go() -> bool:
-            way = 1.0 - float(np.linalg.norm(target - self.object_position) / start)
-            return lost() or (style.release_at < 1.0 and way > style.release_at)
+            return self.lets_go(1.0 - float(np.linalg.norm(target - self.object_position) / start))
 
         def pose(goal: np.ndarray) -> Pose:
             """Where the hand brings the nut's centre to `goal` and its sides along the peg's."""
@@ -55,14 +51,14 @@ class SquareExpert(ScriptedExpert):
             near = abs(hand_yaw - self.hand_yaw) < 0.5
             return self.hand + goal - self.object_position, self.hand_yaw + askew if near else hand_yaw
 
-        yield from self.go(lambda: (np.array([*self.hand[:2], _CARRY_HEIGHT]), self.hand_yaw), 0.03, until=lost)
+        yield from self.go(lambda: (np.array([*self.hand[:2], _CARRY_HEIGHT]), self.hand_yaw), 0.03, until=self.lost)
         middle = 0.5 * (self.object_position + target) + np.array([0.0, style.detour, 0.0])
         middle[2] = _CARRY_HEIGHT
         yield from self.go(lambda: pose(middle), tolerance=0.05, until=let_go)
         yield from self.go(lambda: pose(target), tolerance=0.03, limit=60, until=let_go)
         yield from self.go(lambda: pose(target), tolerance=0.005, limit=20, until=let_go, speed=0.3)
         if not let_go():
-            yield from self.go(lambda: pose(self._lower(target)), tolerance=0.0, limit=60, until=lost)
+            yield from self.go(lambda: pose(self._lower(target)), tolerance=0.0, limit=60, until=self.lost)
         self.grip = OPEN
         yield from self.wait(5)
 

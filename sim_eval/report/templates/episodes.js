@@ -2,7 +2,7 @@
 // The episode table: filtered in memory, drawn a page at a time, so that thousands of starts stay fast.
 (() => {
   const PAGE = 50;
-  const { samplers, tables } = JSON.parse(document.getElementById("data").textContent);
+  const { samplers, tables, strips } = JSON.parse(document.getElementById("data").textContent);
   const form = document.querySelector("form.filter");
   const table = document.querySelector("table.episodes");
   const body = table.tBodies[0];
@@ -126,14 +126,15 @@
 
   // Columns of the strips lead to their episode.
   document.querySelectorAll(".strip").forEach((strip) => {
-    const one = tables.find(({ name }) => name === strip.dataset.table);
+    const { table, order } = strips[strip.dataset.strip];
+    const one = tables[table];
     const readout = strip.querySelector(".readout");
     const at = (event) => {
       const lane = event.target.closest(".lane > svg");
       if (!lane) return null;
       const { left, width } = lane.getBoundingClientRect();
-      const column = Math.floor(((event.clientX - left) / width) * one.order.length);
-      return one.starts[one.order[Math.max(0, Math.min(one.order.length - 1, column))]];
+      const column = Math.floor(((event.clientX - left) / width) * order.length);
+      return one.starts[order[Math.max(0, Math.min(order.length - 1, column))]];
     };
     strip.addEventListener("mousemove", (event) => {
       const start = at(event);

@@ -1,0 +1,127 @@
+"""Published sweeps: every strength that was tried, on which episodes, with which models, and which one is chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from sim_eval.configuration import CONFIGS, load_yaml
+from sim_eval.errors import RunError
+from sim_eval.records import replacing
+
+#: Those of the shipped checkpoints.
+RESULTS = CONFIGS.parent / "results" / "sweeps"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One strength of one sampler: successes out of `episodes`, Wilson 95 % interval (fractions), mean Q."""
+
+    sampler: str
+    strength: float
+    episodes: int
+    successes: int
+    interval: tuple[float, float]
+    mean_q: float
+
+    @property
+    def rate(self) -> float:
+        return self.successes / self.episodes
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The trials of one task, policy and critic, and what they have in common.
+
+    `assets`: LIBERO's own or their stand-ins, None elsewhere; `checkpoints`: role to SHA-256 of the file that was
+    loaded; `options`: of each sampler, beside its strength.
+    """
+
+    block: str
+    seed: int
+    episodes: int
+    assets: str | None
+    checkpoints: Mapping[str, str]
+    options: Mapping[str, Mapping[str, Any]]
+    trials: tuple[Trial, ...] = ()
+
+
+def read_sweep(path: Path) -> Sweep | None:
+    """What is published of one task, policy and critic; None where nothing is. Raises RunError for another file."""
+    if not path.is_file():
+        return None
+    try:
+        stored = json.loads(path.read_text())
+        trials = tuple(Trial(**{**trial, "interval": tuple(trial["interval"])}) for trial in stored.pop("trials"))
+        return Sweep(**stored, trials=trials)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} holds no sweep ({type(error).__name__}: {error}); accepted: another results=DIR"
+        ) from None
+
+
+def check_published(path: Path, sweep: Sweep) -> None:
+    """Raise RunError where `path` holds trials on other episodes or of other models than `sweep`, naming what differs.
+
+    Only strengths that met the same episodes can be told apart.
+    """
+    published = read_sweep(path)
+    if published is None:
+        return
+    pairs = [
+        *((name, getattr(published, name), getattr(sweep, name)) for name in ("block", "seed", "episodes", "assets")),
+        *((f"checkpoint {role}", published.checkpoints.get(role, one), one) for role, one in sweep.checkpoints.items()),
+        *((f"sampler.{name}", published.options.get(name, one), one) for name, one in sweep.options.items()),
+    ]
+    for what, there, here in pairs:
+        if there != here:
+            raise RunError(
+                f"{path} holds trials with {what} {there}, {here} was asked; accepted: the same, or another results=DIR"
+            )
+
+
+def publish(path: Path, sweep: Sweep) -> Sweep:
+    """Add trials to the published ones of this task, policy and critic, and return all. A repeated one replaces the
+    older. Raises RunError as `check_published`, and when the file cannot be written."""
+    check_published(path, sweep)
+    before = read_sweep(path) or replace(sweep, trials=())
+    known = {(trial.sampler, trial.strength): trial for trial in [*before.trials, *sweep.trials]}
+    after = replace(
+        sweep,
+        checkpoints={**before.checkpoints, **sweep.checkpoints},
+        options={**before.options, **sweep.options},
+        trials=tuple(sorted(known.values(), key=lambda trial: (trial.sampler, trial.strength))),
+    )
+    _write(path, f"{json.dumps(asdict(after), indent=1)}\n")
+    return after
+
+
+def chosen(trials: Iterable[Trial]) -> dict[str, float]:
+    """The strength of each sampler that succeeded most often; of equals the smallest, which moves the policy least."""
+    best: dict[str, Trial] = {}
+    for trial in sorted(trials, key=lambda one: one.strength):
+        if trial.sampler not in best or trial.rate > best[trial.sampler].rate:
+            best[trial.sampler] = trial
+    return {name: trial.strength for name, trial in best.items()}
+
+
+def write_strengths(path: Path, task: str, policy: str, strengths: Mapping[str, float]) -> None:
+    """Write each sampler's strength where `sim-eval` reads it. Raises RunError when the file cannot be written."""
+    table = load_yaml(path)
+    table.setdefault(task, {}).setdefault(policy, {}).update(strengths)
+    head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+    _write(path, head + OmegaConf.to_yaml(table))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as handle:
+            handle.write(text.encode())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from None
