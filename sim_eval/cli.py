@@ -188,7 +188,7 @@ def sweep(arguments: Sequence[str]) -> int:
     from sim_eval.sweep import read_sweep_settings
 
     settings = read_sweep_settings(arguments)
-    settings.samplers()  # a refused field ends here, before any model loads
+    samplers = settings.samplers()  # a refused field ends here, before any model loads
     from tqdm import tqdm
 
     import tasks
@@ -199,7 +199,7 @@ def sweep(arguments: Sequence[str]) -> int:
     from sim_eval.workers import open_pool
 
     root = settings.checkpoints or ROOT
-    needs = frozenset[str]().union(*(sampler.needs for sampler in settings.samplers().values()))
+    needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))
     models, hashes = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
     conditions = settings.conditions(hashes)
     check_published(settings.published, conditions)

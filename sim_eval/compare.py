@@ -15,7 +15,7 @@ from sim_eval import comparability
 from sim_eval.comparability import Run
 from sim_eval.errors import RunError
 from sim_eval.picks import BASELINE
-from sim_eval.records import RECORDS, Record, read
+from sim_eval.records import Record, recorded
 from sim_eval.run_folder import load_config, load_provenance
 from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
 
@@ -120,6 +120,11 @@ class Table:
     def name(self) -> str:
         return f"{self.task} {self.policy}"
 
+    @property
+    def references(self) -> list[str]:
+        """The labels of the rows that others are compared with, in the order in which these stand."""
+        return list(dict.fromkeys(row.pairing.against for row in self.rows if row.pairing))
+
     def row(self, label: str) -> Row:
         """The row of this label, which the table has."""
         return next(row for row in self.rows if row.label == label)
@@ -192,8 +197,7 @@ def load_run(folder: Path, name: str | None = None) -> Run:
     config = load_config(folder)
     if config is None:
         raise RunError(f"{folder} has no config.yaml: not a run folder")
-    records = read(folder) if (folder / RECORDS).is_file() else []  # killed before its first episode ended
-    return Run(name or folder.name, folder, config, load_provenance(folder), records)
+    return Run(name or folder.name, folder, config, load_provenance(folder), recorded(folder))
 
 
 def _load(folders: list[Path]) -> list[Run]:
@@ -212,8 +216,9 @@ def _table(task: str, policy: str, members: list[tuple[Run, str]], warnings: lis
         label = sampler if names.count(sampler) == 1 else f"{run.name}/{sampler}"
         rows.append(_row(run, sampler, label, warnings))
     table = Table(task, policy, rows)
-    if len(rows) > 1 and not any(row.sampler == BASELINE and row.records for row in rows):
-        warnings.append(f"{table.name}: no {BASELINE} records, so samplers are compared with the first")
+    ran = [row for row in rows if row.records]
+    if len(rows) > 1 and all(row.sampler != BASELINE for row in ran):
+        warnings.append(f"{table.name}: no {BASELINE} records, so samplers are compared with {(ran or rows)[0].label}")
     table.every_pair = [one for pair in combinations(rows, 2) if (one := _pairing(*pair)) is not None]
     for row in rows:
         if (baseline := _baseline(row, rows)) is not None:

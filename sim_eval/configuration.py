@@ -24,7 +24,6 @@ from sim_eval.errors import RunError
 #: The repository's configs/ folder.
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
-
 #: Options that take a folder: what is given is a path as it stands, whatever else Hydra would read in it.
 FOLDERS = ("output", "checkpoints", "results", "data")
 

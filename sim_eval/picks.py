@@ -50,6 +50,6 @@ def picked(pick: Pick, records: Sequence[Record], samplers: Sequence[str]) -> se
         for one in records
         if one.sampler in samplers
         and one.success == won
-        and baseline.get((one.episode, one.state_hash), won)
-        != won  # without a record of the baseline from this start there is no pair
+        # without a record of the baseline from this start there is no pair
+        and baseline.get((one.episode, one.state_hash), won) != won
     }

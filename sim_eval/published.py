@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from sim_eval.configuration import CONFIGS, load_yaml
 from sim_eval.errors import RunError
-from sim_eval.records import replacing
+from sim_eval.records import write_text
 
 #: Those of the shipped checkpoints.
 RESULTS = CONFIGS.parent / "results" / "sweeps"
@@ -65,14 +65,13 @@ def read_sweep(path: Path) -> Sweep | None:
         ) from None
 
 
-def check_published(path: Path, sweep: Sweep) -> None:
-    """Raise RunError where `path` holds trials on other episodes or of other models than `sweep`, naming what differs.
+def check_published(path: Path, sweep: Sweep) -> Sweep:
+    """What `path` holds, nothing yet being a sweep like this one without trials.
 
-    Only strengths that met the same episodes can be told apart.
+    Raises RunError where it holds trials on other episodes or of other models than `sweep`, naming what differs: only
+    strengths that met the same episodes can be told apart.
     """
-    published = read_sweep(path)
-    if published is None:
-        return
+    published = read_sweep(path) or replace(sweep, trials=())
     pairs = [
         *((name, getattr(published, name), getattr(sweep, name)) for name in ("block", "seed", "episodes", "assets")),
         *((f"checkpoint {role}", published.checkpoints.get(role, one), one) for role, one in sweep.checkpoints.items()),
@@ -83,13 +82,13 @@ def check_published(path: Path, sweep: Sweep) -> None:
             raise RunError(
                 f"{path} holds trials with {what} {there}, {here} was asked; accepted: the same, or another results=DIR"
             )
+    return published
 
 
 def publish(path: Path, sweep: Sweep) -> Sweep:
     """Add trials to the published ones of this task, policy and critic, and return all. A repeated one replaces the
     older. Raises RunError as `check_published`, and when the file cannot be written."""
-    check_published(path, sweep)
-    before = read_sweep(path) or replace(sweep, trials=())
+    before = check_published(path, sweep)
     known = {(trial.sampler, trial.strength): trial for trial in [*before.trials, *sweep.trials]}
     after = replace(
         sweep,
@@ -97,7 +96,7 @@ def publish(path: Path, sweep: Sweep) -> Sweep:
         options={**before.options, **sweep.options},
         trials=tuple(sorted(known.values(), key=lambda trial: (trial.sampler, trial.strength))),
     )
-    _write(path, f"{json.dumps(asdict(after), indent=1)}\n")
+    write_text(path, f"{json.dumps(asdict(after), indent=1)}\n")
     return after
 
 
@@ -115,13 +114,4 @@ def write_strengths(path: Path, task: str, policy: str, strengths: Mapping[str, 
     table = load_yaml(path)
     table.setdefault(task, {}).setdefault(policy, {}).update(strengths)
     head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
-    _write(path, head + OmegaConf.to_yaml(table))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as handle:
-            handle.write(text.encode())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from None
+    write_text(path, head + OmegaConf.to_yaml(table))

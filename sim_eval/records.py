@@ -111,6 +111,11 @@ def video_path(folder: Path, one: Record) -> Path | None:
     return None if one.video is None else folder / one.video
 
 
+def recorded(folder: Path) -> list[Record]:
+    """As `read`; none in a folder where no episode has ended yet."""
+    return read(folder) if (folder / RECORDS).is_file() else []
+
+
 def read(folder: Path) -> list[Record]:
     """The records of a run folder, the latest per (sampler, episode), in file order.
 
@@ -197,6 +202,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as `replacing` does, its folder made if need be. Raises RunError when it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as handle:
+            handle.write(text.encode())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextmanager

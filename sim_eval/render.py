@@ -17,7 +17,7 @@ from sim_eval.environment import MakeTask
 from sim_eval.errors import RunError
 from sim_eval.keys import episode_key
 from sim_eval.picks import Pick, check_pick, picked, read_pick
-from sim_eval.records import RECORDS, Record, actions_path, lock, video_path
+from sim_eval.records import Record, actions_path, lock, recorded, video_path
 from sim_eval.run_folder import set_videos
 from sim_eval.video.encode import FORMATS
 from sim_eval.video.film import Film
@@ -108,17 +108,13 @@ def render_missing(settings: RenderSettings, make_task: MakeTask) -> list[Path]:
 
 def check_output(settings: RenderSettings, task: str, policy: str, episodes: int) -> None:
     """Raise RunError where another run's videos are in the way of this run's, before the run takes its time."""
-    known = {video_path(settings.folder, one) for one in load_run(settings.folder).records} if _ran(settings) else set()
-    known = {path.resolve() for path in known if path is not None}
+    noted = [video_path(settings.folder, one) for one in recorded(settings.folder)]
+    known = {path.resolve() for path in noted if path is not None}
     for sampler in settings.samplers or ():
         for episode in range(episodes):
             path = _film_path(settings, task, policy, sampler, episode)
             if path.exists() and path.resolve() not in known:
                 raise RunError(f"{path} is no video of output={settings.folder}; move it, or name the output otherwise")
-
-
-def _ran(settings: RenderSettings) -> bool:
-    return (settings.folder / RECORDS).is_file()
 
 
 def _has_video(folder: Path, one: Record) -> bool:

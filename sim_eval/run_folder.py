@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from sim_eval.configuration import load_yaml
 from sim_eval.errors import RunError
 from sim_eval.provenance import SIMULATION, provenance, versions
-from sim_eval.records import RECORDS, Record, Writer, lock, read, replacing
+from sim_eval.records import Record, Writer, lock, read, recorded, write_text
 from sim_eval.settings import Settings
 
 CONFIG = "config.yaml"
@@ -30,8 +30,11 @@ _FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers
 
 @dataclass
 class RunFolder:
-    """An open, locked run folder. `done` holds the good records by (sampler, episode); an episode that
-    ended in an error is run again, and its new record then takes the place of the old one."""
+    """An open, locked run folder.
+
+    `done` holds the good records by (sampler, episode); an episode that ended in an error is run again, and its new
+    record then takes the place of the old one.
+    """
 
     path: Path
     writer: Writer
@@ -56,11 +59,12 @@ def open_run(settings: Settings, checkpoints: Mapping[str, str]) -> Iterator[Run
         stored, earlier = load_config(path), load_provenance(path)
         if stored is not None:
             _check_same(path, stored, settings.stored())
+        now = versions()
         for account in earlier:
             _check_checkpoints(path, account["checkpoints"], checkpoints)
-            _check_versions(path, account["versions"])
-        _write(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, settings.stored()))))
-        _write(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
+            _check_versions(path, account["versions"], now)
+        write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, settings.stored()))))
+        write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
         yield RunFolder(path, *_resumed(path))
 
 
@@ -112,8 +116,7 @@ def _make(path: Path) -> None:
 
 def _resumed(path: Path) -> tuple[Writer, dict[tuple[str, int], Record]]:
     writer = Writer(path)
-    everything = read(path) if (path / RECORDS).exists() else []
-    return writer, {(record.sampler, record.episode): record for record in everything if record.error is None}
+    return writer, {(record.sampler, record.episode): record for record in recorded(path) if record.error is None}
 
 
 def _check_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -154,19 +157,10 @@ def _check_checkpoints(path: Path, stored: Mapping[str, str], asked: Mapping[str
             )
 
 
-def _check_versions(path: Path, stored: Mapping[str, str]) -> None:
-    now = versions()
+def _check_versions(path: Path, stored: Mapping[str, str], now: Mapping[str, str]) -> None:
     for package in SIMULATION:
         if stored.get(package, now.get(package)) != now.get(package):
             raise RunError(
                 f"output={path} was made with {package} {stored[package]}, {now.get(package, 'none')} is installed, "
                 "which simulates another task; choose another output"
             )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with replacing(path) as handle:
-            handle.write(text.encode())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from None

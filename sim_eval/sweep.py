@@ -120,8 +120,9 @@ def sweep(settings: SweepSettings, models: Models, pool: Pool) -> Iterator[Trial
     A crashed episode raises RunError.
     """
     keys = episode_keys(settings.task_name, settings.seed, settings.episodes, BLOCK)
-    with tqdm(total=len(keys) * len(settings.samplers()), desc="sweep", disable=None) as progress:
-        for (name, strength), sampler in settings.samplers().items():
+    samplers = settings.samplers()
+    with tqdm(total=len(keys) * len(samplers), desc="sweep", disable=None) as progress:
+        for (name, strength), sampler in samplers.items():
             successes = 0
             values: dict[int, float | None] = {}
             for episode in run_episodes(pool, keys, sampler, models, f"{name} at {strength}"):

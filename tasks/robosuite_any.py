@@ -27,10 +27,9 @@ class AnyRobosuiteTask(PandaTask):
 
     def __init__(self, name: str, env_name: str | None, stepping: str = "fast") -> None:
         check_kind(stepping)
-        check_environment(env_name)
-        assert env_name is not None
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", env_name).lower()
-        super().__init__(name, words, MAX_STEPS, build_environment(env_name), stepping)
+        environment = check_environment(env_name)
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", environment).lower()
+        super().__init__(name, words, MAX_STEPS, build_environment(environment), stepping)
 
     def _object_size(self) -> int:
         return len(self._object_state())
@@ -49,8 +48,9 @@ def environment_names() -> list[str]:
     return [name for name in every if not name.startswith("TwoArm") and name not in _NO_GRIPPER]
 
 
-def check_environment(env_name: str | None) -> None:
-    """Raise TaskError for what is none of `environment_names`."""
+def check_environment(env_name: str | None) -> str:
+    """The name, if it is one of `environment_names`; else TaskError."""
     accepted = environment_names()
     if env_name not in accepted:
         raise TaskError(f"env is {env_name!r}; accepted: {', '.join(accepted)}")
+    return env_name

@@ -263,7 +263,7 @@ def test_a_folders_name_is_taken_as_it_stands(call: Call) -> None:
         assert (Path(made) / RECORDS).is_file()
 
 
-def test_a_reader_that_wants_no_more_is_no_error(tmp_path: Path) -> None:
+def test_a_reader_that_wants_no_more_is_no_error() -> None:
     program = f"{sys.executable} -c 'from sim_eval.cli import evaluate; evaluate()' --help | true"
     answer = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
     assert answer.stderr == ""

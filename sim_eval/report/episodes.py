@@ -24,16 +24,16 @@ def episode_data(
     error] for each of `samplers`, or 0 where that sampler has no record.
     """
     samplers = list(dict.fromkeys(row.label for table in comparison.tables for row in table.rows))
-    tables = [
-        {
-            "name": table.name,
-            "runs": [str(path) for path in dict.fromkeys(_shown(row.run.folder) for row in table.rows)],
-            "starts": [
-                _start(start, samplers, {row.label: row.run.folder for row in table.rows}, folder) for start in group
-            ],
-        }
-        for table, group in zip(comparison.tables, starts, strict=True)
-    ]
+    tables = []
+    for table, group in zip(comparison.tables, starts, strict=True):
+        runs = {row.label: row.run.folder for row in table.rows}
+        tables.append(
+            {
+                "name": table.name,
+                "runs": [str(path) for path in dict.fromkeys(map(_shown, runs.values()))],
+                "starts": [_start(start, samplers, runs, folder) for start in group],
+            }
+        )
     columns = {
         strip.title: {"table": number, "order": list(strip.order)}
         for number, group in enumerate(strips)
@@ -49,8 +49,10 @@ def missing_videos(tables: Sequence[Table]) -> list[str]:
     """One line where recorded videos are no longer there."""
     every = [video_path(row.run.folder, one) for table in tables for row in table.rows for one in row.records]
     noted = [path for path in every if path is not None]
-    gone = [_shown(path) for path in noted if not path.is_file()]
-    return [f"{len(gone)} of {len(noted)} recorded videos are not there any more, such as {gone[0]}"] if gone else []
+    gone = [path for path in noted if not path.is_file()]
+    if not gone:
+        return []
+    return [f"{len(gone)} of {len(noted)} recorded videos are not there any more, such as {_shown(gone[0])}"]
 
 
 def _start(start: Start, samplers: Sequence[str], runs: Mapping[str, Path], folder: Path) -> list[Any]:

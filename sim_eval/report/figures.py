@@ -59,7 +59,7 @@ def success(tables: Iterable[Table], styles: Styles) -> Figure:
         labels = [row.label for row, _, _ in rows]
         figure = canvas(50 + 30 * len(rows))
         (axes,) = figure.axes
-        against = next((row.pairing.against for row, _, _ in rows if row.pairing), None)
+        against = next(iter(table.references), None)
         for line, (row, rate, ends) in enumerate(rows):
             if row.label == against:
                 axes.plot((rate, rate), (0, len(rows) - 0.4), color=SERIES[0], linewidth=1.5, dashes=(3, 3), zorder=1.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim_eval.compare import Comparison, Overall, Row, Table
+from sim_eval.compare import Comparison, Overall, Pairing, Row, Table
 from sim_eval.picks import BASELINE
 from sim_eval.report.notation import interval, listed, percent, signed
 
@@ -25,7 +25,7 @@ def headline(comparison: Comparison) -> list[str]:
             f"{leader.label} succeeds in {percent(leader.rate)} % of {where}; nothing ran on the same episodes to "
             "compare it with."
         ]
-    if not all(any(row.pairing and row.pairing.against == leader.label for row in table.rows) for table in tables):
+    if not all(leader.label in table.references for table in tables):
         return [
             f"{leader.label} succeeds most often, {percent(leader.rate)} % over {where}, but is not compared with one "
             "and the same sampler on each of them.",
@@ -57,10 +57,9 @@ def _gain(leader: Overall, comparison: Comparison) -> str:
 def _gains(baseline: Overall, tables: list[Table]) -> list[str]:
     """Where another surely beats the sampler that is best on average."""
     better = [
-        f"{row.label} beats it on {_names([table], tables)}"
-        for table in tables
-        for row in table.rows
-        if row.pairing and row.pairing.against == baseline.label and row.pairing.survives and row.pairing.difference > 0
+        f"{one.label} beats it on {_names([table], tables)}"
+        for table, one in _sure(tables)
+        if one.against == baseline.label and one.difference > 0
     ]
     return [f"{listed(better)}."] if better else []
 
@@ -106,12 +105,16 @@ def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
 def _harm(tables: list[Table]) -> list[str]:
     """Steering that loses surely is what a reader must not miss."""
     worse = [
-        f"{row.label} is worse than {row.pairing.against} on {_names([table], tables)}"
-        for table in tables
-        for row in table.rows
-        if row.pairing and row.pairing.survives and row.pairing.difference < 0
+        f"{one.label} is worse than {one.against} on {_names([table], tables)}"
+        for table, one in _sure(tables)
+        if one.difference < 0
     ]
     return [f"{listed(worse)}."] if worse else []
+
+
+def _sure(tables: list[Table]) -> list[tuple[Table, Pairing]]:
+    """The rows' comparisons with their references that survive the correction."""
+    return [(table, row.pairing) for table in tables for row in table.rows if row.pairing and row.pairing.survives]
 
 
 def _cost(leader: Overall, tables: list[Table], rows: list[Row]) -> str:

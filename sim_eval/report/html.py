@@ -26,7 +26,6 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
     tables = comparison.tables
     groups = [starts(table) for table in tables]
     drawn = [strips(table, group) for table, group in zip(tables, groups, strict=True)]
-    references = {table.name: {row.pairing.against for row in table.rows if row.pairing} for table in tables}
     trials = _sweeps(comparison, sweeps)
     styles = _styles(comparison, trials)
     page = _environment().get_template("report.html.j2")
@@ -38,8 +37,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         alpha=ALPHA,
         style=styles,
         scale=_difference_scale(comparison),
-        references=references,
-        references_of_all=set.intersection(*references.values()),
+        references_of_all=set.intersection(*(set(table.references) for table in tables)),
         strips=[one for group in drawn for one in group],
         figures=[
             figures.success(tables, styles),

@@ -36,8 +36,7 @@ def markdown(comparison: Comparison) -> str:
 
 def _reference(comparison: Comparison) -> str:
     """What the rows of the tables are compared with."""
-    against = dict.fromkeys(row.pairing.against for table in comparison.tables for row in table.rows if row.pairing)
-    return listed(list(against)) or "nothing"
+    return listed(list(dict.fromkeys(label for table in comparison.tables for label in table.references))) or "nothing"
 
 
 def _pair_cells(pair: Pairing) -> list[str]:

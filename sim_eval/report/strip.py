@@ -31,10 +31,10 @@ class Strip:
 
 def strips(table: Table, starts: Sequence[Start]) -> list[Strip]:
     """One for every baseline that rows of the table are compared with."""
-    baselines = dict.fromkeys(row.pairing.against for row in table.rows if row.pairing)
+    one = len(table.references) == 1
     return [
-        _strip(table, baseline, starts, table.name if len(baselines) == 1 else f"{table.name}, against {baseline}")
-        for baseline in baselines
+        _strip(table, baseline, starts, table.name if one else f"{table.name}, against {baseline}")
+        for baseline in table.references
     ]
 
 
