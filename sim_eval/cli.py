@@ -196,7 +196,7 @@ def sweep(arguments: Sequence[str]) -> int:
     from sim_eval.checkpoints import ROOT, load_models
     from sim_eval.configuration import CONFIGS
     from sim_eval.published import check_published, chosen, publish, write_strengths
-    from sim_eval.workers import open_pool
+    from sim_eval.rollout.pool import open_pool
 
     root = settings.checkpoints or ROOT
     needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))

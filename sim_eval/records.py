@@ -20,7 +20,7 @@ import numpy as np
 from sim_eval.errors import RunError
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
-    from sim_eval.rollout import Episode
+    from sim_eval.rollout.episodes import Episode
 
 RECORDS = "records.jsonl"
 _ACTIONS = "actions"

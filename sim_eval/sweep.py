@@ -13,13 +13,13 @@ from tqdm import tqdm
 from sim_eval.assets import with_assets
 from sim_eval.configuration import choices, compose, folder, listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
-from sim_eval.keys import episode_keys
 from sim_eval.published import Sweep, Trial
-from sim_eval.rollout import run_episodes
+from sim_eval.rollout.episodes import run_episodes
+from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.settings import build_sampler
 from sim_eval.statistics import wilson
-from sim_eval.workers import Pool
 from tasks.libero_assets import LITE, REAL
 from tasks.naming import full_name
 from tasks.registry import check_exists

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from sim_eval.decision import Decider, Due
 from sim_eval.errors import RunError
-from sim_eval.keys import BLOCKS, episode_keys, noise_generator
-from sim_eval.rollout import Episode, run_episodes
+from sim_eval.rollout.episodes import Episode, run_episodes
+from sim_eval.rollout.inference import Decider, Due
+from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
+from sim_eval.rollout.pool import open_pool
 from sim_eval.samplers.sampler import Models
-from sim_eval.workers import open_pool
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask, toy_without_torch
 

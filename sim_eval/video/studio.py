@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
-from sim_eval.environment import MakeTask
 from sim_eval.errors import RunError
+from sim_eval.rollout.environment import MakeTask
 from sim_eval.video.film import Film, shoot
 from sim_eval.video.replay import View
 from sim_eval.video.sheet import Row

@@ -19,10 +19,10 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
-from sim_eval.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
 from sim_eval.errors import RunError
+from sim_eval.rollout.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
 
-_START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.workers import serve; serve({handle})"
+_START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.rollout.pool import serve; serve({handle})"
 
 
 class Pool(ABC):

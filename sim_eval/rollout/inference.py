@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sim_eval.counting import Counter, NonFiniteQError
 from sim_eval.errors import RunError
-from sim_eval.keys import noise_generator
+from sim_eval.rollout.cost import Counter, NonFiniteQError
+from sim_eval.rollout.keys import noise_generator
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey, Observation
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from policies.denoiser import Denoiser
-from sim_eval.decision import Decider, Decision, Due
-from sim_eval.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
 from sim_eval.errors import RunError
+from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
+from sim_eval.rollout.inference import Decider, Decision, Due
+from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
-from sim_eval.workers import Pool
 from tasks.task import EpisodeKey, Observation
 
 

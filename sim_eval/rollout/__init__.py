@@ -1,0 +1,1 @@
+"""Rollouts: keys, environments and where they live, one decision batch, and its cost."""
