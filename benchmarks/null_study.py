@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval.records import Record, read
+from sim_eval.runs.records import Record, read
 from sim_eval.statistics import mcnemar
 
 _SPLITS = 100

@@ -23,7 +23,7 @@ from critics.ensemble import CriticConfig, EnsembleCritic
 from policies.policy import ChunkPolicy, PolicyConfig
 from policies.posterior import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
-from sim_eval.provenance import sha256
+from sim_eval.runs.provenance import sha256
 from sim_eval.samplers.sampler import Models
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim_eval.provenance import SIMULATION
-from sim_eval.records import Record
+from sim_eval.runs.provenance import SIMULATION
+from sim_eval.runs.records import Record
 from tasks.libero_assets import LITE
 from tasks.naming import full_name
 

@@ -15,8 +15,8 @@ from sim_eval import comparability
 from sim_eval.comparability import Run
 from sim_eval.errors import RunError
 from sim_eval.picks import BASELINE
-from sim_eval.records import Record, recorded
-from sim_eval.run_folder import load_config, load_provenance
+from sim_eval.runs.records import Record, recorded
+from sim_eval.runs.run_folder import load_config, load_provenance
 from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
 
 #: A difference is marked where its corrected p is below this.

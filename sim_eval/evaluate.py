@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sim_eval.progress import Progress
-from sim_eval.records import Record, record
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool, open_pool
-from sim_eval.run_folder import RunFolder, open_run
+from sim_eval.runs.records import Record, record
+from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.settings import Settings
 from sim_eval.tracking import Track, tracking

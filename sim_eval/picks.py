@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim_eval.errors import RunError
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 
 #: The sampler that every other is compared with.
 BASELINE = "unsteered"

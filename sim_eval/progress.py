@@ -9,7 +9,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 
 
 class Progress:

@@ -15,10 +15,10 @@ from sim_eval.compare import load_run
 from sim_eval.configuration import compose, folder, listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.picks import Pick, check_pick, picked, read_pick
-from sim_eval.records import Record, actions_path, lock, recorded, video_path
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
-from sim_eval.run_folder import set_videos
+from sim_eval.runs.records import Record, actions_path, lock, recorded, video_path
+from sim_eval.runs.run_folder import set_videos
 from sim_eval.video.encode import FORMATS
 from sim_eval.video.film import Film
 from sim_eval.video.replay import View, name

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sim_eval.records import RECORDS
 from sim_eval.rollout.keys import episode_key
+from sim_eval.runs.records import RECORDS
 
 #: What a made run says that it loaded.
 CHECKPOINTS = {"policy": "abc"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 
 
 def made_up_record(**fields: Any) -> Record:

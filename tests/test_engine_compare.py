@@ -13,7 +13,7 @@ import pytest
 
 from sim_eval.compare import Row, compare
 from sim_eval.errors import RunError
-from sim_eval.records import Record, Writer, read
+from sim_eval.runs.records import Record, Writer, read
 from tests import made_run, toy_run
 from tests.toy_task import ToyTask
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim_eval import provenance, records, run_folder
 from sim_eval.errors import RunError
-from sim_eval.records import RECORDS, Record, Writer, actions_path, read
-from sim_eval.run_folder import load_config, load_provenance
+from sim_eval.runs import provenance, records, run_folder
+from sim_eval.runs.records import RECORDS, Record, Writer, actions_path, read
+from sim_eval.runs.run_folder import load_config, load_provenance
 from sim_eval.samplers.sampler import Models
 from tests import toy_run
 from tests.toy_models import ToyCritic, ToyDenoiser

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from sim_eval.errors import RunError
-from sim_eval.records import Record, Writer, actions_path, lock, read, video_path
 from sim_eval.render import RenderSettings, check_output, render, render_missing
 from sim_eval.rollout.environment import MakeTask
+from sim_eval.runs.records import Record, Writer, actions_path, lock, read, video_path
 from tests import toy_run
 from tests.toy_task import ToyTask, toy_without_torch
 

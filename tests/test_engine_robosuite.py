@@ -16,12 +16,12 @@ import torch
 import tasks
 from policies.policy import ChunkPolicy, PolicyConfig
 from sim_eval.evaluate import evaluate
-from sim_eval.records import Record, actions_path, read, record, video_path
 from sim_eval.render import RenderSettings, render
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
-from sim_eval.run_folder import open_run
+from sim_eval.runs.records import Record, actions_path, read, record, video_path
+from sim_eval.runs.run_folder import open_run
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.settings import Settings, read_settings
 from tasks.task import TaskError

@@ -6,7 +6,7 @@ import pytest
 
 from sim_eval.errors import RunError
 from sim_eval.picks import check_pick, picked, read_pick
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 from tests.made_up import made_up_record
 
 #: Successes by episode, and where a start differs.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sim_eval.errors import RunError
-from sim_eval.records import read
+from sim_eval.runs.records import read
 from sim_eval.settings import read_settings
 from tests import toy_run
 

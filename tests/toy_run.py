@@ -10,7 +10,7 @@ from typing import Any
 
 from sim_eval.errors import RunError
 from sim_eval.evaluate import evaluate
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.settings import Settings
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler

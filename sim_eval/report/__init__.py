@@ -6,11 +6,11 @@ from pathlib import Path
 
 from sim_eval.compare import Comparison
 from sim_eval.errors import RunError
-from sim_eval.records import replacing
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown
 from sim_eval.report.summary import summary
 from sim_eval.report.terminal import terminal
+from sim_eval.runs.records import replacing
 
 __all__ = ["HTML", "terminal", "write"]
 

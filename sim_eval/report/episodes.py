@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from sim_eval.compare import Comparison, Table
-from sim_eval.records import video_path
 from sim_eval.report.outcomes import Start
 from sim_eval.report.strip import Strip
+from sim_eval.runs.records import video_path
 
 
 def episode_data(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sim_eval.compare import Row, Table, same_start
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 
 #: Did the sampler succeed, did the baseline?
 _OUTCOMES = {(True, False): "rescued", (False, True): "broken", (True, True): "both", (False, False): "neither"}

@@ -14,7 +14,7 @@ from policies.posterior import Lesson, PosteriorConfig, PosteriorNet, distillati
 from policies.posterior_flow import PosteriorFlow
 from sim_eval.checkpoints import load_policy, save_checkpoint
 from sim_eval.demonstrations import Trajectory
-from sim_eval.provenance import sha256
+from sim_eval.runs.provenance import sha256
 from sim_eval.samplers import Models
 from sim_eval.training.fit import fit
 from sim_eval.training.workshop import Workshop, random_rows, sample_policy, seeded_weights, visited_states

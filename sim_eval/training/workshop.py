@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from sim_eval.demonstrations import Trajectory
-from sim_eval.provenance import sha256
 from sim_eval.rollout.environment import MakeTask
+from sim_eval.runs.provenance import sha256
 from sim_eval.samplers import Models, Unsteered
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 from sim_eval.video.encode import write_video
 from sim_eval.video.overlay import Overlay
 from sim_eval.video.replay import Replay, View, replay

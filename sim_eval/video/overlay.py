@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 from sim_eval.video.curve import Axes, QCurve
 from sim_eval.video.style import BAND, CURVE, DIM, TEXT, Scale, fitted, outcome, wrapped
 

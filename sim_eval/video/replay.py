@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from sim_eval.errors import RunError
-from sim_eval.records import Record
+from sim_eval.runs.records import Record
 from sim_eval.video.overlay import Moment
 from tasks.task import EpisodeKey, Task
 

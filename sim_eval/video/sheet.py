@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sim_eval.errors import RunError
-from sim_eval.records import Record, replacing
+from sim_eval.runs.records import Record, replacing
 from sim_eval.video.overlay import Moment
 from sim_eval.video.replay import Replay
 from sim_eval.video.style import BAND, DIM, TEXT, Scale, fitted, outcome

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from sim_eval.configuration import load_yaml
 from sim_eval.errors import RunError
-from sim_eval.provenance import SIMULATION, provenance, versions
-from sim_eval.records import Record, Writer, lock, read, recorded, write_text
+from sim_eval.runs.provenance import SIMULATION, provenance, versions
+from sim_eval.runs.records import Record, Writer, lock, read, recorded, write_text
 from sim_eval.settings import Settings
 
 CONFIG = "config.yaml"
