@@ -65,7 +65,7 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
 def _help(usage: str, config: str | None) -> str:
     if config is None:
         return f"usage: {usage}"
-    from sim_eval.configuration import help_text
+    from sim_eval.config.compose import help_text
 
     return help_text(config, usage)
 
@@ -194,7 +194,7 @@ def sweep(arguments: Sequence[str]) -> int:
     import tasks
     from sim_eval import sweep
     from sim_eval.checkpoints import ROOT, load_models
-    from sim_eval.configuration import CONFIGS
+    from sim_eval.config.compose import CONFIGS
     from sim_eval.published import check_published, chosen, publish, write_strengths
     from sim_eval.rollout.pool import open_pool
 

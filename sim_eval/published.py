@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from sim_eval.configuration import CONFIGS, load_yaml
+from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.errors import RunError
 from sim_eval.runs.records import write_text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.assets import with_assets
-from sim_eval.configuration import CONFIGS, choices, compose, folder, listed, load_yaml, one_of, whole, worker_count
+from sim_eval.config.compose import CONFIGS, choices, compose, folder, listed, load_yaml, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.picks import Pick, check_pick, read_pick
 from sim_eval.rollout.keys import BLOCKS

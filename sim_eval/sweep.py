@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sim_eval.assets import with_assets
-from sim_eval.configuration import choices, compose, folder, listed, one_of, whole, worker_count
+from sim_eval.config.compose import choices, compose, folder, listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.published import Sweep, Trial
 from sim_eval.rollout.episodes import run_episodes

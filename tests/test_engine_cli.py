@@ -14,7 +14,7 @@ import sim_eval.checkpoints
 import tasks
 from sim_eval import cli
 from sim_eval.checkpoints import CheckpointError
-from sim_eval.configuration import CONFIGS, choices
+from sim_eval.config.compose import CONFIGS, choices
 from sim_eval.errors import RunError
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config

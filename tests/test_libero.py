@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tasks
-from sim_eval.configuration import compose
+from sim_eval.config.compose import compose
 from tasks import EpisodeKey
 from tasks.libero_assets import VARIABLE
 from tasks.libero_init_states import read_init_states

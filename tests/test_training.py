@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sim_eval.checkpoints import ROOT, load_models
-from sim_eval.configuration import CONFIGS, load_yaml
+from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.demonstrations import read_hdf5
 from sim_eval.errors import RunError
 from sim_eval.published import RESULTS, Sweep, Trial, chosen, publish, read_sweep, write_strengths

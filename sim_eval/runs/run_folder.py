@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from sim_eval.configuration import load_yaml
+from sim_eval.config.compose import load_yaml
 from sim_eval.errors import RunError
 from sim_eval.runs.provenance import SIMULATION, provenance, versions
 from sim_eval.runs.records import Record, Writer, lock, read, recorded, write_text

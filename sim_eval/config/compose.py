@@ -22,7 +22,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from sim_eval.errors import RunError
 
 #: The repository's configs/ folder.
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 
 #: Options that take a folder: what is given is a path as it stands, whatever else Hydra would read in it.
 FOLDERS = ("output", "checkpoints", "results", "data")

@@ -1,0 +1,1 @@
+"""Options: composing them from configs/ and the command line."""
