@@ -15,8 +15,8 @@ from sim_eval.errors import RunError
 from tasks.task import TaskError
 
 if TYPE_CHECKING:
+    from sim_eval.evaluation.settings import Settings
     from sim_eval.render import RenderSettings
-    from sim_eval.settings import Settings
 
 Command = Callable[[Sequence[str]], int]
 Entry = Callable[[], None]
@@ -73,7 +73,7 @@ def _help(usage: str, config: str | None) -> str:
 @command("sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[unsteered,qpilots_u] episodes=20", "eval")
 def evaluate(arguments: Sequence[str]) -> int:
     """Run the samplers over paired episodes."""
-    from sim_eval.settings import read_settings
+    from sim_eval.evaluation.settings import read_settings
 
     settings = read_settings(arguments)
     print(f"output={settings.output}", flush=True)
@@ -90,10 +90,11 @@ def evaluate(arguments: Sequence[str]) -> int:
 def _evaluate(settings: Settings) -> int:
     """Assemble, run, report and render; the number of episodes that ended in an error."""
     import tasks
-    from sim_eval import evaluate, render, report
+    from sim_eval import render, report
     from sim_eval.checkpoints import ROOT, load_models
     from sim_eval.compare import compare
-    from sim_eval.settings import build_samplers, check_critic
+    from sim_eval.evaluation import evaluate
+    from sim_eval.evaluation.settings import build_samplers, check_critic
 
     make_task = functools.partial(tasks.make, **settings.task)
     samplers = build_samplers(settings)

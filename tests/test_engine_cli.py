@@ -16,10 +16,10 @@ from sim_eval import cli
 from sim_eval.checkpoints import CheckpointError
 from sim_eval.config.compose import CONFIGS, choices
 from sim_eval.errors import RunError
+from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
 from sim_eval.samplers.sampler import Models
-from sim_eval.settings import build_samplers, read_settings
 from sim_eval.sweep import read_sweep_settings
 from tasks.libero_assets import VARIABLE
 from tasks.naming import ANY_ROBOSUITE

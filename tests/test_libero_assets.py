@@ -12,7 +12,7 @@ import pytest
 
 import tasks
 from sim_eval.assets import with_assets, with_recorded_assets
-from sim_eval.settings import read_settings
+from sim_eval.evaluation.settings import read_settings
 from tasks import TaskError
 from tasks.libero_assets import LITE, PARTS, REAL, VARIABLE, Assets, choose_assets
 from tasks.libero_suites import package_root

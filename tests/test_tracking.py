@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sim_eval.errors import RunError
+from sim_eval.evaluation.settings import read_settings
 from sim_eval.runs.records import read
-from sim_eval.settings import read_settings
 from tests import toy_run
 
 

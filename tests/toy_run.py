@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.errors import RunError
-from sim_eval.evaluate import evaluate
+from sim_eval.evaluation.evaluate import evaluate
+from sim_eval.evaluation.settings import Settings
 from sim_eval.runs.records import Record
 from sim_eval.samplers.sampler import Models, Sampler
-from sim_eval.settings import Settings
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
 

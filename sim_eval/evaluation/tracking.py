@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sim_eval.errors import RunError
 
 if TYPE_CHECKING:
-    from sim_eval.settings import Settings
+    from sim_eval.evaluation.settings import Settings
 
 #: Accepted values of `log`, each with the package that it needs.
 TRACKERS = {"none": None, "tensorboard": "tensorboard", "wandb": "wandb"}

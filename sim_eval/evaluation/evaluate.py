@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sim_eval.progress import Progress
+from sim_eval.evaluation.progress import Progress
+from sim_eval.evaluation.settings import Settings
+from sim_eval.evaluation.tracking import Track, tracking
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
@@ -12,8 +14,6 @@ from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.runs.records import Record, record
 from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
-from sim_eval.settings import Settings
-from sim_eval.tracking import Track, tracking
 
 
 def evaluate(

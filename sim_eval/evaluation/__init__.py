@@ -1,0 +1,1 @@
+"""The main job: samplers over the same episodes, into one run folder."""
