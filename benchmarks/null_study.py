@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sim_eval.analysis.statistics import mcnemar
 from sim_eval.runs.records import Record, read
-from sim_eval.statistics import mcnemar
 
 _SPLITS = 100
 _LEVEL = 0.05

@@ -91,8 +91,8 @@ def _evaluate(settings: Settings) -> int:
     """Assemble, run, report and render; the number of episodes that ended in an error."""
     import tasks
     from sim_eval import render, report
+    from sim_eval.analysis.compare import compare
     from sim_eval.checkpoints import ROOT, load_models
-    from sim_eval.compare import compare
     from sim_eval.evaluation import evaluate
     from sim_eval.evaluation.settings import build_samplers, check_critic
 
@@ -149,7 +149,7 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
     # It warns where it cannot keep its list of fonts in the home folder; nothing here needs that list.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from sim_eval import report
-    from sim_eval.compare import compare
+    from sim_eval.analysis.compare import compare
 
     comparison = compare(folders)
     report.write(comparison, output)
@@ -167,8 +167,8 @@ def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes."""
     import tasks
     from sim_eval import render
+    from sim_eval.analysis.compare import load_run
     from sim_eval.assets import with_recorded_assets
-    from sim_eval.compare import load_run
     from sim_eval.render import read_render_settings
 
     settings = read_render_settings(arguments)

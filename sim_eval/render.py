@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sim_eval.compare import load_run
+from sim_eval.analysis.compare import load_run
+from sim_eval.analysis.selection import Pick, check_pick, picked, read_pick
 from sim_eval.config.compose import compose, folder, listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
-from sim_eval.picks import Pick, check_pick, picked, read_pick
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
 from sim_eval.runs.records import Record, actions_path, lock, recorded, video_path

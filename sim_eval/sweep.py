@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from sim_eval.analysis.statistics import wilson
 from sim_eval.assets import with_assets
 from sim_eval.config.compose import choices, compose, folder, listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
@@ -19,7 +20,6 @@ from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
-from sim_eval.statistics import wilson
 from tasks.libero_assets import LITE, REAL
 from tasks.naming import full_name
 from tasks.registry import check_exists

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim_eval.compare import Row, compare
+from sim_eval.analysis.compare import Row, compare
 from sim_eval.errors import RunError
 from sim_eval.runs.records import Record, Writer, read
 from tests import made_run, toy_run

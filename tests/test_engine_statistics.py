@@ -10,7 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from sim_eval.statistics import binned_success, bootstrap_difference, holm, mcnemar, separation, wilson
+from sim_eval.analysis.statistics import binned_success, bootstrap_difference, holm, mcnemar, separation, wilson
 
 
 def test_wilson_agrees_with_statsmodels() -> None:

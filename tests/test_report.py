@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sim_eval.compare import Table, compare
+from sim_eval.analysis.compare import Table, compare
 from sim_eval.published import Sweep, Trial
 from sim_eval.report import terminal, write
 from sim_eval.report.figures import strengths
@@ -256,9 +256,7 @@ def test_a_home_that_cannot_be_written_is_no_matter(run: Path, tmp_path: Path) -
 
 
 def test_the_commands_start_without_the_plotting_library() -> None:
-    program = (
-        "import sys, sim_eval.cli, sim_eval.evaluation.evaluate, sim_eval.compare; print('matplotlib' in sys.modules)"
-    )
+    program = "import sys, sim_eval.cli, sim_eval.evaluation.evaluate, sim_eval.analysis.compare; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 

@@ -14,7 +14,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from sim_eval.compare import compare
+from sim_eval.analysis.compare import compare
 from sim_eval.report import HTML, write
 from sim_eval.runs.run_folder import set_videos
 from sim_eval.video.encode import write_video

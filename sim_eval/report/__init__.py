@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim_eval.compare import Comparison
+from sim_eval.analysis.compare import Comparison
 from sim_eval.errors import RunError
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sim_eval.compare import Comparison, Table
+from sim_eval.analysis.compare import Comparison, Table
 from sim_eval.report.outcomes import Start
 from sim_eval.report.strip import Strip
 from sim_eval.runs.records import video_path

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import fisher_exact
 
-from sim_eval.compare import ALPHA, Row, Table
+from sim_eval.analysis.compare import ALPHA, Row, Table
+from sim_eval.analysis.statistics import binned_success, separation
 from sim_eval.published import Trial
 from sim_eval.report.drawing import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.report.notation import interval, number, percent
-from sim_eval.statistics import binned_success, separation
 
 _BIN = 20  # episodes that a bin of the calibration needs, so that its interval says something
 _MOST_BINS = 5

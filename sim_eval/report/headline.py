@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sim_eval.compare import Comparison, Overall, Pairing, Row, Table
-from sim_eval.picks import BASELINE
+from sim_eval.analysis.compare import Comparison, Overall, Pairing, Row, Table
+from sim_eval.analysis.selection import BASELINE
 from sim_eval.report.notation import interval, listed, percent, signed
 
 

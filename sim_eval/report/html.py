@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
-from sim_eval.compare import ALPHA, BASELINE, Comparison
+from sim_eval.analysis.compare import ALPHA, BASELINE, Comparison
 from sim_eval.published import RESULTS, read_sweep
 from sim_eval.report import figures, notation
 from sim_eval.report.drawing import STYLES, outline

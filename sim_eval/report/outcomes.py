@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sim_eval.compare import Row, Table, same_start
+from sim_eval.analysis.compare import Row, Table, same_start
 from sim_eval.runs.records import Record
 
 #: Did the sampler succeed, did the baseline?

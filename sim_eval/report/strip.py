@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sim_eval.compare import Table
+from sim_eval.analysis.compare import Table
 from sim_eval.report.outcomes import Start
 
 

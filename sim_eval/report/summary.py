@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sim_eval.compare import Comparison, Row, Table
+from sim_eval.analysis.compare import Comparison, Row, Table
 from sim_eval.report.headline import headline
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sim_eval.compare import Comparison, Row
+from sim_eval.analysis.compare import Comparison, Row
 from sim_eval.report.headline import headline
 from sim_eval.report.notation import ABSENT, interval, number, p_value, percent, points
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval import comparability
-from sim_eval.comparability import Run
+from sim_eval.analysis import validity as comparability
+from sim_eval.analysis.selection import BASELINE
+from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar, wilson
+from sim_eval.analysis.validity import Run
 from sim_eval.errors import RunError
-from sim_eval.picks import BASELINE
 from sim_eval.runs.records import Record, recorded
 from sim_eval.runs.run_folder import load_config, load_provenance
-from sim_eval.statistics import bootstrap_difference, holm, mcnemar, wilson
 
 #: A difference is marked where its corrected p is below this.
 ALPHA = 0.05

@@ -1,0 +1,1 @@
+"""What the records of one or more runs say."""
