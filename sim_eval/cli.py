@@ -186,18 +186,18 @@ def render(arguments: Sequence[str]) -> int:
 )
 def sweep(arguments: Sequence[str]) -> int:
     """Try steering strengths on the tune block of keys."""
-    from sim_eval.sweep import read_sweep_settings
+    from sim_eval.tuning.sweep import read_sweep_settings
 
     settings = read_sweep_settings(arguments)
     samplers = settings.samplers()  # a refused field ends here, before any model loads
     from tqdm import tqdm
 
     import tasks
-    from sim_eval import sweep
     from sim_eval.checkpoints import ROOT, load_models
     from sim_eval.config.compose import CONFIGS
-    from sim_eval.published import check_published, chosen, publish, write_strengths
     from sim_eval.rollout.pool import open_pool
+    from sim_eval.tuning import sweep
+    from sim_eval.tuning.results import check_published, chosen, publish, write_strengths
 
     root = settings.checkpoints or ROOT
     needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))

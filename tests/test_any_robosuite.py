@@ -12,8 +12,8 @@ import tasks
 from sim_eval import cli
 from sim_eval.evaluation.settings import read_settings
 from sim_eval.rollout.keys import episode_key
-from sim_eval.sweep import read_sweep_settings
 from sim_eval.training.settings import read_train_settings
+from sim_eval.tuning.sweep import read_sweep_settings
 from tasks.naming import full_name
 from tasks.task import EpisodeKey, Task, TaskError
 

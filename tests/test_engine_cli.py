@@ -20,7 +20,7 @@ from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
 from sim_eval.samplers.sampler import Models
-from sim_eval.sweep import read_sweep_settings
+from sim_eval.tuning.sweep import read_sweep_settings
 from tasks.libero_assets import VARIABLE
 from tasks.naming import ANY_ROBOSUITE
 from tests.libero_assets import folder_of_assets

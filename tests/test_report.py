@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from sim_eval.analysis.compare import Table, compare
-from sim_eval.published import Sweep, Trial
 from sim_eval.report import terminal, write
 from sim_eval.report.figures import strengths
 from sim_eval.report.headline import headline
@@ -26,6 +25,7 @@ from sim_eval.report.html import html
 from sim_eval.report.outcomes import starts
 from sim_eval.report.strip import strips
 from sim_eval.runs.records import Writer, read
+from sim_eval.tuning.results import Sweep, Trial
 from tests import made_run
 
 HALF = [0, 1] * 20

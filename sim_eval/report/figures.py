@@ -12,9 +12,9 @@ from scipy.stats import fisher_exact
 
 from sim_eval.analysis.compare import ALPHA, Row, Table
 from sim_eval.analysis.statistics import binned_success, separation
-from sim_eval.published import Trial
 from sim_eval.report.drawing import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.report.notation import interval, number, percent
+from sim_eval.tuning.results import Trial
 
 _BIN = 20  # episodes that a bin of the calibration needs, so that its interval says something
 _MOST_BINS = 5

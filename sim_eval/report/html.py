@@ -9,13 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from sim_eval.analysis.compare import ALPHA, BASELINE, Comparison
-from sim_eval.published import RESULTS, read_sweep
 from sim_eval.report import figures, notation
 from sim_eval.report.drawing import STYLES, outline
 from sim_eval.report.episodes import episode_data, missing_videos
 from sim_eval.report.headline import headline
 from sim_eval.report.outcomes import starts
 from sim_eval.report.strip import strips
+from sim_eval.tuning.results import RESULTS, read_sweep
 
 #: Samplers that always have the same colour and shape; others take the next ones in order of appearance.
 _KNOWN = (BASELINE, "best_of_n", "value_guided", "qpilots_u", "qpilots_m")

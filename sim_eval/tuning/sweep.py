@@ -15,11 +15,11 @@ from sim_eval.assets import with_assets
 from sim_eval.config.compose import choices, compose, folder, listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_sampler
-from sim_eval.published import Sweep, Trial
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.tuning.results import Sweep, Trial
 from tasks.libero_assets import LITE, REAL
 from tasks.naming import full_name
 from tasks.registry import check_exists

@@ -1,0 +1,1 @@
+"""Choosing steering strengths, on keys of their own."""
