@@ -16,7 +16,7 @@ from tasks.task import TaskError
 
 if TYPE_CHECKING:
     from sim_eval.evaluation.settings import Settings
-    from sim_eval.render import RenderSettings
+    from sim_eval.video.render import RenderSettings
 
 Command = Callable[[Sequence[str]], int]
 Entry = Callable[[], None]
@@ -90,11 +90,12 @@ def evaluate(arguments: Sequence[str]) -> int:
 def _evaluate(settings: Settings) -> int:
     """Assemble, run, report and render; the number of episodes that ended in an error."""
     import tasks
-    from sim_eval import render, report
+    from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.checkpoints import ROOT, load_models
     from sim_eval.evaluation import evaluate
     from sim_eval.evaluation.settings import build_samplers, check_critic
+    from sim_eval.video import render
 
     make_task = functools.partial(tasks.make, **settings.task)
     samplers = build_samplers(settings)
@@ -113,7 +114,7 @@ def _evaluate(settings: Settings) -> int:
 
 
 def _videos(settings: Settings) -> RenderSettings:
-    from sim_eval.render import RenderSettings, default_output
+    from sim_eval.video.render import RenderSettings, default_output
 
     return RenderSettings(
         folder=settings.output,
@@ -166,10 +167,10 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
 def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes."""
     import tasks
-    from sim_eval import render
     from sim_eval.analysis.compare import load_run
     from sim_eval.assets import with_recorded_assets
-    from sim_eval.render import read_render_settings
+    from sim_eval.video import render
+    from sim_eval.video.render import read_render_settings
 
     settings = read_render_settings(arguments)
     make_task = functools.partial(tasks.make, **with_recorded_assets(load_run(settings.folder).config["task"]))

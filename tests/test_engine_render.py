@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from sim_eval.errors import RunError
-from sim_eval.render import RenderSettings, check_output, render, render_missing
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.records import Record, Writer, actions_path, lock, read, video_path
+from sim_eval.video.render import RenderSettings, check_output, render, render_missing
 from tests import toy_run
 from tests.toy_task import ToyTask, toy_without_torch
 
@@ -120,7 +120,7 @@ def test_picked_episodes_are_rendered(run: Path, monkeypatch: pytest.MonkeyPatch
     def rescue(one: Record) -> Record:
         return dataclasses.replace(one, success=one.sampler == "best_of_n" or one.episode != 1)
 
-    monkeypatch.setattr("sim_eval.render.shoot_all", shoot_all)
+    monkeypatch.setattr("sim_eval.video.render.shoot_all", shoot_all)
     change(run, rescue)
     draw(run, videos="rescued")
     assert shot == [("unsteered", 1), ("best_of_n", 1)]
@@ -184,7 +184,7 @@ def test_actions_that_are_not_the_episodes_are_told(run: Path) -> None:
 def test_rendering_that_was_killed_is_finished(run: Path) -> None:
     settings = f"RenderSettings(Path({str(run)!r}), Path({str(run.parent / 'videos')!r}), size=64)"
     killed = (
-        "import os; from pathlib import Path; from sim_eval import render; from sim_eval.render import RenderSettings\n"
+        "import os; from pathlib import Path; from sim_eval import render; from sim_eval.video.render import RenderSettings\n"
         "from tests.toy_task import ToyTask\n"
         "shoot_all = render.shoot_all\n"
         "def killed(*arguments):\n"

@@ -17,13 +17,13 @@ import tasks
 from policies.policy import ChunkPolicy, PolicyConfig
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.settings import Settings, read_settings
-from sim_eval.render import RenderSettings, render
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
 from sim_eval.runs.records import Record, actions_path, read, record, video_path
 from sim_eval.runs.run_folder import open_run
 from sim_eval.samplers import Models, Unsteered
+from sim_eval.video.render import RenderSettings, render
 from tasks.task import TaskError
 
 LIFT: MakeTask = functools.partial(tasks.make, "lift")

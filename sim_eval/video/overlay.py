@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sim_eval.runs.records import Record
-from sim_eval.video.curve import Axes, QCurve
+from sim_eval.video.q_curve import Axes, QCurve
 from sim_eval.video.style import BAND, CURVE, DIM, TEXT, Scale, fitted, outcome, wrapped
 
 _INSTRUCTION_LINES = 2

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.runs.records import Record
+from sim_eval.video.contact_sheet import Row, row
 from sim_eval.video.encode import write_video
 from sim_eval.video.overlay import Overlay
 from sim_eval.video.replay import Replay, View, replay
-from sim_eval.video.sheet import Row, row
 from tasks.task import Task
 
 

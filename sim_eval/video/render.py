@@ -19,11 +19,11 @@ from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
 from sim_eval.runs.records import Record, actions_path, lock, recorded, video_path
 from sim_eval.runs.run_folder import set_videos
+from sim_eval.video.contact_sheet import ROWS, Row, write_sheet
 from sim_eval.video.encode import FORMATS
-from sim_eval.video.film import Film
+from sim_eval.video.episode_video import Film
+from sim_eval.video.parallel import shoot_all
 from sim_eval.video.replay import View, name
-from sim_eval.video.sheet import ROWS, Row, write_sheet
-from sim_eval.video.studio import shoot_all
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.video.film import Film, shoot
+from sim_eval.video.contact_sheet import Row
+from sim_eval.video.episode_video import Film, shoot
 from sim_eval.video.replay import View
-from sim_eval.video.sheet import Row
 from tasks.task import Task
 
 
