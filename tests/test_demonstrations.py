@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from sim_eval.demonstrations import DatasetError, Trajectory, chunks_of, read_hdf5, write_hdf5
+from sim_eval.training.trajectories import DatasetError, Trajectory, chunks_of, read_hdf5, write_hdf5
 
 
 def trajectory(steps: int, success: bool, seed: int = 0) -> Trajectory:

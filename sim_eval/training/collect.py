@@ -11,12 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 import tasks
-from sim_eval.demonstrations import Trajectory
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import open_pool
 from sim_eval.samplers import Models, Unsteered
+from sim_eval.training.trajectories import Trajectory
 from tasks.task import EpisodeKey, Task
 
 _task: Task  # one to a worker process, built by `_start`

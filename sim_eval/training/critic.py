@@ -14,10 +14,10 @@ from critics.replay import Replay, build_replay
 from policies.policy import ChunkPolicy, flatten_observation
 from sim_eval.analysis.statistics import separation
 from sim_eval.checkpoints import load_policy, save_checkpoint
-from sim_eval.demonstrations import Trajectory, chunks_of
 from sim_eval.samplers.sampler import Models, required_critic
 from sim_eval.training.fit import fit
-from sim_eval.training.workshop import Workshop, random_rows, sample_policy, seeded_weights, visited_states
+from sim_eval.training.trajectories import Trajectory, chunks_of
+from sim_eval.training.workspace import Workshop, random_rows, sample_policy, seeded_weights, visited_states
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 EARLY = 40  # control steps

@@ -11,9 +11,9 @@ from torch import Tensor
 from policies.behaviour_cloning import behaviour_cloning_loss, fit_normalisation
 from policies.policy import ChunkPolicy, PolicyConfig, flatten_observation
 from sim_eval.checkpoints import save_checkpoint
-from sim_eval.demonstrations import Trajectory, chunks_of
 from sim_eval.training.fit import fit
-from sim_eval.training.workshop import Workshop, random_rows, seeded_weights
+from sim_eval.training.trajectories import Trajectory, chunks_of
+from sim_eval.training.workspace import Workshop, random_rows, seeded_weights
 
 
 def train_policy(shop: Workshop, family: str, trajectories: Sequence[Trajectory], steps: int, batch: int) -> None:

@@ -13,11 +13,11 @@ from policies.policy import ChunkPolicy
 from policies.posterior import Lesson, PosteriorConfig, PosteriorNet, distillation_loss, teach
 from policies.posterior_flow import PosteriorFlow
 from sim_eval.checkpoints import load_policy, save_checkpoint
-from sim_eval.demonstrations import Trajectory
 from sim_eval.runs.provenance import sha256
 from sim_eval.samplers import Models
 from sim_eval.training.fit import fit
-from sim_eval.training.workshop import Workshop, random_rows, sample_policy, seeded_weights, visited_states
+from sim_eval.training.trajectories import Trajectory
+from sim_eval.training.workspace import Workshop, random_rows, sample_policy, seeded_weights, visited_states
 
 #: Steps of the posterior flow that teaches the net.
 FLOW_STEPS = 10

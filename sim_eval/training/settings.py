@@ -15,7 +15,7 @@ from sim_eval.config.compose import CONFIGS, compose, folder, load_yaml, one_of,
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import STAGES, Recipe
-from sim_eval.training.workshop import Workshop
+from sim_eval.training.workspace import Workshop
 from tasks.naming import full_name
 from tasks.registry import check_exists
 

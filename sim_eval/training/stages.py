@@ -9,13 +9,13 @@ import torch
 from tqdm import tqdm
 
 from sim_eval.checkpoints import load_policy
-from sim_eval.demonstrations import Trajectory, read_hdf5, write_hdf5
 from sim_eval.samplers import Models
 from sim_eval.training.collect import demonstrations, policy_rollouts
 from sim_eval.training.critic import train_critic
 from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import train_posterior
-from sim_eval.training.workshop import Workshop
+from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
+from sim_eval.training.workspace import Workshop
 
 #: What policies and critics see; public files hold more.
 OBSERVATIONS = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
