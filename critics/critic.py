@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 
-class Critic(Protocol):
+class Critic(ABC):
     """Values whole action chunks, in the policy's normalised action space.
 
-    Q is divided by the critic's stored scale, the spread of Q over policy samples within one state, which brings the
-    steering strengths of all tasks to one scale.
+    observations: the vectors that it reads, by robosuite's names. In simulation these may be the simulator's own
+    state, whatever the policy sees. observation_sizes: their lengths, checked against the task; it may leave any out.
+    uses_features: whether it reads the policy's own features too.
+
+    Q should be in units of its spread over policy samples within one state, which brings the steering strengths of all
+    tasks to one scale.
     """
 
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Any:
-        """Once a chunk: (B, n) arrays to features of B * copies rows, each row's copies adjacent."""
-        ...
+    observations: tuple[str, ...] = ()
+    observation_sizes: Mapping[str, int] = MappingProxyType({})
+    uses_features: bool = False
 
-    def q(self, actions: Tensor, features: Any) -> Tensor:
-        """(B, H, D) to (B,), differentiable in the actions."""
-        ...
+    @abstractmethod
+    def encode(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
+        """Once a decision: arrays (B, n) of the latest control step to what `q` reads, (B, m).
+
+        `features`: the policy's own (B, C) where `uses_features`, else None.
+        """
+
+    @abstractmethod
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        """Normalised chunks (B, H, D) and what `encode` gave, (B, m), to (B,); differentiable in the actions."""

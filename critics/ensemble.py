@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from critics.critic import Critic
 from critics.network import EnsembleMLP
+
+#: The input that is the policy's own features, not an observation.
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """What rebuilds the critic; `method` says how it was trained."""
+    """What rebuilds the critic; `method` says how it was trained.
+
+    `observation_sizes` keeps the order of its inputs. The entry "features" stands for the policy's own.
+    """
 
     method: str
     observation_sizes: Mapping[str, int]
@@ -25,7 +33,7 @@ class CriticConfig:
     depth: int = 3
 
 
-class EnsembleCritic(nn.Module):
+class EnsembleCritic(nn.Module, Critic):
     """Log-odds of success in units of `scale`, the spread of the log-odds over policy samples within one state."""
 
     observation_mean: Tensor
@@ -35,8 +43,11 @@ class EnsembleCritic(nn.Module):
     def __init__(self, config: CriticConfig) -> None:
         super().__init__()
         self.config = config
-        self.observation_sizes = dict(config.observation_sizes)
-        n = sum(self.observation_sizes.values())
+        self._inputs = dict(config.observation_sizes)
+        self.observation_sizes = {name: size for name, size in self._inputs.items() if name != FEATURES}
+        self.observations = tuple(self.observation_sizes)
+        self.uses_features = FEATURES in self._inputs
+        n = sum(self._inputs.values())
         self.network = EnsembleMLP(config.heads, n + config.horizon * config.action_dim, config.width, config.depth)
         self.register_buffer("observation_mean", torch.zeros(n))
         self.register_buffer("observation_std", torch.ones(n))
@@ -47,15 +58,21 @@ class EnsembleCritic(nn.Module):
         return (observations - self.observation_mean) / self.observation_std
 
     @torch.no_grad()
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Tensor:
-        flat = np.concatenate([np.asarray(observation[k], np.float32) for k in self.observation_sizes], axis=1)
-        features = self.normalise(torch.from_numpy(flat).to(self.scale.device))
-        return features.repeat_interleave(copies, dim=0)
+    def encode(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
+        return self.normalise(self.inputs(observation, features))
 
-    def logits(self, actions: Tensor, features: Tensor) -> Tensor:
-        """Every head's log-odds of success, (E, B), from normalised chunks (B, H, D) and features (B, n)."""
-        return self.network(torch.cat([features, actions.flatten(1)], dim=1))
+    def inputs(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
+        """The arrays (B, n) that the critic reads, side by side in its own order, not normalised: (B, sum of n)."""
+        columns = [
+            features if name == FEATURES else torch.from_numpy(np.asarray(observation[name], np.float32))
+            for name in self._inputs
+        ]
+        return torch.cat([column.to(self.scale.device) for column in columns if column is not None], dim=1)
 
-    def q(self, actions: Tensor, features: Tensor) -> Tensor:
+    def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        """Every head's log-odds of success, (E, B), from normalised chunks (B, H, D) and inputs (B, n)."""
+        return self.network(torch.cat([encoded, actions.flatten(1)], dim=1))
+
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
         """The heads' mean log-odds in units of `scale`: (B, H, D) to (B,), differentiable in the actions."""
-        return self.logits(actions, features).mean(0) / self.scale
+        return self.logits(actions, encoded).mean(0) / self.scale

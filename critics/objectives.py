@@ -53,7 +53,7 @@ def heads_loss(logits: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target.expand_as(logits))
 
 
-def follow(target: nn.Module, trained: nn.Module) -> None:
+def update_target(target: nn.Module, trained: nn.Module) -> None:
     """Move the target's parameters a share `TARGET_RATE` of the way to the trained ones (Polyak averaging)."""
     for slow, fast in zip(target.parameters(), trained.parameters(), strict=True):
         slow.lerp_(fast.detach(), TARGET_RATE)
@@ -101,7 +101,7 @@ class Sarsa:
         return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), target)
 
     def after_step(self) -> None:
-        follow(self.target, self.module)
+        update_target(self.target, self.module)
 
 
 class ImplicitQ:
@@ -132,7 +132,7 @@ class ImplicitQ:
         return q_loss + 10 * v_loss  # squared errors of probabilities are an order smaller than cross-entropies
 
     def after_step(self) -> None:
-        follow(self.target, self.critic)
+        update_target(self.target, self.critic)
 
 
 OBJECTIVES: dict[str, Callable[[EnsembleCritic, Replay], Objective]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from policies.policy import ChunkPolicy
+from policies.chunk_policy import ChunkPolicy
 
 #: Dimensions that barely move in the demonstrations are not blown up to unit variance.
 STD_FLOOR = 0.05

@@ -1,87 +1,126 @@
-"""The frozen low-dimensional policy: a `Denoiser` over a trained `ChunkNetwork`."""
+"""What a frozen policy promises, in two tiers: `Policy` draws action chunks, `Denoiser` opens its denoising."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policies.family import FAMILIES
-from policies.network import ChunkNetwork
+from policies.observation import ObservationRequest
+from policies.schedule import Schedule
+
+#: A batch of B observations: arrays (B, ...), or (B, history, ...) where the request's history exceeds 1;
+#: "instruction" is a list of B strings.
+Observations = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class PolicyConfig:
-    """What rebuilds the policy: `family` is flow or diffusion; `observation_sizes` keeps the order of its inputs."""
+class FrozenPolicy(ABC):
+    """What both tiers share. Subclass `Policy` or `Denoiser` and set the attributes without a default.
 
-    family: str
-    observation_sizes: Mapping[str, int]
+    request: what the policy sees. horizon: H, actions a chunk. execute: h <= H, actions executed before the next
+    decision. action_dim: D. observation_sizes: lengths of the vectors that it was trained on, checked against the
+    task; it may leave any out. least_rows: a batch is padded to this many rows. Below 4 rows torch's matrix product
+    takes another path on a CPU, with other rounding, so that 4 keeps a result independent of the batch. Set 1 where a
+    row is expensive.
+    """
+
+    request: ObservationRequest
+    horizon: int
+    execute: int
     action_dim: int
-    horizon: int = 8
-    execute: int = 8
-    width: int = 320
-    depth: int = 4
-
-    def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ValueError(f"family={self.family!r}: accepted are {', '.join(FAMILIES)}")
-
-
-def flatten_observation(observation: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
-    """The arrays (B, n) that `sizes` names, side by side in its order: (B, sum of n), float32."""
-    return np.concatenate([np.asarray(observation[name], np.float32) for name in sizes], axis=1)
-
-
-class ChunkPolicy(nn.Module):
-    """A behaviour-cloned policy on action chunks. Normalisation travels with the weights as buffers."""
-
-    observation_mean: Tensor
-    observation_std: Tensor
-    action_mean: Tensor
-    action_std: Tensor
-
-    def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.family = FAMILIES[config.family]
-        self.schedule = self.family.schedule
-        self.horizon, self.execute, self.action_dim = config.horizon, config.execute, config.action_dim
-        self.observation_sizes = dict(config.observation_sizes)
-        n = sum(self.observation_sizes.values())
-        self.network = ChunkNetwork(n, config.horizon, config.action_dim, config.width, config.depth)
-        self.register_buffer("observation_mean", torch.zeros(n))
-        self.register_buffer("observation_std", torch.ones(n))
-        self.register_buffer("action_mean", torch.zeros(config.action_dim))
-        self.register_buffer("action_std", torch.ones(config.action_dim))
+    observation_sizes: Mapping[str, int] = MappingProxyType({})
+    least_rows: ClassVar[int] = 4
 
     @property
     def device(self) -> torch.device:
-        return self.action_mean.device
+        """Where the policy takes and returns tensors."""
+        return torch.device("cpu")
 
-    def normalise_observation(self, observation: Mapping[str, np.ndarray]) -> Tensor:
-        """(B, n) arrays to the normalised vector (B, sum of n)."""
-        flat = torch.from_numpy(flatten_observation(observation, self.observation_sizes)).to(self.device)
-        return (flat - self.observation_mean) / self.observation_std
+    def normalisation(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (D,) of the task's actions: chunks are (action - mean) / deviation.
+
+        Critics and posterior nets work on normalised chunks. The default, 0 and 1, leaves actions as they are.
+        """
+        return torch.zeros(self.action_dim, device=self.device), torch.ones(self.action_dim, device=self.device)
 
     def normalise(self, actions: np.ndarray) -> Tensor:
         """The task's actions (..., D) to normalised ones."""
-        return (torch.as_tensor(actions, dtype=torch.float32, device=self.device) - self.action_mean) / self.action_std
-
-    @torch.no_grad()
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Tensor:
-        embedding = self.network.embed(self.normalise_observation(observation))
-        return embedding.repeat_interleave(copies, dim=0)
-
-    def predict(self, x: Tensor, t: float | Tensor, embedding: Tensor) -> Tensor:
-        """The network's own output, (B, H, D): velocity or v. `t` is a number or (B, 1, 1)."""
-        times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
-        return self.network((x,), times, embedding)
-
-    def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
-        return self.family.clean(x, self.predict(x, t, context), self.schedule.alpha(t), self.schedule.sigma(t))
+        mean, deviation = self.normalisation()
+        return (torch.as_tensor(actions, dtype=torch.float32, device=self.device) - mean) / deviation
 
     def unnormalise(self, actions: Tensor) -> np.ndarray:
-        return (actions * self.action_std + self.action_mean).clamp(-1.0, 1.0).cpu().numpy()
+        """Normalised (B, H, D) to the task's actions, float32, clipped to [-1, 1]."""
+        mean, deviation = self.normalisation()
+        return (actions * deviation + mean).clamp(-1.0, 1.0).float().cpu().numpy()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the class name and the weights of every module in the policy, hex."""
+        digest = hashlib.sha256(type(self).__qualname__.encode())
+        modules = [self] if isinstance(self, nn.Module) else [m for m in vars(self).values() if isinstance(m, nn.Module)]
+        for module in modules:
+            for name, tensor in module.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+class Policy(FrozenPolicy):
+    """The lower tier, enough for `unsteered` and `best_of_n`: a black box that draws chunks."""
+
+    @abstractmethod
+    def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:
+        """`copies` normalised chunks for each of B observations, (B * copies, H, D), a row's copies adjacent.
+
+        All randomness of a row comes from its own generator; the first copy is what copies = 1 gives.
+        """
+
+
+class Denoiser(FrozenPolicy):
+    """The upper tier, for every sampler: the posterior mean of the clean action chunk given a noisy one.
+
+    Time runs from 0 (noise) to 1 (clean action). Flow matching: clean = x + (1 - t) * velocity.
+    """
+
+    schedule: Schedule
+
+    @abstractmethod
+    def encode(self, observation: Observations) -> Any:
+        """Once a decision: B observations to a context of B rows, which every denoising step reads."""
+
+    @abstractmethod
+    def repeat(self, context: Any, copies: int) -> Any:
+        """A context of B rows to one of B * copies, a row's copies adjacent."""
+
+    @abstractmethod
+    def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
+        """E[a given x_t = x]: (B, H, D) to (B, H, D), differentiable in x. `t` is a number or (B, 1, 1)."""
+
+    def features(self, context: Any) -> Tensor | None:
+        """What a critic or a posterior net may share with the policy, (B, C); None if the policy offers none."""
+        return None
+
+    def times(self, steps: int) -> Sequence[float]:
+        """The `steps` + 1 times of the denoising loop, rising from 0 to 1."""
+        times: list[float] = np.linspace(0.0, 1.0, steps + 1).tolist()
+        return times
+
+    def project(self, clean: Tensor) -> Tensor:
+        """The policy's own clamp on clean chunks (B, H, D), applied after steering."""
+        return clean
+
+
+class Posterior(Protocol):
+    """Differentiable draws of the clean action given a noisy one, for variant M of QPILOTS."""
+
+    def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
+        """z (K, B, H, D) standard normal, x (B, H, D): samples of a given x_t = x, (K, B, H, D).
+
+        `clean` is the denoiser's posterior mean at x: a net may build on it, and is differentiable through it too.
+        """
+        ...

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from policies.denoiser import Denoiser
+from policies.policy import Denoiser
 
 
 def merge_views(denoiser: Denoiser, x: Tensor, t: float | Tensor, y: Tensor, s: float) -> tuple[Tensor, Tensor]:

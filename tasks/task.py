@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-#: Observations by robomimic's names: `robot0_eef_pos` (3,), `robot0_eef_quat` (4,),
-#: `robot0_gripper_qpos` (2,), `object` (n,), each float32.
-Observation = Mapping[str, np.ndarray]
+#: Arrays by robosuite's names, float32 vectors (n,) and uint8 images (H, W, 3), and the "instruction", a string.
+Observation = Mapping[str, Any]
 
 
 class TaskError(ValueError):
@@ -31,38 +30,83 @@ class EpisodeKey:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One control step's outcome. `done` is True at success and at the task's step limit."""
+class ArraySpec:
+    """Shape and type of an array; `low` and `high` bound its entries, where it has bounds."""
 
-    observation: Observation
-    reward: float
-    success: bool
-    done: bool
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    low: float | None = None
+    high: float | None = None
 
 
-class Task(Protocol):
-    """One manipulation task in simulation."""
+@dataclass(frozen=True)
+class TaskSpec:
+    """What is known of a task before an episode starts.
+
+    `action`: (D,). `observations`: the vectors that can be asked for; the image of each of `cameras` is called
+    `<camera>_image`. `published_starts`: how many starts the benchmark publishes, which env_seed 0, 1, ... name.
+    `packages`: name to version of what the simulation depends on.
+    """
 
     name: str
     instruction: str
     max_steps: int
     control_hz: int
-    action_dim: int
-    observation_sizes: Mapping[str, int]
-    cameras: tuple[str, ...]
-    assets: str | None
-    """Which kind of a choice of meshes and textures it runs on, such as "real"; None where there is no choice."""
+    action: ArraySpec
+    observations: Mapping[str, ArraySpec]
+    cameras: tuple[str, ...] = ()
+    published_starts: int | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
 
-    def reset(self, key: EpisodeKey) -> Observation:
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a control step led to. `done` is True at success and at the task's step limit."""
+
+    reward: float
+    success: bool
+    done: bool
+
+
+class ObservationRequest(Protocol):
+    """What to observe. `policies.observation.ObservationRequest` documents the fields."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def image_orientation(self) -> str: ...
+
+    @property
+    def shadows(self) -> bool: ...
+
+    @property
+    def multisampling(self) -> bool: ...
+
+
+class Task(Protocol):
+    """One manipulation task in simulation."""
+
+    @property
+    def spec(self) -> TaskSpec: ...
+
+    def reset(self, key: EpisodeKey) -> None:
         """Start the episode that `key.env_seed` names. The result depends on nothing that ran before."""
         ...
 
-    def step(self, action: np.ndarray) -> Step:
-        """Advance one control step. `action` is (action_dim,), clipped to [-1, 1]."""
+    def step(self, action: np.ndarray) -> Outcome:
+        """Advance one control step. `action` is (D,), clipped to [-1, 1]. Computes no observation."""
+        ...
+
+    def observe(self, request: ObservationRequest) -> Observation:
+        """The observations asked for, as they are now. Raises TaskError for a name that the task does not offer."""
         ...
 
     def frame(self, camera: str, size: int) -> np.ndarray:
-        """The view of `camera` as (size, size, 3) uint8, upright."""
+        """The view of `camera` as (size, size, 3) uint8, upright, for videos."""
         ...
 
     def state_hash(self) -> str:

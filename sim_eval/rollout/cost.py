@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from critics.critic import Critic
-from policies.denoiser import Denoiser, Posterior
+from policies.policy import Denoiser, FrozenPolicy, Observations, Policy, Posterior
 from sim_eval.samplers.sampler import Models
 
 
@@ -35,43 +34,66 @@ class Rows:
         self.policy = self.critic = self.posterior = 0
 
 
-@dataclass
-class CountedDenoiser:
-    """A denoiser that counts the rows through `clean`."""
+class _SamePolicy(FrozenPolicy):
+    """Passes on what both tiers share."""
 
-    inner: Denoiser
-    rows: Rows
+    def __init__(self, inner: Any, rows: Rows) -> None:
+        self._inner, self._rows = inner, rows
+        self.request, self.horizon, self.execute = inner.request, inner.horizon, inner.execute
+        self.action_dim, self.observation_sizes = inner.action_dim, inner.observation_sizes
+        self.normalisation, self.unnormalise = inner.normalisation, inner.unnormalise  # type: ignore[method-assign]
 
-    def __post_init__(self) -> None:
-        self.schedule = self.inner.schedule
-        self.horizon, self.execute = self.inner.horizon, self.inner.execute
-        self.action_dim, self.device = self.inner.action_dim, self.inner.device
-        self.observation_sizes = self.inner.observation_sizes
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self._inner.device
+        return device
 
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Any:
-        return self.inner.encode(observation, copies)
+
+class CountedPolicy(_SamePolicy, Policy):
+    """A policy of the lower tier that counts the chunks it draws."""
+
+    def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:
+        self._rows.policy += len(generators) * copies
+        chunks: Tensor = self._inner.sample(observation, generators, copies)
+        return chunks
+
+
+class CountedDenoiser(_SamePolicy, Denoiser):
+    """A denoiser that counts the rows through `clean` and encodes each batch of observations once."""
+
+    def __init__(self, inner: Denoiser, rows: Rows) -> None:
+        super().__init__(inner, rows)
+        self.schedule = inner.schedule
+        self.repeat, self.features = inner.repeat, inner.features  # type: ignore[method-assign]
+        self.times, self.project = inner.times, inner.project  # type: ignore[method-assign]
+        self._encoded: tuple[Observations, Any] | None = None
+
+    def encode(self, observation: Observations) -> Any:
+        if self._encoded is None or self._encoded[0] is not observation:
+            self._encoded = observation, self._inner.encode(observation)
+        return self._encoded[1]
 
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
-        self.rows.policy += x.shape[0]
-        return self.inner.clean(x, t, context)
-
-    def unnormalise(self, actions: Tensor) -> np.ndarray:
-        return self.inner.unnormalise(actions)
+        self._rows.policy += x.shape[0]
+        clean: Tensor = self._inner.clean(x, t, context)
+        return clean
 
 
-@dataclass
-class CountedCritic:
-    """A critic that counts the rows through `q` and refuses to pass on NaN and infinity."""
+class CountedCritic(Critic):
+    """A critic that counts the rows through `q`, sees the latest control step, and refuses to pass on NaN."""
 
-    inner: Critic
-    rows: Rows
+    def __init__(self, inner: Critic, rows: Rows, history: int) -> None:
+        self._inner, self._rows, self._history = inner, rows, history
+        self.observations, self.uses_features = inner.observations, inner.uses_features
 
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Any:
-        return self.inner.encode(observation, copies)
+    def encode(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
+        if self._history > 1:
+            observation = {name: observation[name][:, -1] for name in self.observations}
+        return self._inner.encode(observation, features)
 
-    def q(self, actions: Tensor, features: Any) -> Tensor:
-        self.rows.critic += actions.shape[0]
-        q = self.inner.q(actions, features)
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        self._rows.critic += actions.shape[0]
+        q = self._inner.q(actions, encoded)
         bad = ~torch.isfinite(q.detach())
         if bad.any() and torch.isfinite(actions.detach()).all():
             raise NonFiniteQError(int(bad.nonzero()[0, 0]), actions.shape[0])
@@ -90,17 +112,11 @@ class CountedPosterior:
         return self.inner.draw(z, x, t, clean, context)
 
 
-@dataclass
-class Counter:
-    """Counted models and their counts."""
-
-    models: Models
-    rows: Rows = field(default_factory=Rows)
-
-    def __post_init__(self) -> None:
-        inner = self.models
-        self.counted = Models(
-            CountedDenoiser(inner.denoiser, self.rows),
-            CountedCritic(inner.critic, self.rows) if inner.critic is not None else None,
-            CountedPosterior(inner.posterior, self.rows) if inner.posterior is not None else None,
-        )
+def counted(models: Models, rows: Rows) -> Models:
+    """The models, counting into `rows`."""
+    policy, critic, posterior = models.policy, models.critic, models.posterior
+    return Models(
+        CountedDenoiser(policy, rows) if isinstance(policy, Denoiser) else CountedPolicy(policy, rows),
+        None if critic is None else CountedCritic(critic, rows, policy.request.history),
+        None if posterior is None else CountedPosterior(posterior, rows),
+    )

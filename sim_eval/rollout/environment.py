@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from tasks.task import EpisodeKey, Observation, Task, TaskError
+from policies.observation import ObservationRequest
+from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec
 
 #: Builds the task; must pickle, as worker processes build their own. `functools.partial(tasks.make, "can")` does.
 MakeTask = Callable[[], Task]
@@ -17,17 +19,19 @@ MakeTask = Callable[[], Task]
 
 @dataclass(frozen=True)
 class Reset:
-    """Start the episode of this key."""
+    """Start the episode of this key. `request`: what to observe for each decision; `trace`: vectors to note at every
+    control step, too."""
 
     key: EpisodeKey
+    request: ObservationRequest
+    trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Execute:
-    """Execute actions (n, D) until they run out or the episode ends. `every` keeps each step's observation."""
+    """Execute actions (n, D) until they run out or the episode ends."""
 
     actions: np.ndarray
-    every: bool = False
 
 
 Command = Reset | Execute
@@ -35,23 +39,24 @@ Command = Reset | Execute
 
 @dataclass(frozen=True)
 class Started:
-    """The reply to `Reset`; the sizes let the caller compare the task with its policy."""
+    """The reply to `Reset`."""
 
-    observation: Observation
+    spec: TaskSpec
     state_hash: str
-    assets: str | None
-    action_dim: int
-    observation_sizes: dict[str, int]
+    observation: Observation
+    trace: Observation
 
 
 @dataclass(frozen=True)
 class Ran:
-    """The reply to `Execute`: how many actions were executed, and one observation each or the last one alone."""
+    """The reply to `Execute`: how many actions were executed, the observation for the next decision (None once the
+    episode has ended), and the trace of each step."""
 
-    observations: tuple[Observation, ...]
     steps: int
     success: bool
     done: bool
+    observation: Observation | None
+    trace: tuple[Observation, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unbuildable:
-    """The task cannot be built at all, so that no episode can run."""
+    """The task cannot be built, or cannot show what is asked for, so that no episode can run."""
 
     error: str
 
@@ -71,24 +76,26 @@ class Unbuildable:
 Reply = Started | Ran | Failed | Unbuildable
 
 
+@dataclass
 class Environment:
-    """Keeps one task alive across episodes."""
+    """Keeps one task alive across episodes, and the last observations of the one under way."""
 
-    def __init__(self, make_task: MakeTask) -> None:
-        self._make_task = make_task
-        self._task: Task | None = None
+    make_task: MakeTask
+    _task: Task | None = None
+    _reset: Reset | None = None
+    _history: deque[Observation] = field(default_factory=deque)
 
     def handle(self, command: Command) -> Reply:
         """Obey; never raises, so that one episode's crash cannot end the others in the same process."""
         if self._task is None:
             try:
-                self._task = self._make_task()
+                self._task = self.make_task()
             except Exception as error:
                 return Unbuildable(str(error) if isinstance(error, TaskError) else _describe(error))
         try:
             if isinstance(command, Reset):
-                return _reset(self._task, command)
-            return _run(self._task, command)
+                return self._start(self._task, command)
+            return self._execute(self._task, command.actions)
         except Exception as error:  # whatever a simulator raises is this episode's error, never its failure
             self.close()
             return Failed(_describe(error))
@@ -100,27 +107,55 @@ class Environment:
             with contextlib.suppress(Exception):
                 task.close()
 
+    def _start(self, task: Task, command: Reset) -> Reply:
+        if problem := _not_offered(task.spec, command):
+            return Unbuildable(problem)
+        self._reset, request = command, command.request
+        task.reset(command.key)
+        first = task.observe(request)
+        self._history = deque([first] * request.history, maxlen=request.history)
+        return Started(task.spec, task.state_hash(), self._seen(), self._trace(task))
 
-def _reset(task: Task, command: Reset) -> Started:
-    observation = task.reset(command.key)
-    sizes = dict(task.observation_sizes)
-    return Started(dict(observation), task.state_hash(), task.assets, task.action_dim, sizes)
+    def _execute(self, task: Task, actions: np.ndarray) -> Ran:
+        """Observe after the last steps alone, as many as the history holds: pictures are what a rollout costs."""
+        assert self._reset is not None
+        request, trace = self._reset.request, []
+        steps, success, done = 0, False, False
+        for left, action in zip(reversed(range(len(actions))), actions, strict=True):
+            outcome = task.step(action)
+            steps += 1
+            success, done = success or outcome.success, outcome.done
+            if self._reset.trace:
+                trace.append(self._trace(task))
+            if done:
+                return Ran(steps, success, done, None, tuple(trace))
+            if left < request.history:
+                self._history.append(task.observe(request))
+        return Ran(steps, success, done, self._seen(), tuple(trace))
+
+    def _seen(self) -> Observation:
+        """The latest observation; with a history, the arrays of all of it, stacked (history, ...), oldest first."""
+        if len(self._history) == 1:
+            return self._history[0]
+        latest = self._history[-1]
+        return {
+            name: value if isinstance(value, str) else np.stack([seen[name] for seen in self._history])
+            for name, value in latest.items()
+        }
+
+    def _trace(self, task: Task) -> Observation:
+        assert self._reset is not None
+        return task.observe(ObservationRequest(self._reset.trace)) if self._reset.trace else {}
 
 
-def _run(task: Task, command: Execute) -> Ran:
-    observations: list[Observation] = []
-    steps = 0
-    success = done = False
-    for action in command.actions:
-        step = task.step(action)
-        if not command.every:
-            observations.clear()
-        observations.append(dict(step.observation))
-        steps += 1
-        success, done = success or step.success, step.done
-        if done:
-            break
-    return Ran(tuple(observations), steps, success, done)
+def _not_offered(spec: TaskSpec, command: Reset) -> str | None:
+    """What the task cannot show, in one line; None if it can show all."""
+    images = [f"{camera}_image" for camera in spec.cameras]
+    offered = [*spec.observations, *images, "instruction"]
+    for name in (*command.request.names, *command.trace):
+        if name not in offered:
+            return f"task {spec.name} does not offer the observation {name}; it offers {', '.join(offered)}"
+    return None
 
 
 def _describe(error: Exception) -> str:

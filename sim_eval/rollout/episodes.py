@@ -10,29 +10,39 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from policies.denoiser import Denoiser
+from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
-from sim_eval.rollout.inference import Decider, Decision, Due
+from sim_eval.rollout.inference import Decider, Decision, PendingDecision, what_to_observe
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
-from tasks.task import EpisodeKey, Observation
+from tasks.task import EpisodeKey, Observation, TaskSpec
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What an episode keeps for training, beside its outcome.
+
+    trace: vectors to note at every control step. decisions: whether to keep what each decision saw.
+    """
+
+    trace: tuple[str, ...] = ()
+    decisions: bool = False
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One finished episode. With an `error`, the other fields tell how far it came, and `success` means nothing.
+    """A finished episode. With an `error`, the other fields tell how far it came, and `success` means nothing.
 
     `actions`: (steps, D) float32 as executed; `wall_s`: seconds from reset to end, waiting for others included;
     `execute`: steps from one decision to the next; `decision_ms`: one decision alone, measured at the first; rows:
     totals over the episode; `q`: the critic's value of the chunk at each decision, not counted in `critic_rows`, None
-    without a critic; `assets`: as in `Task`; `observations`: name to (steps + 1, n), the last row being where the
-    episode ended, where they were kept and nothing went wrong.
+    without a critic; `trace`: name to (steps + 1, n), the last row being where the episode ended; `seen`: what each
+    decision saw. The last two are empty unless `Keep` asks for them.
     """
 
     key: EpisodeKey
     state_hash: str | None
-    assets: str | None
     success: bool
     steps: int
     error: str | None
@@ -45,7 +55,8 @@ class Episode:
     posterior_rows: int
     q: tuple[float, ...] | None
     actions: np.ndarray
-    observations: dict[str, np.ndarray] | None = None
+    trace: dict[str, np.ndarray] = field(default_factory=dict)
+    seen: tuple[Observation, ...] = ()
 
     @property
     def mean_q(self) -> float | None:
@@ -58,48 +69,50 @@ class _Slot:
     """An episode under way."""
 
     key: EpisodeKey
-    keep: bool
+    keep: Keep
     execute: int
     start: float = field(default_factory=time.perf_counter)
     state_hash: str | None = None
-    assets: str | None = None
     latency_ms: float | None = None
-    observations: list[Observation] = field(default_factory=list)  # all if `keep`, else the latest alone
+    seen: list[Observation] = field(default_factory=list)  # by every decision if `keep` asks, else by the next alone
+    trace: list[Observation] = field(default_factory=list)
     steps: int = 0
     actions: list[np.ndarray] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
 
-    def due(self) -> Due:
-        return Due(self.key, len(self.decisions), self.observations[-1])
+    def pending(self) -> PendingDecision:
+        return PendingDecision(self.key, len(self.decisions), self.seen[-1])
 
     def decided(self, decision: Decision) -> Command:
         self.decisions.append(decision)
-        return Execute(decision.actions, every=self.keep)
+        return Execute(decision.actions)
 
     def take(self, reply: Reply) -> Episode | None:
         """Note the reply; the finished episode if it ended."""
         if isinstance(reply, Started):
-            self.state_hash, self.assets = reply.state_hash, reply.assets
-            self.observations.append(reply.observation)
+            self.state_hash = reply.state_hash
+            self.seen.append(reply.observation)
+            self.trace.append(reply.trace)
             return None
         if isinstance(reply, Ran):
             self.actions.append(self.decisions[-1].actions[: reply.steps])
             self.steps += reply.steps
-            if not self.keep:
-                self.observations.clear()
-            self.observations.extend(reply.observations)
-            return self._finish(reply.success, None) if reply.done else None
+            self.trace.extend(reply.trace)
+            if reply.observation is None:
+                return self._finish(reply.success, None)
+            if not self.keep.decisions:
+                self.seen.clear()
+            self.seen.append(reply.observation)
+            return None
         assert isinstance(reply, Failed)
         return self._finish(False, reply.error)
 
     def _finish(self, success: bool, error: str | None) -> Episode:
-        actions = np.concatenate(self.actions) if self.actions else np.zeros((0, 0), np.float32)
         decisions = self.decisions
         values = tuple(decision.q for decision in decisions if decision.q is not None)
         return Episode(
             key=self.key,
             state_hash=self.state_hash,
-            assets=self.assets,
             success=success,
             steps=self.steps,
             error=error,
@@ -111,12 +124,10 @@ class _Slot:
             critic_rows=round(sum(decision.critic_rows for decision in decisions)),
             posterior_rows=round(sum(decision.posterior_rows for decision in decisions)),
             q=values or None,
-            actions=actions,
-            observations=self._stacked() if self.keep and error is None else None,
+            actions=np.concatenate(self.actions) if self.actions else np.zeros((0, 0), np.float32),
+            trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},
+            seen=tuple(self.seen) if self.keep.decisions else (),
         )
-
-    def _stacked(self) -> dict[str, np.ndarray]:
-        return {name: np.stack([seen[name] for seen in self.observations]) for name in self.observations[0]}
 
 
 def run_episodes(
@@ -125,7 +136,7 @@ def run_episodes(
     sampler: Sampler,
     models: Models,
     label: str,
-    keep_observations: bool = False,
+    keep: Keep = Keep(),  # noqa: B008 - frozen
 ) -> Iterator[Episode]:
     """Run every key once and yield episodes as they finish, up to `pool.slots` at a time.
 
@@ -133,58 +144,79 @@ def run_episodes(
     where the environments live. Raises RunError when the task and the policy do not fit, when the task cannot be built,
     and when the sampler or the critic yields NaN or infinity; `label` names the sampler there.
     """
-    pending = iter(keys)
+    waiting_keys, request = iter(keys), what_to_observe(models)
     active: dict[int, _Slot] = {}
     decider = Decider(sampler, models, label)
-    with _one_thread():
+    with _one_thread(models.policy.device):
         while True:
             commands = _decisions(active, decider)
-            for slot in range(pool.slots):
-                if slot not in active and (key := next(pending, None)) is not None:
-                    active[slot] = _Slot(key, keep_observations, models.denoiser.execute)
-                    commands[slot] = Reset(key)
+            commands |= _starts(pool, active, waiting_keys, models.policy.execute, request, keep)
             if not commands:
                 return
             for slot, reply in pool.exchange(commands).items():
                 if isinstance(reply, Started):
-                    _check_fit(reply, models.denoiser, active[slot].key)
+                    _check_fit(reply.spec, models)
                 episode = active[slot].take(reply)
                 if episode is not None:
                     del active[slot]
                     yield episode
 
 
+def _starts(
+    pool: Pool,
+    active: dict[int, _Slot],
+    keys: Iterator[EpisodeKey],
+    execute: int,
+    request: ObservationRequest,
+    keep: Keep,
+) -> dict[int, Command]:
+    """Fill the free slots with the next keys."""
+    commands: dict[int, Command] = {}
+    for slot in range(pool.slots):
+        if slot not in active and (key := next(keys, None)) is not None:
+            active[slot] = _Slot(key, keep, execute)
+            commands[slot] = Reset(key, request, keep.trace)
+    return commands
+
+
 def _decisions(active: dict[int, _Slot], decider: Decider) -> dict[int, Command]:
-    """Every active episode is due: lockstep leaves none in the middle of a chunk."""
+    """Every active episode waits for a chunk: lockstep leaves none in the middle of one."""
     if not active:
         return {}
-    due = [slot.due() for slot in active.values()]
-    decisions = decider.decide(due)
-    for slot, one in zip(active.values(), due, strict=True):
+    pending = [slot.pending() for slot in active.values()]
+    decisions = decider.decide(pending)
+    for slot, waiting in zip(active.values(), pending, strict=True):
         if slot.latency_ms is None:
-            slot.latency_ms = decider.latency_ms(one)
+            slot.latency_ms = decider.latency_ms(waiting)
     return {index: slot.decided(decision) for (index, slot), decision in zip(active.items(), decisions, strict=True)}
 
 
-def _check_fit(started: Started, denoiser: Denoiser, key: EpisodeKey) -> None:
-    if started.action_dim != denoiser.action_dim:
+def _check_fit(spec: TaskSpec, models: Models) -> None:
+    policy = models.policy
+    if spec.action.shape != (policy.action_dim,):
         raise RunError(
-            f"the policy's actions have {denoiser.action_dim} dimensions, those of task {key.task} have "
-            f"{started.action_dim}: the checkpoint is for another task"
+            f"the policy's actions have {policy.action_dim} dimensions, those of task {spec.name} have "
+            f"{spec.action.shape[0]}: the checkpoint is for another task"
         )
-    for name, size in denoiser.observation_sizes.items():
-        if started.observation_sizes.get(name) != size:
-            raise RunError(
-                f"the policy expects observation {name} with {size} numbers, task {key.task} gives "
-                f"{started.observation_sizes.get(name, 'none')}: the checkpoint is for another task"
-            )
+    expected = [("policy", policy.observation_sizes)]
+    if models.critic is not None:
+        expected.append(("critic", models.critic.observation_sizes))
+    for who, sizes in expected:
+        for name, size in sizes.items():
+            offered = spec.observations.get(name)
+            if offered is None or offered.shape != (size,):
+                raise RunError(
+                    f"the {who} expects observation {name} with {size} numbers, task {spec.name} gives "
+                    f"{'none' if offered is None else offered.shape[0]}: the checkpoint is for another task"
+                )
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: small batches gain nothing from more, and the workers need the cores."""
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """One torch thread on a CPU: small batches gain nothing from more, and the workers need the cores."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
-from sim_eval.rollout.cost import Counter, NonFiniteQError
+from sim_eval.rollout.cost import NonFiniteQError, Rows, counted
 from sim_eval.rollout.keys import noise_generator
-from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.samplers.sampler import Models, Sampler, encode_for_critic
 from tasks.task import EpisodeKey, Observation
-
-# torch's CPU matrix product takes another path, with other rounding, below 4 rows; from there on, a row's
-# result does not depend on the rows beside it. Padding every batch to a multiple of 8 makes an episode's
-# chunks independent of how many episodes run beside it, bit for bit.
-ROWS = 8
 
 
 @dataclass(frozen=True)
-class Due:
-    """One episode that needs its next chunk."""
+class PendingDecision:
+    """An episode that waits for its chunk number `decision`."""
 
     key: EpisodeKey
     decision: int
@@ -33,7 +31,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Decision:
-    """One episode's chunk: actions (h, D) in the task's units, its cost, and Q (None without a critic)."""
+    """An episode's next chunk: actions (h, D) in the task's units, its cost in rows, and Q (None without a critic)."""
 
     actions: np.ndarray
     policy_rows: float
@@ -46,43 +44,56 @@ class Decider:
     """Draws chunks with one sampler. `label` names the sampler in errors."""
 
     def __init__(self, sampler: Sampler, models: Models, label: str) -> None:
-        self._sampler, self._models, self._label = sampler, models, label
-        self._counter = Counter(models)
+        self._sampler, self._policy, self._label = sampler, models.policy, label
+        self._rows = Rows()
+        self._models = counted(models, self._rows)
 
-    def decide(self, due: Sequence[Due]) -> list[Decision]:
+    def decide(self, pending: Sequence[PendingDecision]) -> list[Decision]:
         """One chunk for each; RunError when the sampler or the critic yields NaN or infinity."""
-        padded = [due[row % len(due)] for row in range(-(-len(due) // ROWS) * ROWS)]
-        observation = _stacked(padded)
-        rows = self._counter.rows
+        # Repeated rows fill a batch up: a row's result is then independent of how many episodes run beside it.
+        size = max(len(pending), self._policy.least_rows)
+        padded = [pending[row % len(pending)] for row in range(size)]
+        observation, rows = stacked([waiting.observation for waiting in padded]), self._rows
         rows.clear()
         try:
-            chunks = self._sampler(self._counter.counted, observation, _generators(padded)).detach()
-            counts = (rows.policy / len(padded), rows.critic / len(padded), rows.posterior / len(padded))
+            chunks = self._sampler(self._models, observation, _generators(padded)).detach()
+            counts = (rows.policy / size, rows.critic / size, rows.posterior / size)
             self._check(chunks, padded)
             q = self._values(chunks, observation)
         except NonFiniteQError as error:
-            culprit = padded[error.row // max(error.rows // len(padded), 1) % len(padded)].key
+            culprit = padded[error.row // max(error.rows // size, 1) % size].key
             raise RunError(f"the critic returned NaN or infinity, {_where(self._label, culprit)}") from None
-        actions = self._models.denoiser.unnormalise(chunks)[:, : self._models.denoiser.execute]
-        return [Decision(actions[row].copy(), *counts, None if q is None else q[row]) for row in range(len(due))]
+        actions = self._policy.unnormalise(chunks)[:, : self._policy.execute]
+        return [Decision(actions[row].copy(), *counts, None if q is None else q[row]) for row in range(len(pending))]
 
-    def latency_ms(self, due: Due) -> float:
-        """Wall time of one decision for one episode alone, unpadded and uncounted, as on a robot."""
-        observation, generators = _stacked([due]), _generators([due])
+    def latency_ms(self, waiting: PendingDecision) -> float:
+        """Wall time of one decision for one episode alone, unpadded, as on a robot; the device's queue included."""
+        observation, generators = stacked([waiting.observation]), _generators([waiting])
+        self._synchronise()
         start = time.perf_counter()
         self._sampler(self._models, observation, generators)
+        self._synchronise()
         return 1e3 * (time.perf_counter() - start)
 
-    def _values(self, chunks: Tensor, observation: Mapping[str, np.ndarray]) -> list[float] | None:
-        critic = self._counter.counted.critic
-        if critic is None:
+    def _synchronise(self) -> None:
+        if self._policy.device.type == "cuda":
+            torch.cuda.synchronize(self._policy.device)
+
+    def _values(self, chunks: Tensor, observation: dict[str, Any]) -> list[float] | None:
+        models = self._models
+        if models.critic is None:
             return None
         with torch.no_grad():
-            return critic.q(chunks, critic.encode(observation)).tolist()
+            context = self._context(observation) if models.critic.uses_features else None
+            values: list[float] = models.critic.q(chunks, encode_for_critic(models, observation, context)).tolist()
+        return values
 
-    def _check(self, chunks: Tensor, padded: Sequence[Due]) -> None:
-        denoiser = self._models.denoiser
-        expected = (len(padded), denoiser.horizon, denoiser.action_dim)
+    def _context(self, observation: dict[str, Any]) -> Any:
+        """The context of this very batch, which the sampler's own call has left in the counted denoiser."""
+        return self._models.policy.encode(observation)  # type: ignore[union-attr]
+
+    def _check(self, chunks: Tensor, padded: Sequence[PendingDecision]) -> None:
+        expected = (len(padded), self._policy.horizon, self._policy.action_dim)
         if tuple(chunks.shape) != expected:
             shape = tuple(chunks.shape)
             raise RunError(f"sampler {self._label} returned chunks of shape {shape}, expected {expected}")
@@ -92,14 +103,26 @@ class Decider:
             raise RunError(f"the sampler returned NaN or infinity, {_where(self._label, key)}")
 
 
+def what_to_observe(models: Models) -> ObservationRequest:
+    """What the policy asks for, and the vectors that the critic reads."""
+    request = models.policy.request
+    read_by_critic = models.critic.observations if models.critic else ()
+    return dataclasses.replace(request, names=tuple(dict.fromkeys((*request.names, *read_by_critic))))
+
+
+def stacked(observations: Sequence[Observation]) -> dict[str, Any]:
+    """Observations of B episodes to arrays (B, ...); strings to lists of B."""
+    return {
+        name: [observation[name] for observation in observations]
+        if isinstance(value, str)
+        else np.stack([observation[name] for observation in observations])
+        for name, value in observations[0].items()
+    }
+
+
 def _where(label: str, key: EpisodeKey) -> str:
     return f"sampler={label} task={key.task} episode={key.episode}"
 
 
-def _stacked(due: Sequence[Due]) -> dict[str, np.ndarray]:
-    """Observations of each episode to arrays (B, n)."""
-    return {name: np.stack([one.observation[name] for one in due]) for name in due[0].observation}
-
-
-def _generators(due: Sequence[Due]) -> list[torch.Generator]:
-    return [noise_generator(one.key.noise_seed, one.decision) for one in due]
+def _generators(pending: Sequence[PendingDecision]) -> list[torch.Generator]:
+    return [noise_generator(waiting.key.noise_seed, waiting.decision) for waiting in pending]

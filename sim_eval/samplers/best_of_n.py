@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sim_eval.samplers.denoise import denoise, initial_noise
-from sim_eval.samplers.sampler import Models, at_least_one, required_critic
+from policies.policy import Observations
+from sim_eval.samplers.denoise import draw_unsteered
+from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, required_critic
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,11 @@ class BestOfN:
     def __post_init__(self) -> None:
         at_least_one(self, "n", "steps")
 
-    def __call__(
-        self, models: Models, observation: Mapping[str, np.ndarray], generators: Sequence[torch.Generator]
-    ) -> Tensor:
-        denoiser, critic = models.denoiser, required_critic(models)
-        context = denoiser.encode(observation, copies=self.n)
-        noise = initial_noise(denoiser, generators, copies=self.n)  # (B * N, H, D)
-        chunks = denoise(denoiser, noise, context, self.steps)
+    def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
+        critic = required_critic(models)
+        chunks, context = draw_unsteered(models.policy, observation, generators, self.steps, copies=self.n)
+        encoded = encode_for_critic(models, observation, context).repeat_interleave(self.n, dim=0)
         with torch.no_grad():
-            q = critic.q(chunks, critic.encode(observation, copies=self.n)).view(-1, self.n)  # (B, N)
+            q = critic.q(chunks, encoded).view(-1, self.n)  # (B, N)
         candidates = chunks.view(len(q), self.n, *chunks.shape[1:])  # (B, N, H, D)
         return candidates[torch.arange(len(q)), q.argmax(dim=1)]

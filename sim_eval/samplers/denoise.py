@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from policies.denoiser import Denoiser
+from policies.policy import Denoiser, Observations, Policy
 from policies.schedule import move
 
 #: x (B, H, D) and t to the posterior mean and the steering gradient grad_x log h_t(x), both (B, H, D).
@@ -18,22 +17,22 @@ Guide = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 
 def denoise(denoiser: Denoiser, x: Tensor, context: Any, steps: int, guide: Guide | None = None) -> Tensor:
-    """Noise x (B, H, D) at t = 0 to a clean action chunk at t = 1 in `steps` equal steps.
+    """Noise x (B, H, D) at t = 0 to a clean action chunk at t = 1 in `steps` steps of the denoiser's own time grid.
 
     With h_t(x) = E[exp(strength Q(a)) given x_t = x], steering moves the posterior mean by
     (sigma^2 / alpha) grad_x log h_t(x), which samples the policy tilted by exp(strength Q). At t = 0, x is
-    independent of the action, so grad log h is 0 and the first step is never steered.
+    independent of the action, so grad log h is 0 and the first step is never steered. The denoiser's own clamp acts
+    after steering.
     """
     schedule = denoiser.schedule
-    times = np.linspace(0.0, 1.0, steps + 1).tolist()
-    for t, u in pairwise(times):
+    for t, u in pairwise(denoiser.times(steps)):
         if guide is None or t == 0.0:
             with torch.no_grad():
                 clean = denoiser.clean(x, t, context)
         else:
             clean, gradient = guide(x, t)
             clean = clean + schedule.sigma(t) ** 2 / schedule.alpha(t) * gradient
-        x = move(schedule, x, clean, t, u)
+        x = move(schedule, x, denoiser.project(clean), t, u)
     return x
 
 
@@ -45,3 +44,21 @@ def initial_noise(denoiser: Denoiser, generators: Sequence[torch.Generator], cop
     shape = (denoiser.horizon, denoiser.action_dim)
     noise = [torch.randn(shape, generator=g) for g in generators for _ in range(copies)]
     return torch.stack(noise).to(denoiser.device)
+
+
+def draw_unsteered(
+    policy: Policy | Denoiser,
+    observation: Observations,
+    generators: Sequence[torch.Generator],
+    steps: int,
+    copies: int = 1,
+) -> tuple[Tensor, Any]:
+    """`copies` chunks of the frozen policy for each row, (B * copies, H, D), and a denoiser's context of B rows.
+
+    A policy of the lower tier samples in its own way: `steps` means nothing to it, and its context is None.
+    """
+    if not isinstance(policy, Denoiser):
+        return policy.sample(observation, generators, copies), None
+    context = policy.encode(observation)
+    noise = initial_noise(policy, generators, copies)
+    return denoise(policy, noise, policy.repeat(context, copies), steps), context

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from policies.policy import Observations
 from sim_eval.samplers.denoise import denoise, initial_noise
-from sim_eval.samplers.sampler import Models, at_least_one, non_negative, required_critic, required_posterior
+from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, non_negative, required_critic, required_denoiser, required_posterior
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,16 @@ class QPilotsM:
     draws: int = 8
     steps: int = 10
 
-    needs: ClassVar[frozenset[str]] = frozenset({"critic", "posterior"})
+    needs: ClassVar[frozenset[str]] = frozenset({"denoiser", "critic", "posterior"})
 
     def __post_init__(self) -> None:
         at_least_one(self, "draws", "steps")
         non_negative(self, "strength")
 
-    def __call__(
-        self, models: Models, observation: Mapping[str, np.ndarray], generators: Sequence[torch.Generator]
-    ) -> Tensor:
-        denoiser, critic, posterior = models.denoiser, required_critic(models), required_posterior(models)
-        context, features = denoiser.encode(observation), critic.encode(observation, copies=self.draws)
+    def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
+        denoiser, critic, posterior = required_denoiser(models), required_critic(models), required_posterior(models)
+        context = denoiser.encode(observation)
+        encoded = encode_for_critic(models, observation, context).repeat_interleave(self.draws, dim=0)
         shape = (self.draws, denoiser.horizon, denoiser.action_dim)
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
@@ -46,7 +45,7 @@ class QPilotsM:
                 x = x.detach().requires_grad_()
                 clean = denoiser.clean(x, t, context)
                 draws = posterior.draw(z, x, t, clean, context).transpose(0, 1)  # (B, K, H, D)
-                q = critic.q(draws.flatten(0, 1), features).view(-1, self.draws)  # (B, K)
+                q = critic.q(draws.flatten(0, 1), encoded).view(-1, self.draws)  # (B, K)
                 log_h = (self.strength * q).logsumexp(dim=1) - math.log(self.draws)
                 (gradient,) = torch.autograd.grad(log_h.sum(), x)
             return clean.detach(), gradient

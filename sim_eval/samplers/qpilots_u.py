@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from policies.policy import Observations
 from sim_eval.samplers.denoise import denoise, initial_noise
-from sim_eval.samplers.sampler import Models, at_least_one, non_negative, required_critic
+from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, non_negative, required_critic, required_denoiser
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,16 @@ class QPilotsU:
     jacobian: bool = True
     steps: int = 10
 
-    needs: ClassVar[frozenset[str]] = frozenset({"critic"})
+    needs: ClassVar[frozenset[str]] = frozenset({"denoiser", "critic"})
 
     def __post_init__(self) -> None:
         at_least_one(self, "steps")
         non_negative(self, "strength")
 
-    def __call__(
-        self, models: Models, observation: Mapping[str, np.ndarray], generators: Sequence[torch.Generator]
-    ) -> Tensor:
-        denoiser, critic = models.denoiser, required_critic(models)
-        context, features = denoiser.encode(observation), critic.encode(observation)
+    def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
+        denoiser, critic = required_denoiser(models), required_critic(models)
+        context = denoiser.encode(observation)
+        encoded = encode_for_critic(models, observation, context)
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             with torch.set_grad_enabled(self.jacobian):
@@ -45,7 +44,7 @@ class QPilotsU:
                 clean = denoiser.clean(x, t, context)
             with torch.enable_grad():
                 point = clean if self.jacobian else clean.detach().requires_grad_()
-                q = critic.q(point, features).sum()
+                q = critic.q(point, encoded).sum()
                 (gradient,) = torch.autograd.grad(q, x if self.jacobian else point)
             return clean.detach(), self.strength * gradient
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from critics.critic import Critic
-from policies.denoiser import Denoiser, Posterior
+from policies.policy import Denoiser, Observations, Policy, Posterior
 
 
 @dataclass(frozen=True)
 class Models:
     """The frozen policy and what steers it; a sampler that needs neither critic nor posterior takes None."""
 
-    denoiser: Denoiser
+    policy: Policy | Denoiser
     critic: Critic | None = None
     posterior: Posterior | None = None
 
@@ -26,16 +25,21 @@ class Models:
 class Sampler(Protocol):
     """Draws one action chunk for every row of a batch of observations."""
 
-    needs: ClassVar[frozenset[str]]  # of {"critic", "posterior"}
+    needs: ClassVar[frozenset[str]]  # of {"denoiser", "critic", "posterior"}
 
-    def __call__(
-        self, models: Models, observation: Mapping[str, np.ndarray], generators: Sequence[torch.Generator]
-    ) -> Tensor:
+    def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
         """Observations of B rows and one generator a row to normalised chunks (B, H, D).
 
         A row's chunk depends on its own observation and generator alone.
         """
         ...
+
+
+def required_denoiser(models: Models) -> Denoiser:
+    """The policy as a denoiser, or a ValueError where it offers `sample` alone."""
+    if not isinstance(models.policy, Denoiser):
+        raise ValueError(f"this sampler needs a Denoiser; models.policy is a {type(models.policy).__name__}")
+    return models.policy
 
 
 def required_critic(models: Models) -> Critic:
@@ -50,6 +54,19 @@ def required_posterior(models: Models) -> Posterior:
     if models.posterior is None:
         raise ValueError("this sampler needs a posterior net; models.posterior is None")
     return models.posterior
+
+
+def encode_for_critic(models: Models, observation: Observations, context: Any) -> Tensor:
+    """What the critic's `q` reads, (B, m). `context`: the denoiser's of B rows; None for a policy of the lower tier.
+
+    Raises ValueError for a critic that reads features where the policy offers none.
+    """
+    critic, features = required_critic(models), None
+    if critic.uses_features:
+        features = models.policy.features(context) if isinstance(models.policy, Denoiser) else None
+        if features is None:
+            raise ValueError(f"the critic reads the policy's features; {type(models.policy).__name__} offers none")
+    return critic.encode(observation, features)
 
 
 def at_least_one(sampler: object, *names: str) -> None:

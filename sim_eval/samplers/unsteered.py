@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sim_eval.samplers.denoise import denoise, initial_noise
+from policies.policy import Observations
+from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models, at_least_one
 
 
 @dataclass(frozen=True)
 class Unsteered:
-    """One draw from the frozen policy, `steps` denoising steps."""
+    """One draw from the frozen policy. `steps`: denoising steps of a `Denoiser`; a `Policy` has its own."""
 
     steps: int = 10
 
@@ -25,9 +25,6 @@ class Unsteered:
     def __post_init__(self) -> None:
         at_least_one(self, "steps")
 
-    def __call__(
-        self, models: Models, observation: Mapping[str, np.ndarray], generators: Sequence[torch.Generator]
-    ) -> Tensor:
-        denoiser = models.denoiser
-        context = denoiser.encode(observation)
-        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps)
+    def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
+        chunks, _ = draw_unsteered(models.policy, observation, generators, self.steps)
+        return chunks

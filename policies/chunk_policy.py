@@ -1,0 +1,87 @@
+"""The small frozen policies that the suite ships: a `Denoiser` over a trained `ChunkNetwork`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policies.family import FAMILIES
+from policies.network import ChunkNetwork
+from policies.observation import ObservationRequest
+from policies.policy import Denoiser, Observations
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """What rebuilds the policy: `family` is flow or diffusion; `observation_sizes` keeps the order of its inputs."""
+
+    family: str
+    observation_sizes: Mapping[str, int]
+    action_dim: int
+    horizon: int = 8
+    execute: int = 8
+    width: int = 320
+    depth: int = 4
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ValueError(f"family={self.family!r}: accepted are {', '.join(FAMILIES)}")
+
+
+def flatten_observation(observation: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
+    """The arrays (B, n) that `sizes` names, side by side in its order: (B, sum of n), float32."""
+    return np.concatenate([np.asarray(observation[name], np.float32) for name in sizes], axis=1)
+
+
+class ChunkPolicy(nn.Module, Denoiser):
+    """A behaviour-cloned policy on action chunks. Normalisation travels with the weights as buffers."""
+
+    observation_mean: Tensor
+    observation_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.family = FAMILIES[config.family]
+        self.schedule = self.family.schedule
+        self.horizon, self.execute, self.action_dim = config.horizon, config.execute, config.action_dim
+        self.observation_sizes = dict(config.observation_sizes)
+        self.request = ObservationRequest(tuple(self.observation_sizes))
+        n = sum(self.observation_sizes.values())
+        self.network = ChunkNetwork(n, config.horizon, config.action_dim, config.width, config.depth)
+        self.register_buffer("observation_mean", torch.zeros(n))
+        self.register_buffer("observation_std", torch.ones(n))
+        self.register_buffer("action_mean", torch.zeros(config.action_dim))
+        self.register_buffer("action_std", torch.ones(config.action_dim))
+
+    @property
+    def device(self) -> torch.device:
+        return self.action_mean.device
+
+    def normalisation(self) -> tuple[Tensor, Tensor]:
+        return self.action_mean, self.action_std
+
+    @torch.no_grad()
+    def encode(self, observation: Observations) -> Tensor:
+        flat = torch.from_numpy(flatten_observation(observation, self.observation_sizes)).to(self.device)
+        return self.network.embed((flat - self.observation_mean) / self.observation_std)
+
+    def repeat(self, context: Tensor, copies: int) -> Tensor:
+        return context.repeat_interleave(copies, dim=0)
+
+    def features(self, context: Tensor) -> Tensor:
+        return context
+
+    def predict(self, x: Tensor, t: float | Tensor, embedding: Tensor) -> Tensor:
+        """The network's own output, (B, H, D): velocity or v. `t` is a number or (B, 1, 1)."""
+        times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
+        return self.network((x,), times, embedding)
+
+    def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
+        return self.family.clean(x, self.predict(x, t, context), self.schedule.alpha(t), self.schedule.sigma(t))

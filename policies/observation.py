@@ -1,0 +1,39 @@
+"""What a policy asks to see. Worker processes read requests too, so this module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ORIENTATIONS = ("upright", "opengl", "rotated")
+
+
+@dataclass(frozen=True)
+class ObservationRequest:
+    """The observations that a policy reads when it decides. Nothing else is computed or drawn.
+
+    names: vectors such as "robot0_eef_pos", images such as "agentview_image", and "instruction", by robosuite's names.
+    image_size: pixels a side. image_orientation: "upright"; "opengl", bottom row first, as robosuite and LIBERO
+        return images; "rotated", those turned by 180 degrees, as OpenVLA, openpi and LeRobot feed LIBERO's.
+    history: control steps to see, the latest last. From 2 on every array gains a leading axis of this length; an
+        episode's first observation stands in for steps before its start.
+    shadows, multisampling: how images are drawn. Both are on in MuJoCo and in LIBERO; each costs about half the
+        frame rate of software GL.
+
+    Raises ValueError for an image size or a history below 1 and for an unknown orientation.
+    """
+
+    names: tuple[str, ...]
+    image_size: int = 224
+    image_orientation: str = "upright"
+    history: int = 1
+    shadows: bool = True
+    multisampling: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        if self.image_orientation not in ORIENTATIONS:
+            raise ValueError(f"image_orientation={self.image_orientation!r}: accepted are {', '.join(ORIENTATIONS)}")
+        for name in ("image_size", "history"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r}: accepted is a whole number of at least 1")
