@@ -6,9 +6,7 @@ configuration files and the `name=value` syntax, and gives every mistake one lin
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from sim_eval.config.values import did_you_mean, one_of, shown
 from sim_eval.errors import RunError
 
 #: The repository's configs/ folder.
@@ -115,38 +114,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def one_of(option: str, value: object, accepted: Iterable[str]) -> str:
-    """The value, if it is accepted; else RunError with the accepted ones and the closest."""
-    names = list(accepted)
-    if isinstance(value, str) and value in names:
-        return value
-    close = difflib.get_close_matches(str(value), names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise RunError(f"{option} is {_shown(value)}; accepted: {', '.join(names)}{hint}")
-
-
-def whole(option: str, value: object, least: int) -> int:
-    """The value, if it is a whole number of at least `least`; else RunError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-        return value
-    raise RunError(f"{option} is {_shown(value)}; accepted: a whole number of at least {least}")
-
-
-def listed(option: str, value: object) -> list[Any]:
-    """The value, if it is a list with at least one entry; else RunError."""
-    if isinstance(value, list) and value:
-        return value
-    raise RunError(f"{option} is {_shown(value)}; accepted: a list with at least one entry, such as [a,b]")
-
-
 def folder(value: str) -> Path:
     """One of `FOLDERS` as a path, `~` expanded."""
     return Path(value).expanduser()
-
-
-def worker_count(value: object) -> int:
-    """The option `workers`: null for one process a core, 0 for none beside this one."""
-    return len(os.sched_getaffinity(0)) if value is None else whole("workers", value, 0)
 
 
 def _split(name: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -193,9 +163,7 @@ def _check_option(default: DictConfig, option: str, argument: str) -> None:
     inside = [leaf for leaf in accepted if leaf.startswith(f"{option}.")]
     if inside:
         raise RunError(f"{argument}: {option} is a group of options; accepted: {', '.join(inside)}")
-    close = difflib.get_close_matches(option, accepted, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise RunError(f"unknown option {option}; accepted: {', '.join(accepted)}{hint}")
+    raise RunError(f"unknown option {option}; accepted: {', '.join(accepted)}{did_you_mean(option, accepted)}")
 
 
 def _leaves(config: DictConfig, prefix: str = "") -> list[str]:
@@ -222,7 +190,7 @@ def _check_type(option: str, default: object, value: object) -> None:
     }
     types, accepted = kinds[type(plain)]
     if not isinstance(given, types) or (isinstance(given, bool) and bool not in types):
-        raise RunError(f"{option} is {_shown(value)}; accepted: {accepted}")
+        raise RunError(f"{option} is {shown(value)}; accepted: {accepted}")
 
 
 def _plain(value: object) -> object:
@@ -241,9 +209,3 @@ def _sections(name: str) -> tuple[list[Any], list[str]]:
     text, content = path.read_text(), load_yaml(path)
     lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#", "defaults:"))]
     return content.get("defaults", []), lines
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -12,7 +12,8 @@ from typing import Any
 
 from sim_eval.analysis.selection import Pick, check_pick, read_pick
 from sim_eval.assets import with_assets
-from sim_eval.config.compose import CONFIGS, choices, compose, folder, listed, load_yaml, one_of, whole, worker_count
+from sim_eval.config.compose import CONFIGS, choices, compose, folder, load_yaml
+from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.evaluation.tracking import TRACKERS, check_installed
 from sim_eval.rollout.keys import BLOCKS

@@ -11,7 +11,8 @@ import tasks
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
 from sim_eval.assets import with_assets
-from sim_eval.config.compose import CONFIGS, compose, folder, load_yaml, one_of, whole, worker_count
+from sim_eval.config.compose import CONFIGS, compose, folder, load_yaml
+from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import STAGES, Recipe

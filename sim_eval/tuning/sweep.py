@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from sim_eval.analysis.statistics import wilson
 from sim_eval.assets import with_assets
-from sim_eval.config.compose import choices, compose, folder, listed, one_of, whole, worker_count
+from sim_eval.config.compose import choices, compose, folder
+from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_sampler
 from sim_eval.rollout.episodes import run_episodes

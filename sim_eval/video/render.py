@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from sim_eval.analysis.compare import load_run
 from sim_eval.analysis.selection import Pick, check_pick, picked, read_pick
-from sim_eval.config.compose import compose, folder, listed, one_of, whole, worker_count
+from sim_eval.config.compose import compose, folder
+from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key

@@ -1,0 +1,177 @@
+"""Components from outside the suite: `policy=NAME`, `policy=package.module:attribute`, `policy=./file.py:attribute`.
+
+A NAME is a shipped component or an entry point of another package, in the groups `ENTRY_POINTS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sim_eval import OWN_PACKAGES
+from sim_eval.config.values import one_of
+from sim_eval.errors import RunError
+
+#: Entry-point group of each option.
+ENTRY_POINTS = {
+    "policy": "sim_eval.policies",
+    "critic": "sim_eval.critics",
+    "posterior": "sim_eval.posteriors",
+    "samplers": "sim_eval.samplers",
+    "task": "sim_eval.tasks",
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """A policy, critic, posterior, sampler or task as an option names it: plain values, picklable.
+
+    `label` is its name in records and file names; `target` is "package.module:attribute" or
+    "/absolute/file.py:attribute", None for a shipped checkpoint; `options` are passed on to the target; `option` is
+    the option that named the component, for messages.
+    """
+
+    label: str
+    target: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    option: str = "component"
+
+    def build(self, **offered: Any) -> Any:
+        """Call the target with `options`, and with each of `offered` that its signature names.
+
+        Raises RunError for a target that cannot be found or called, and for an option that it does not take or lacks.
+        """
+        target = self.load()
+        parameters = inspect.signature(target).parameters
+        self._check_options(parameters, offered)
+        return target(**{**{name: value for name, value in offered.items() if name in parameters}, **self.options})
+
+    def load(self) -> Callable[..., Any]:
+        """Import what `target` names. Raises RunError where it cannot be found or is not callable."""
+        if self.target is None:
+            raise RunError(f"{self.option}={self.label} is a checkpoint, which names no code to build it")
+        place, _, attribute = self.target.rpartition(":")
+        try:
+            module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+        except ImportError as error:
+            raise RunError(f"{self.option}={self.target}: {_why(error, place)}") from error
+        found = getattr(module, attribute, None)
+        if found is None:
+            there = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            raise RunError(f"{self.option}={self.target}: no {attribute} in {place}; there: {', '.join(there)}")
+        if not callable(found):
+            raise RunError(f"{self.option}={self.target}: {attribute} is not callable; accepted: a class or a function")
+        return found
+
+    def _check_options(self, parameters: Mapping[str, inspect.Parameter], offered: Mapping[str, Any]) -> None:
+        by_name = [
+            name
+            for name, parameter in parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        ]
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        unknown = [name for name in self.options if name not in by_name and not takes_any]
+        if unknown:
+            accepted = ", ".join(by_name) or "none"
+            raise RunError(f"{self.option}={self.target} takes no option {unknown[0]}; accepted: {accepted}")
+        lacking = [
+            name
+            for name in by_name
+            if parameters[name].default is inspect.Parameter.empty and name not in {**offered, **self.options}
+        ]
+        if lacking:
+            prefix = f"sampler.{self.label}" if self.option == "samplers" else self.option
+            raise RunError(f"{self.option}={self.target} needs an option; give {prefix}.{lacking[0]}=VALUE")
+
+
+def component(option: str, value: object, options: Mapping[str, Any], shipped: Iterable[str]) -> Component:
+    """The component that `option`=`value` names; `shipped` are the names that need no other package.
+
+    A file's path is made absolute, so that worker processes and resumed runs find it. Raises RunError for a name that
+    nobody offers, a file that does not exist, and options of a shipped component, which takes none.
+    """
+    shipped = list(shipped)
+    text = str(value)
+    if text in shipped:
+        if options:
+            raise RunError(f"{option}.{next(iter(options))}: {option}={text} takes no options")
+        return Component(text, None, {}, option)
+    place, colon, attribute = text.rpartition(":")
+    if not colon:
+        if text.endswith(".py"):
+            raise RunError(f"{option} is {text}; accepted: {text}:NAME, NAME being a class or a function of that file")
+        entries = entry_points(option)
+        name = one_of(option, text, [*shipped, *entries], "NAME of these, package.module:NAME, or ./file.py:NAME")
+        return Component(name, entries[name], options, option)
+    if not place or not attribute.isidentifier():
+        raise RunError(f"{option} is {text}; accepted: package.module:NAME or ./file.py:NAME")
+    if "/" in place or place.endswith(".py"):
+        path = Path(place).expanduser().resolve()
+        if path.suffix != ".py" or not path.is_file():
+            raise RunError(f"{option} is {text}: {path} is no Python file")
+        return Component(_label(path.stem, attribute), f"{path}:{attribute}", options, option)
+    return Component(_label(place.rpartition(".")[2], attribute), text, options, option)
+
+
+def entry_points(option: str) -> dict[str, str]:
+    """Name to "package.module:attribute" of what installed packages offer for `option`."""
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS[option])
+    return {entry.name: f"{entry.module}:{entry.attr}" for entry in found}
+
+
+def _label(module: str, attribute: str) -> str:
+    """`mine` for mine.py:build and mine.py:Mine, `mine.small` for mine.py:small."""
+    same = attribute.lower() in ("build", module.replace("_", "").lower())
+    return re.sub(r"[^\w.-]", "_", module if same else f"{module}.{attribute}")
+
+
+@functools.cache
+def _module_of_file(path: Path) -> ModuleType:
+    """The file as a module of a name of its own, so that two files called alike do not meet."""
+    if not path.is_file():
+        raise RunError(f"{path} is no Python file; it was there when the run was started or configured")
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    _importable(str(path.parent))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    """A module of an installed package or of the current folder."""
+    _importable(os.getcwd())
+    return importlib.import_module(name)
+
+
+def _importable(folder: str) -> None:
+    """Search `folder` last, so that nothing in it hides an installed package."""
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _why(error: ImportError, place: str) -> str:
+    """What to tell about a failed import; a user's own folder called `tasks`, say, is hidden by the suite's."""
+    package = str(error.name).partition(".")[0]
+    if package in OWN_PACKAGES:
+        return (
+            f"{error}; sim-eval has a package called {package} of its own, which hides any other: "
+            f"rename yours, or name a single file, ./file.py:NAME"
+        )
+    if place.endswith(".py") or error.name is None or not f"{place}.".startswith(f"{error.name}."):
+        return f"importing it failed: {error}"
+    return f"there is no module {error.name} in the current folder or among the installed packages"

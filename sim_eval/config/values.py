@@ -1,0 +1,51 @@
+"""Checks of option values: each returns the value or raises RunError with what is accepted."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from sim_eval.errors import RunError
+
+
+def one_of(option: str, value: object, accepted: Iterable[str], also: str = "") -> str:
+    """The value, if it is accepted; else RunError with the accepted ones, then `also`, and the closest."""
+    names = list(accepted)
+    if isinstance(value, str) and value in names:
+        return value
+    told = ", ".join([*names, *([also] if also else [])])
+    raise RunError(f"{option} is {shown(value)}; accepted: {told}{did_you_mean(value, names)}")
+
+
+def did_you_mean(value: object, names: Iterable[str]) -> str:
+    """A hint at the name that is closest to the value, empty where none is close."""
+    close = difflib.get_close_matches(str(value), list(names), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def whole(option: str, value: object, least: int) -> int:
+    """The value, if it is a whole number of at least `least`; else RunError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise RunError(f"{option} is {shown(value)}; accepted: a whole number of at least {least}")
+
+
+def listed(option: str, value: object) -> list[Any]:
+    """The value, if it is a list with at least one entry; else RunError."""
+    if isinstance(value, list) and value:
+        return value
+    raise RunError(f"{option} is {shown(value)}; accepted: a list with at least one entry, such as [a,b]")
+
+
+def worker_count(value: object) -> int:
+    """The option `workers`: null for one process a core, 0 for none beside this one."""
+    return len(os.sched_getaffinity(0)) if value is None else whole("workers", value, 0)
+
+
+def shown(value: object) -> str:
+    """The value as it is written on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
