@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Replay:
-    """N chunk transitions, one for every control step of every episode.
+    """N chunk transitions, one for every control step, or every decision, of every episode.
 
     observations (N, n), chunks (N, H, D) normalised, next_index (N,) the row H steps later in the same episode or -1
     at the episode's end, success (N,) 1 where the episode succeeds, steps_left (N,) control steps to its end,
@@ -29,24 +29,30 @@ class Replay:
         return len(self.success)
 
 
-def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]]) -> Replay:
-    """Episodes as (observations (T, n), chunks (T, H, D), success) to one Replay.
+def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]], stride: int = 1) -> Replay:
+    """Episodes as (observations (R, n), chunks of every control step (T, H, D), success) to one Replay.
 
-    An episode ends by success or at the task's time limit, which is part of the definition of success: so the limit is
-    a failure like any other, never bootstrapped past.
+    `stride`: control steps from one observation to the next; R is T / stride, rounded up, and the chunks that start in
+    between are left out. An episode ends by success or at the task's time limit, which is part of the definition of
+    success: so the limit is a failure like any other, never bootstrapped past.
     """
-    next_index, success, steps_left, steps, start = [], [], [], [], 0
+    kept, next_index, success, steps_left, steps, start = [], [], [], [], [], 0
     for observations, chunks, succeeded in episodes:
-        length, horizon = len(observations), chunks.shape[1]
-        rows = torch.arange(length)
-        next_index.append(torch.where(rows + horizon < length, start + rows + horizon, -1))
-        success.append(torch.full((length,), float(succeeded)))
-        steps_left.append(length - rows)
-        steps.append(rows)
-        start += length
+        length, horizon = len(chunks), chunks.shape[1]
+        step = torch.arange(0, length, stride)
+        rows = len(observations)
+        assert rows == len(step)
+        # With a stride, the first observation that is H steps later or more.
+        following = ((step + horizon + stride - 1) // stride).clamp_max(rows - 1)
+        kept.append(chunks[step])
+        next_index.append(torch.where(step + horizon < length, start + following, -1))
+        success.append(torch.full((rows,), float(succeeded)))
+        steps_left.append(length - step)
+        steps.append(step)
+        start += rows
     return Replay(
-        torch.cat([e[0] for e in episodes]),
-        torch.cat([e[1] for e in episodes]),
+        torch.cat([observations for observations, _, _ in episodes]),
+        torch.cat(kept),
         torch.cat(next_index),
         torch.cat(success),
         torch.cat(steps_left),

@@ -60,14 +60,23 @@ class FrozenPolicy(ABC):
         return (actions * deviation + mean).clamp(-1.0, 1.0).float().cpu().numpy()
 
     def fingerprint(self) -> str:
-        """SHA-256 of the class name and the weights of every module in the policy, hex."""
-        digest = hashlib.sha256(type(self).__qualname__.encode())
-        modules = [self] if isinstance(self, nn.Module) else [m for m in vars(self).values() if isinstance(m, nn.Module)]
-        for module in modules:
-            for name, tensor in module.state_dict().items():
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        """A digest that differs between policies that act differently; the default covers all weights."""
+        return weights_digest(self)
+
+
+def modules_of(model: object) -> list[nn.Module]:
+    """The model itself if it is an nn.Module, else the modules among its attributes."""
+    return [model] if isinstance(model, nn.Module) else [m for m in vars(model).values() if isinstance(m, nn.Module)]
+
+
+def weights_digest(model: object) -> str:
+    """SHA-256 of the class name and of the weights of `modules_of(model)`, hex."""
+    digest = hashlib.sha256(type(model).__qualname__.encode())
+    for module in modules_of(model):
+        for name, tensor in module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class Policy(FrozenPolicy):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from policies.policy import Denoiser
 from policies.network import ChunkNetwork
+from policies.policy import Denoiser
 from policies.posterior_flow import posterior_flow
 from policies.schedule import Schedule
 

@@ -8,6 +8,7 @@ checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one a family
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from critics.ensemble import CriticConfig, EnsembleCritic
-from policies.policy import ChunkPolicy, PolicyConfig
-from policies.posterior import PosteriorConfig, PosteriorNet
+from policies.chunk_policy import ChunkPolicy, PolicyConfig
+from policies.policy import Denoiser, FrozenPolicy
+from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
 from sim_eval.runs.provenance import sha256
-from sim_eval.samplers.sampler import Models
 
 Module = TypeVar("Module", bound=nn.Module)
 Config = TypeVar("Config")
@@ -123,54 +124,45 @@ def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy:
     return _restore(ChunkPolicy(_build(PolicyConfig, checkpoint)), checkpoint)
 
 
-def load_critic(task: str, critic: str, policy: ChunkPolicy, root: Path = ROOT) -> EnsembleCritic:
+def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT) -> EnsembleCritic:
     """The critic `critic` of `task`, checked to value the chunks that `policy` draws."""
     checkpoint = read_checkpoint(root / task, critic, "critic", task)
     config = _build(CriticConfig, checkpoint)
-    _same_chunk(checkpoint, (config.horizon, config.action_dim), policy)
-    for name in ("action_mean", "action_std"):
+    _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    for name, expected in zip(("action_mean", "action_std"), policy.normalisation(), strict=True):
         stored = torch.tensor(checkpoint.card.get(name, []))
-        if stored.shape != getattr(policy, name).shape or not torch.allclose(stored, getattr(policy, name)):
+        if stored.shape != expected.shape or not torch.allclose(stored, expected.cpu()):
             raise CheckpointError(
                 f"{checkpoint.path} values actions in another normalisation than the policy's ({name})"
             )
     return _restore(EnsembleCritic(config), checkpoint)
 
 
-def load_posterior(task: str, policy_name: str, policy: ChunkPolicy, root: Path = ROOT) -> PosteriorNet:
-    """The posterior net of the policy named, checked to have been trained from these very weights."""
-    checkpoint = read_checkpoint(root / task, f"posterior_{policy_name}", "posterior", task)
+def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, root: Path = ROOT) -> PosteriorNet:
+    """The posterior net of the policy called `label`, checked to have been trained from that of this fingerprint."""
+    checkpoint = read_checkpoint(root / task, f"posterior_{label}", "posterior", task)
     config = _build(PosteriorConfig, checkpoint)
-    _same_chunk(checkpoint, (config.horizon, config.action_dim), policy)
-    trained_from = checkpoint.card.get("policy_sha256")
-    if trained_from != sha256(root / task / f"{policy_name}.safetensors"):
+    _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    if checkpoint.card.get("policy_sha256") != fingerprint:
         raise CheckpointError(
-            f"{checkpoint.path} was trained from another {policy_name} policy; train it again with "
+            f"{checkpoint.path} was trained from another {label} policy; train it again with "
             f"`sim-eval-train task={task} stage=posterior`"
         )
-    return _restore(PosteriorNet(config, policy.schedule), checkpoint)
+    return _restore(PosteriorNet(config, policy), checkpoint)
 
 
-def _same_chunk(checkpoint: Checkpoint, shape: tuple[int, int], policy: ChunkPolicy) -> None:
+def fingerprints(root: Path, task: str, role: str, name: str) -> dict[str, str]:
+    """What identifies a checkpoint: the SHA-256 of its weights, as `role`, and of its configuration.
+
+    The configuration counts because it changes results too, as `execute` does.
+    """
+    path = root / task / f"{name}.safetensors"
+    config = json.loads(path.with_suffix(".json").read_text())["config"]
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    return {role: sha256(path), f"{role} config": digest}
+
+
+def _check_chunk(checkpoint: Checkpoint, shape: tuple[int, int], policy: FrozenPolicy) -> None:
     expected = (policy.horizon, policy.action_dim)
     if shape != expected:
         raise CheckpointError(f"{checkpoint.path}: chunks of (horizon, action) {shape}; the policy draws {expected}")
-
-
-def load_models(
-    task: str, policy: str, critic: str | None, needs: frozenset[str], root: Path = ROOT
-) -> tuple[Models, dict[str, str]]:
-    """The models that samplers with `needs` draw with, and the SHA-256 of each file by its role.
-
-    `critic` None leaves the critic out even where it could be loaded (nothing then reports Q). Raises CheckpointError.
-    """
-    denoiser = load_policy(task, policy, root)
-    hashes = {"policy": sha256(root / task / f"{policy}.safetensors")}
-    value = posterior = None
-    if critic is not None:
-        value = load_critic(task, critic, denoiser, root)
-        hashes["critic"] = sha256(root / task / f"{critic}.safetensors")
-    if "posterior" in needs:
-        posterior = load_posterior(task, policy, denoiser, root)
-        hashes["posterior"] = sha256(root / task / f"posterior_{policy}.safetensors")
-    return Models(denoiser, value, posterior), hashes

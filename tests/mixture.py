@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from policies.observation import ObservationRequest
+from policies.policy import Denoiser, Observations
 from policies.schedule import LinearPath, Schedule
 
 
 @dataclass
-class MixtureDenoiser:
+class MixtureDenoiser(Denoiser):
     """p(a) = sum_i weight_i N(mean_i, std_i^2 I) over chunks (H = 1, D = 2), the same in every state."""
 
     means: Tensor  # (M, D)
     stds: Tensor  # (M,)
     weights: Tensor  # (M,)
     schedule: Schedule = field(default_factory=LinearPath)
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     horizon: int = 1
     execute: int = 1
     action_dim: int = 2
-    observation_sizes: Mapping[str, int] = field(default_factory=lambda: {"state": 1})
+    request: ObservationRequest = ObservationRequest(("state",))
 
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> None:
-        return None
+    def encode(self, observation: Observations) -> Tensor:
+        return torch.as_tensor(observation["state"])
 
-    def clean(self, x: Tensor, t: float | Tensor, context: None) -> Tensor:
+    def repeat(self, context: Tensor, copies: int) -> Tensor:
+        return context.repeat_interleave(copies, dim=0)
+
+    def features(self, context: Tensor) -> Tensor:
+        return context
+
+    def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
         alpha, sigma = (
             torch.as_tensor(f(t)).to(x).reshape(-1, 1, 1) for f in (self.schedule.alpha, self.schedule.sigma)
         )
@@ -44,7 +50,7 @@ class MixtureDenoiser:
     def unnormalise(self, actions: Tensor) -> np.ndarray:
         return actions.numpy().astype(np.float32)
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def draws(self, n: int, generator: torch.Generator) -> Tensor:
         i = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         eps = torch.randn((n, self.action_dim), generator=generator, dtype=self.means.dtype)
         return self.means[i] + self.stds[i, None] * eps

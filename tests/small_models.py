@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from critics.ensemble import CriticConfig, EnsembleCritic
-from policies.policy import ChunkPolicy, PolicyConfig
-from policies.posterior import PosteriorConfig, PosteriorNet
+from policies.chunk_policy import ChunkPolicy, PolicyConfig
+from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.samplers import Models
 
 SIZES = {"robot0_eef_pos": 3, "object": 5}
@@ -18,7 +18,7 @@ def small_models(family: str, seed: int = 0) -> Models:
     torch.manual_seed(seed)
     policy = ChunkPolicy(PolicyConfig(family, SIZES, action_dim=7, width=32, depth=2))
     critic = EnsembleCritic(CriticConfig("monte_carlo", SIZES, action_dim=7, horizon=8, width=24, depth=2))
-    net = PosteriorNet(PosteriorConfig(32, action_dim=7, horizon=8, width=24, depth=2), policy.schedule)
+    net = PosteriorNet(PosteriorConfig(32, action_dim=7, horizon=8, width=24, depth=2), policy)
     for module in (policy, critic, net):
         for parameter in module.parameters():  # zero-initialised outputs would hide every gradient
             if not parameter.any():

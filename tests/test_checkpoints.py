@@ -22,7 +22,7 @@ NEEDS = frozenset({"critic", "posterior"})
 def root(tmp_path: Path) -> Path:
     """A folder with a policy, critic and posterior net for the task `toy`."""
     models = small_models("flow")
-    policy = models.denoiser
+    policy = required_denoiser(models)
     assert isinstance(policy, ChunkPolicy)
     policy.action_std.fill_(0.5)
     folder = tmp_path / "toy"
@@ -43,13 +43,13 @@ def edit_card(root: Path, name: str, change: Callable[[dict], object]) -> None:
 
 def test_what_is_saved_comes_back(root: Path) -> None:
     models, hashes = load_models("toy", "flow", "critic", NEEDS, root)
-    original = small_models("flow").denoiser
-    context, observation = models.denoiser.encode(random_observation(8)), random_observation(8)
+    original = required_denoiser(small_models("flow"))
+    context, observation = required_denoiser(models).encode(random_observation(8)), random_observation(8)
     assert torch.allclose(context, original.encode(observation), atol=1e-2)  # half precision on disk
-    assert models.denoiser.unnormalise(torch.ones(1, 8, 7)).max() == np.float32(0.5)
+    assert required_denoiser(models).unnormalise(torch.ones(1, 8, 7)).max() == np.float32(0.5)
     assert set(hashes) == {"policy", "critic", "posterior"}
     assert hashes["policy"] == sha256(root / "toy" / "flow.safetensors")
-    assert not any(p.requires_grad for p in models.denoiser.parameters())  # type: ignore[attr-defined]
+    assert not any(p.requires_grad for p in required_denoiser(models).parameters())  # type: ignore[attr-defined]
 
 
 def test_only_what_is_needed_is_read(root: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tasks
-from policies.policy import ChunkPolicy, PolicyConfig
+from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.settings import Settings, read_settings
 from sim_eval.rollout.environment import MakeTask

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
-from sim_eval.rollout.episodes import Episode, run_episodes
-from sim_eval.rollout.inference import Decider, Due
+from sim_eval.rollout.episodes import Episode, Keep, run_episodes
+from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
 from sim_eval.rollout.pool import open_pool
 from sim_eval.samplers.sampler import Models
+from tasks.task import EpisodeKey
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask, toy_without_torch
 
@@ -38,11 +40,23 @@ def rollout(
         return sorted(done, key=lambda episode: episode.key.episode)
 
 
+def position_of(task: ToyTask) -> np.ndarray:
+    position: np.ndarray = task.observe(ObservationRequest(("position",)))["position"]
+    return position
+
+
+def start_of(key: EpisodeKey) -> np.ndarray:
+    task = ToyTask()
+    task.reset(key)
+    return position_of(task)
+
+
 def comparable(episode: Episode) -> dict[str, Any]:
     fields = asdict(episode)
     for timing in ("wall_s", "decision_ms"):
         del fields[timing]
     fields["actions"] = episode.actions.tobytes()
+    fields["trace"] = {name: values.tobytes() for name, values in episode.trace.items()}
     return fields
 
 
@@ -81,10 +95,10 @@ def test_noise_is_new_for_every_decision_and_the_same_every_time() -> None:
 
 def test_each_decision_of_an_episode_draws_its_own_noise() -> None:
     decider, observation = Decider(ToySampler(), MODELS, "toy"), {"position": np.zeros(2, np.float32)}
-    first, second = (Due(episode_keys("toy", 0, 1)[0], decision, observation) for decision in (0, 1))
-    (one, other), (again,) = decider.decide([first, second]), decider.decide([first])
-    assert not np.array_equal(one.actions, other.actions)
-    assert np.array_equal(one.actions, again.actions)
+    first, second = (PendingDecision(episode_keys("toy", 0, 1)[0], decision, observation) for decision in (0, 1))
+    (chunk, later), (again,) = decider.decide([first, second]), decider.decide([first])
+    assert not np.array_equal(chunk.actions, later.actions)
+    assert np.array_equal(chunk.actions, again.actions)
 
 
 @pytest.mark.parametrize(("workers", "batch"), [(0, 1), (1, 8), (2, 8), (2, 3), (0, 16)])
@@ -96,7 +110,7 @@ def test_episodes_do_not_depend_on_workers_or_batch(workers: int, batch: int) ->
 
 def test_rows_are_counted_per_episode_without_padding() -> None:
     for episode in rollout(episodes=3, sampler=ToySampler(n=2)):
-        decisions = -(-episode.steps // MODELS.denoiser.execute)
+        decisions = -(-episode.steps // MODELS.policy.execute)
         assert episode.policy_rows == decisions * 4 * 2  # 4 denoising steps, 2 candidates
         assert episode.critic_rows == decisions * 2  # the evaluation of mean_q is not the sampler's cost
         assert episode.posterior_rows == 0
@@ -114,16 +128,18 @@ def test_without_a_critic_there_is_no_q() -> None:
 
 
 def test_kept_observations_are_every_steps_and_replay_to_the_same_end() -> None:
-    for episode in rollout(workers=1, episodes=4, keep_observations=True):
-        assert episode.observations is not None
-        assert episode.observations["position"].shape == (episode.steps + 1, 2)
+    for episode in rollout(workers=1, episodes=4, keep=Keep(trace=("position",), decisions=True)):
+        assert episode.trace["position"].shape == (episode.steps + 1, 2)
         assert episode.actions.shape == (episode.steps, 2)
-        assert episode.decisions == -(-episode.steps // MODELS.denoiser.execute)
+        assert episode.decisions == -(-episode.steps // MODELS.policy.execute)
         task = ToyTask()
         task.reset(episode.key)
         assert task.state_hash() == episode.state_hash
-        for action, seen in zip(episode.actions, episode.observations["position"][1:], strict=True):
-            np.testing.assert_array_equal(task.step(action).observation["position"], seen)
+        for action, seen in zip(episode.actions, episode.trace["position"][1:], strict=True):
+            task.step(action)
+            np.testing.assert_array_equal(position_of(task), seen)
+        at_decisions = episode.trace["position"][:-1][:: MODELS.policy.execute]
+        np.testing.assert_array_equal(np.stack([seen["position"] for seen in episode.seen]), at_decisions)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -173,7 +189,7 @@ def test_a_policy_of_another_task_is_refused() -> None:
 
 
 def test_nan_from_critic_or_sampler_names_it_with_task_and_episode() -> None:
-    starts = [ToyTask().reset(key)["position"][0] for key in episode_keys("toy", 0, 12)]
+    starts = [start_of(key)[0] for key in episode_keys("toy", 0, 12)]
     culprit = int(np.argmax(starts))
     models = Models(ToyDenoiser(), ToyCritic(nan_above=float(max(starts)) - 1e-4))
     message = f"the critic returned NaN or infinity, sampler=toy_sampler task=toy episode={culprit}"

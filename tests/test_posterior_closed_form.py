@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from policies.posterior import PosteriorConfig, PosteriorNet, distillation_loss, teach
+from policies.posterior_net import PosteriorConfig, PosteriorNet, distillation_loss, draw_targets
 from policies.posterior_flow import PosteriorFlow, merge_views, posterior_flow
 from policies.schedule import CosineVP, LinearPath, Schedule
 from sim_eval.checkpoints import ROOT
@@ -39,13 +39,13 @@ def trained() -> tuple[MixtureDenoiser, PosteriorNet]:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     denoiser = mixture(LinearPath())
-    chunks = denoiser.sample(5_000, generator)[:, None]
-    lessons = teach(denoiser, torch.zeros(len(chunks), 1), chunks, 16, generator)
+    chunks = denoiser.draws(5_000, generator)[:, None]
+    targets = draw_targets(denoiser, torch.zeros(len(chunks), 1), chunks, 16, generator)
     net = PosteriorNet(PosteriorConfig(1, action_dim=2, horizon=1, width=64, depth=3), denoiser.schedule)
 
     def loss() -> Tensor:
-        rows = torch.randint(len(lessons.t), (256,), generator=generator)
-        return distillation_loss(net, lessons[rows])
+        rows = torch.randint(len(targets.t), (256,), generator=generator)
+        return distillation_loss(net, targets[rows])
 
     fit(net, loss, steps=1500, learning_rate=2e-3)
     return denoiser, net
@@ -55,7 +55,7 @@ def trained() -> tuple[MixtureDenoiser, PosteriorNet]:
 def test_its_mean_is_the_denoisers_posterior_mean(trained: tuple[MixtureDenoiser, PosteriorNet], t: float) -> None:
     denoiser, net = trained
     generator = torch.Generator().manual_seed(1)
-    a = denoiser.sample(100, generator)[:, None]
+    a = denoiser.draws(100, generator)[:, None]
     x = t * a + (1 - t) * torch.randn(a.shape, generator=generator)
     z = torch.randn((500, *a.shape), generator=generator)
     clean = denoiser.clean(x, t, None)
@@ -78,19 +78,19 @@ def test_ten_steps_of_the_flow_keep_the_spread(schedule: Schedule, t: float) -> 
 
 
 def test_the_net_is_taught_the_full_spread() -> None:
-    """A Gaussian's posterior flow is clean + spread * z: regressed on z, the lessons have that slope, not 7/8 of it."""
+    """A Gaussian's posterior flow is clean + spread * z: regressed on z, the targets have that slope, not 7/8 of it."""
     gaussian = MixtureDenoiser(torch.zeros(1, 2), torch.tensor([0.7]), torch.ones(1))
     generator = torch.Generator().manual_seed(0)
-    chunks = gaussian.sample(4000, generator)[:, None]
-    lesson = teach(gaussian, torch.zeros(4000, 1), chunks, 16, generator)
-    spread = (1 / (1 / 0.7**2 + (lesson.t / (1 - lesson.t)) ** 2)).sqrt()
-    slope = ((lesson.sample - lesson.clean) / spread * lesson.z).mean()
+    chunks = gaussian.draws(4000, generator)[:, None]
+    targets = draw_targets(gaussian, torch.zeros(4000, 1), chunks, 16, generator)
+    spread = (1 / (1 / 0.7**2 + (targets.t / (1 - targets.t)) ** 2)).sqrt()
+    slope = ((targets.sample - targets.clean) / spread * targets.z).mean()
     assert slope == pytest.approx(1.0, abs=0.04)
 
 
 def test_what_a_card_says_of_agreement_is_so(trained: tuple[MixtureDenoiser, PosteriorNet]) -> None:
     denoiser, net = trained
-    chunks = denoiser.sample(64, torch.Generator().manual_seed(1))[:, None]
+    chunks = denoiser.draws(64, torch.Generator().manual_seed(1))[:, None]
     context = torch.zeros(64, 1)
 
     class Shifted:

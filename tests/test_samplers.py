@@ -13,7 +13,9 @@ from torch import Tensor
 
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided, qpilots_u
 from sim_eval.samplers.denoise import denoise
+from sim_eval.samplers.sampler import required_denoiser
 from tests.small_models import random_observation, row_generators, small_models
+from tests.toy_models import ToyCritic, ToyDenoiser, ToyPolicy
 
 ALL: list[Sampler] = [
     Unsteered(),
@@ -53,7 +55,7 @@ def test_a_steered_sampler_differs_and_raises_q(sampler: Sampler, models: Models
     if isinstance(sampler, ValueGuided):  # its gradient is taken off the critic's distribution: no promise
         return
     assert models.critic is not None
-    features = models.critic.encode(random_observation(64))
+    features = models.critic.encode(random_observation(64), None)
     assert models.critic.q(steered, features).mean() > models.critic.q(base, features).mean()
 
 
@@ -67,7 +69,7 @@ def test_a_row_depends_on_its_own_observation_and_generator_alone(sampler: Sampl
 
 @pytest.mark.parametrize("sampler", ALL, ids=repr)
 def test_frozen_means_frozen(sampler: Sampler, models: Models) -> None:
-    modules: list[object] = [models.denoiser, models.critic, models.posterior]
+    modules: list[object] = [required_denoiser(models), models.critic, models.posterior]
     parameters = [p for module in modules if isinstance(module, torch.nn.Module) for p in module.parameters()]
     assert parameters
     before = [p.clone() for p in parameters]
@@ -87,8 +89,8 @@ def test_us_gradient_goes_through_the_posterior_mean(
     x = torch.randn(1, 8, 7, generator=torch.Generator().manual_seed(3))
     clean, gradient = handed[0](x, 0.4)
     assert models.critic is not None
-    policy, critic = copy.deepcopy(models.denoiser).double(), copy.deepcopy(models.critic).double()  # type: ignore[attr-defined]
-    context, features = models.denoiser.encode(random_observation(1)), models.critic.encode(random_observation(1))
+    policy, critic = copy.deepcopy(required_denoiser(models)).double(), copy.deepcopy(models.critic).double()  # type: ignore[attr-defined]
+    context, features = required_denoiser(models).encode(random_observation(1)), models.critic.encode(random_observation(1), None)
     torch.testing.assert_close(clean.double(), policy.clean(x.double(), 0.4, context.double()), atol=1e-5, rtol=1e-5)
 
     def q(at: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def test_us_gradient_goes_through_the_posterior_mean(
 
 def test_the_move_is_eulers_step_of_the_flow() -> None:
     """On the linear path the shared loop equals Euler integration of the network's velocity."""
-    policy = small_models("flow").denoiser
+    policy = required_denoiser(small_models("flow"))
     context = policy.encode(random_observation(8))
     x = torch.randn(8, 8, 7, generator=torch.Generator().manual_seed(0))
     expected = x
@@ -113,13 +115,13 @@ def test_the_move_is_eulers_step_of_the_flow() -> None:
 
 def test_the_clean_estimate_at_t_near_1_is_x(models: Models) -> None:
     x = torch.randn(8, 8, 7, generator=torch.Generator().manual_seed(0))
-    context = models.denoiser.encode(random_observation(8))
-    torch.testing.assert_close(models.denoiser.clean(x, 1 - 1e-6, context), x, atol=1e-4, rtol=1e-4)
+    context = required_denoiser(models).encode(random_observation(8))
+    torch.testing.assert_close(required_denoiser(models).clean(x, 1 - 1e-6, context), x, atol=1e-4, rtol=1e-4)
 
 
 def test_best_of_n_keeps_the_best_of_its_candidates(models: Models) -> None:
     assert models.critic is not None
-    observation, features = random_observation(8), models.critic.encode(random_observation(8))
+    observation, features = random_observation(8), models.critic.encode(random_observation(8), None)
     best = models.critic.q(BestOfN(n=6)(models, observation, row_generators(8)), features)
     generators = row_generators(8)  # the same draws, one at a time
     single = torch.stack([models.critic.q(Unsteered()(models, observation, generators), features) for _ in range(6)])
@@ -143,10 +145,44 @@ def test_a_bad_field_is_refused_by_name(kind: type, field: str, value: object) -
         replace(good, **{field: value})
 
 
-def test_copies_are_adjacent() -> None:
-    models = small_models("flow")
-    assert models.critic is not None
-    observation = random_observation(8)
-    for encode in (models.denoiser.encode, models.critic.encode):
-        assert torch.equal(encode(observation, copies=3), encode(observation).repeat_interleave(3, dim=0))
-    assert np.isfinite(models.denoiser.unnormalise(torch.full((1, 8, 7), 9.0))).all()
+def test_copies_are_adjacent_and_actions_are_clipped() -> None:
+    policy = required_denoiser(small_models("flow"))
+    context = policy.encode(random_observation(8))
+    assert torch.equal(policy.repeat(context, 3), context.repeat_interleave(3, dim=0))
+    assert policy.unnormalise(torch.full((1, 8, 7), 9.0)).max() <= 1.0
+
+
+def test_the_lower_tier_serves_unsteered_and_best_of_n_alone() -> None:
+    """A black box draws what the denoiser inside it draws; gradient samplers refuse it."""
+    models, box = Models(ToyDenoiser(), ToyCritic()), Models(ToyPolicy(), ToyCritic())
+    observation = {"position": np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32)}
+    for sampler in (Unsteered(), BestOfN(n=3)):
+        assert torch.equal(*(sampler(either, observation, row_generators(8)) for either in (models, box)))
+    with pytest.raises(ValueError, match="needs a Denoiser"):
+        QPilotsU(strength=1.0)(box, observation, row_generators(8))
+
+
+@pytest.mark.parametrize("sampler", [BestOfN(n=3), QPilotsU(strength=0.5)], ids=repr)
+def test_a_critic_may_read_the_policys_features(sampler: Sampler) -> None:
+    observation = {"position": np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32)}
+    from_state, from_features = (
+        sampler(Models(ToyDenoiser(), ToyCritic(uses_features=kind)), observation, row_generators(8))
+        for kind in (False, True)
+    )
+    assert torch.equal(from_state, from_features)
+
+
+class Clamped(ToyDenoiser):
+    """A denoiser with a clamp and a time grid of its own."""
+
+    def times(self, steps: int) -> list[float]:
+        return [0.0, 0.5, 1.0]
+
+    def project(self, clean: Tensor) -> Tensor:
+        return clean.clamp(-0.1, 0.1)
+
+
+def test_the_denoisers_own_clamp_acts_after_steering() -> None:
+    observation = {"position": np.ones((8, 2), np.float32)}
+    chunks = QPilotsU(strength=50.0)(Models(Clamped(), ToyCritic()), observation, row_generators(8))
+    assert chunks.abs().max() <= 0.1 + 1e-6

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from policies.denoiser import Posterior
+from policies.policy import Posterior
 from policies.posterior_flow import PosteriorFlow
 from policies.schedule import CosineVP, LinearPath, Schedule
 from sim_eval.samplers import Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
@@ -81,14 +81,14 @@ def distance_to_tilted(
     sampler: Sampler, schedule: Schedule, n: int = 4000, posterior: Posterior | None = None
 ) -> float:
     denoiser = mixture(schedule)
-    target = tilted(denoiser).sample(4000, torch.Generator().manual_seed(99))
+    target = tilted(denoiser).draws(4000, torch.Generator().manual_seed(99))
     models = Models(denoiser, QuadraticCritic(), posterior or PosteriorFlow(denoiser, steps=16))
     return energy_distance(draw(sampler, models, n), target)
 
 
 def test_unsteered_samples_the_policy(schedule: Schedule) -> None:
     denoiser = mixture(schedule)
-    reference = denoiser.sample(4000, torch.Generator().manual_seed(1))
+    reference = denoiser.draws(4000, torch.Generator().manual_seed(1))
     assert energy_distance(draw(Unsteered(steps=100), Models(denoiser), 4000), reference) < 0.002
 
 

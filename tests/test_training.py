@@ -35,7 +35,7 @@ def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path) -> None:
         needs = frozenset({"critic", "posterior"})
         models, hashes = load_models("lift", policy, "critic", needs, tmp_path / "checkpoints")
         assert set(hashes) == {"policy", "critic", "posterior"}
-        sizes = models.denoiser.observation_sizes
+        sizes = required_denoiser(models).observation_sizes
         observation = {name: np.zeros((8, size), np.float32) for name, size in sizes.items()}
         chunks = Unsteered()(models, observation, [torch.Generator().manual_seed(0)] * 8)
         assert chunks.shape == (8, 8, 7)

@@ -3,57 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from critics.critic import Critic
+from policies.observation import ObservationRequest
+from policies.policy import Denoiser, Observations, Policy
 from policies.schedule import LinearPath, Schedule
-from sim_eval.samplers.sampler import Models
+from sim_eval.samplers.denoise import draw_unsteered
+from sim_eval.samplers.sampler import Models, required_denoiser
 
 
-@dataclass
-class ToyDenoiser:
+class ToyDenoiser(Denoiser):
     """A Gaussian policy, mean -position, through a random network whose rounding depends on the batch below 4
     rows."""
 
-    schedule: Schedule = field(default_factory=LinearPath)
-    horizon: int = 4
-    execute: int = 3
-    action_dim: int = 2
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    observation_sizes: Mapping[str, int] = field(default_factory=lambda: {"position": 2})
+    def __init__(
+        self,
+        schedule: Schedule | None = None,
+        horizon: int = 4,
+        action_dim: int = 2,
+        observation_sizes: Mapping[str, int] = {"position": 2},
+        request: ObservationRequest | None = None,
+    ) -> None:
+        self.schedule = schedule or LinearPath()
+        self.horizon, self.execute, self.action_dim = horizon, 3, action_dim
+        self.observation_sizes = observation_sizes
+        self.request = request or ObservationRequest(tuple(observation_sizes))
+        self._weight = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
 
-    def __post_init__(self) -> None:
-        weight = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
-        self._weight = weight
+    def encode(self, observation: Observations) -> Tensor:
+        position = torch.from_numpy(observation["position"])
+        return position[:, -1] if self.request.history > 1 else position
 
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Tensor:
-        return torch.from_numpy(observation["position"]).repeat_interleave(copies, 0)
+    def repeat(self, context: Tensor, copies: int) -> Tensor:
+        return context.repeat_interleave(copies, 0)
 
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
         mean = -context[:, None, :].expand_as(x)
         wobble = torch.sin(x.flatten(1).repeat(1, 32) @ self._weight)
         return mean + 0.5 * wobble.view_as(x) + 0.5 * (x - mean) * t
 
-    def unnormalise(self, actions: Tensor) -> np.ndarray:
-        return np.clip(actions.numpy(), -1, 1).astype(np.float32)
+    def features(self, context: Tensor) -> Tensor:
+        return context
 
 
-@dataclass
-class ToyCritic:
-    """Q = minus the distance to the origin after the chunk's first action; NaN right of `nan_above`."""
+class ToyPolicy(Policy):
+    """The same policy as a black box."""
 
-    nan_above: float = 9.0
+    def __init__(self) -> None:
+        self._inner = ToyDenoiser()
+        self.request, self.horizon = self._inner.request, self._inner.horizon
+        self.execute, self.action_dim = self._inner.execute, self._inner.action_dim
 
-    def encode(self, observation: Mapping[str, np.ndarray], copies: int = 1) -> Tensor:
-        return torch.from_numpy(observation["position"]).repeat_interleave(copies, 0)
+    def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:
+        return draw_unsteered(self._inner, observation, generators, 10, copies)[0]
 
-    def q(self, actions: Tensor, features: Any) -> Tensor:
-        q = -torch.linalg.norm(features + 0.1 * actions[:, 0], dim=1)
-        return torch.where(features[:, 0] > self.nan_above, torch.nan, q)
+
+class ToyCritic(Critic):
+    """Q = minus the distance to the origin after the chunk's first action; NaN right of `nan_above`.
+
+    It reads the position, or the policy's features, which are the same.
+    """
+
+    def __init__(self, nan_above: float = 9.0, uses_features: bool = False) -> None:
+        self.nan_above, self.uses_features = nan_above, uses_features
+        self.observations = () if uses_features else ("position",)
+
+    def encode(self, observation: Observations, features: Tensor | None) -> Tensor:
+        return torch.from_numpy(observation["position"]) if features is None else features
+
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        q = -torch.linalg.norm(encoded + 0.1 * actions[:, 0], dim=1)
+        return torch.where(encoded[:, 0] > self.nan_above, torch.nan, q)
 
 
 @dataclass(frozen=True)
@@ -65,18 +90,18 @@ class ToySampler:
     n: int = 1
     bad: float = 9.0
 
-    def __call__(
-        self, models: Models, observation: Mapping[str, np.ndarray], generators: Sequence[torch.Generator]
-    ) -> Tensor:
-        policy = models.denoiser
+    def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
+        policy = required_denoiser(models)
         size = (self.n, policy.horizon, policy.action_dim)
         x = torch.cat([torch.randn(size, generator=generator) for generator in generators])
         x = torch.where(x[:, :1, :1] > self.bad, torch.nan, x)
-        context = policy.encode(observation, self.n)
+        context = policy.repeat(policy.encode(observation), self.n)
         for step in range(4):
             x = x + (policy.clean(x, step / 4, context) - x) / (4 - step)
         if self.n == 1:
             return x
         assert models.critic is not None
-        q = models.critic.q(x, models.critic.encode(observation, self.n)).view(-1, self.n)
+        encoded = models.critic.encode(observation, None).repeat_interleave(self.n, dim=0)
+        q = models.critic.q(x, encoded).view(-1, self.n)
         return x.view(-1, *size)[torch.arange(len(q)), q.argmax(1)]
+

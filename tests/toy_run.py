@@ -44,13 +44,13 @@ def run(
     output: Path,
     make_task: Any = ToyTask,
     models: Models | None = None,
-    checkpoints: Mapping[str, str] = {"policy": "abc"},
+    fingerprints: Mapping[str, str] = {"policy": "abc"},
     **changes: Any,
 ) -> list[Record]:
     """Evaluate the toy samplers into `output`."""
     asked = settings(output, **changes)
     samplers = {name: SAMPLERS[name] for name in asked.samplers}
-    return evaluate(asked, samplers, make_task, models or Models(ToyDenoiser(), ToyCritic()), checkpoints)
+    return evaluate(asked, samplers, make_task, models or Models(ToyDenoiser(), ToyCritic(), fingerprints=fingerprints))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from tasks.task import EpisodeKey, Observation, Step
+from tasks.task import ArraySpec, EpisodeKey, Observation, ObservationRequest, Outcome, TaskSpec
 
 
 @dataclass
@@ -21,26 +21,29 @@ class ToyTask:
     wrong.
 
     `crash`: "step" raises at the third step of every episode in `crash_in`; "kill" kills the process there.
+    `observed` counts how often something was asked for.
     """
 
     crash: str = ""
     crash_in: tuple[int, ...] = ()
     step_s: float = 0.0
-    name: str = "toy"
-    instruction: str = "reach the origin"
-    max_steps: int = 40
-    control_hz: int = 20
-    action_dim: int = 2
-    observation_sizes: Mapping[str, int] = field(default_factory=lambda: {"position": 2, "goal": 2})
-    cameras: tuple[str, ...] = ("agentview",)
-    assets: str | None = None
+    observed: int = 0
 
-    def reset(self, key: EpisodeKey) -> Observation:
+    spec: ClassVar[TaskSpec] = TaskSpec(
+        name="toy",
+        instruction="reach the origin",
+        max_steps=40,
+        control_hz=20,
+        action=ArraySpec((2,), low=-1, high=1),
+        observations={"position": ArraySpec((2,)), "goal": ArraySpec((2,)), "time": ArraySpec((1,))},
+        cameras=("agentview",),
+    )
+
+    def reset(self, key: EpisodeKey) -> None:
         self._key, self._steps = key, 0
         self._position = np.random.default_rng(key.env_seed).uniform(-1, 1, 2)
-        return self._observation()
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> Outcome:
         assert action.dtype == np.float32
         assert np.all(np.abs(action) <= 1)
         time.sleep(self.step_s)
@@ -51,7 +54,18 @@ class ToyTask:
             raise RuntimeError("the toy broke")
         self._position = np.clip(self._position + 0.1 * action, -1, 1)
         success = bool(np.linalg.norm(self._position) < 0.2)
-        return Step(self._observation(), float(success), success, success or self._steps == self.max_steps)
+        return Outcome(float(success), success, success or self._steps == self.spec.max_steps)
+
+    def observe(self, request: ObservationRequest) -> Observation:
+        self.observed += 1
+        everything: Observation = {
+            "position": self._position.astype(np.float32),
+            "goal": np.zeros(2, np.float32),
+            "time": np.array([self._steps], np.float32),
+            "agentview_image": self.frame("agentview", request.image_size),
+            "instruction": self.spec.instruction,
+        }
+        return {name: everything[name] for name in request.names}
 
     def frame(self, camera: str, size: int) -> np.ndarray:
         image = np.full((size, size, 3), 40, np.uint8)
@@ -64,9 +78,6 @@ class ToyTask:
 
     def close(self) -> None:
         pass
-
-    def _observation(self) -> Observation:
-        return {"position": self._position.astype(np.float32), "goal": np.zeros(2, np.float32)}
 
 
 def make_toy(name: str, stepping: str) -> ToyTask:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from sim_eval.evaluation.progress import Progress
 from sim_eval.evaluation.settings import Settings
 from sim_eval.evaluation.tracking import Track, tracking
+from sim_eval.models import check_needs
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool, open_pool
-from sim_eval.runs.records import Record, record
+from sim_eval.runs.records import Record
+from sim_eval.runs.records import record as record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
 
@@ -21,21 +23,23 @@ def evaluate(
     samplers: Mapping[str, Sampler],
     make_task: MakeTask,
     models: Models,
-    checkpoints: Mapping[str, str],
 ) -> list[Record]:
     """Run what the run folder lacks; the records of the picked samplers, errors among them.
 
-    `checkpoints`: name to hash, for the provenance. Raises RunError; whatever was recorded before stays.
+    Raises RunError, for a sampler that needs more than the models offer before anything else; whatever was recorded
+    before stays.
     """
-    with open_run(settings, checkpoints) as folder, tracking(settings) as track:
-        before = [one for one in folder.done.values() if one.sampler in samplers]
+    for name, sampler in samplers.items():
+        check_needs(name, sampler, settings.policy, models)
+    with open_run(settings, models.fingerprints) as folder, tracking(settings) as track:
+        before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,
             open_pool(make_task, settings.workers, settings.batch) as pool,
         ):
             for name, sampler in samplers.items():
                 _run_sampler(settings, name, sampler, models, pool, folder, progress, track)
-        return [one for one in folder.done.values() if one.sampler in samplers]
+        return [record for record in folder.done.values() if record.sampler in samplers]
 
 
 def _run_sampler(
@@ -51,11 +55,11 @@ def _run_sampler(
     everything = episode_keys(settings.task_name, settings.seed, settings.episodes, settings.block)
     missing = [key for key in everything if (name, key.episode) not in folder.done]
     strength = settings.sampler[name].get("strength")
-    outcomes = [one.success for (sampler_name, _), one in folder.done.items() if sampler_name == name]
+    outcomes = [record.success for record in folder.done.values() if record.sampler == name]
     for episode in run_episodes(pool, missing, sampler, models, name):
-        one = record(episode, settings.policy, name, strength)
-        folder.append(one, episode.actions)
-        progress.note(one)
-        if one.error is None:
-            outcomes.append(one.success)
+        record = record_of(episode, settings.policy, name, strength)
+        folder.append(record, episode.actions)
+        progress.note(record)
+        if record.error is None:
+            outcomes.append(record.success)
             track(name, sum(outcomes) / len(outcomes), len(outcomes))

@@ -35,18 +35,21 @@ class Rows:
 
 
 class _SamePolicy(FrozenPolicy):
-    """Passes on what both tiers share."""
+    """Passes on what both tiers share and samplers may ask for."""
 
     def __init__(self, inner: Any, rows: Rows) -> None:
         self._inner, self._rows = inner, rows
         self.request, self.horizon, self.execute = inner.request, inner.horizon, inner.execute
-        self.action_dim, self.observation_sizes = inner.action_dim, inner.observation_sizes
-        self.normalisation, self.unnormalise = inner.normalisation, inner.unnormalise  # type: ignore[method-assign]
+        self.action_dim = inner.action_dim
 
     @property
     def device(self) -> torch.device:
         device: torch.device = self._inner.device
         return device
+
+    def normalisation(self) -> tuple[Tensor, Tensor]:
+        mean, deviation = self._inner.normalisation()
+        return mean, deviation
 
 
 class CountedPolicy(_SamePolicy, Policy):
@@ -64,14 +67,27 @@ class CountedDenoiser(_SamePolicy, Denoiser):
     def __init__(self, inner: Denoiser, rows: Rows) -> None:
         super().__init__(inner, rows)
         self.schedule = inner.schedule
-        self.repeat, self.features = inner.repeat, inner.features  # type: ignore[method-assign]
-        self.times, self.project = inner.times, inner.project  # type: ignore[method-assign]
         self._encoded: tuple[Observations, Any] | None = None
 
     def encode(self, observation: Observations) -> Any:
         if self._encoded is None or self._encoded[0] is not observation:
             self._encoded = observation, self._inner.encode(observation)
         return self._encoded[1]
+
+    def repeat(self, context: Any, copies: int) -> Any:
+        return self._inner.repeat(context, copies)
+
+    def features(self, context: Any) -> Tensor | None:
+        features: Tensor | None = self._inner.features(context)
+        return features
+
+    def times(self, steps: int) -> Sequence[float]:
+        times: Sequence[float] = self._inner.times(steps)
+        return times
+
+    def project(self, clean: Tensor) -> Tensor:
+        projected: Tensor = self._inner.project(clean)
+        return projected
 
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
         self._rows.policy += x.shape[0]

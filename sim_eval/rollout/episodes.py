@@ -136,7 +136,7 @@ def run_episodes(
     sampler: Sampler,
     models: Models,
     label: str,
-    keep: Keep = Keep(),  # noqa: B008 - frozen
+    keep: Keep = Keep(),
 ) -> Iterator[Episode]:
     """Run every key once and yield episodes as they finish, up to `pool.slots` at a time.
 

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from policies.policy import Observations
 from sim_eval.samplers.denoise import denoise, initial_noise
-from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, non_negative, required_critic, required_denoiser, required_posterior
+from sim_eval.samplers.sampler import (
+    Models,
+    at_least_one,
+    encode_for_critic,
+    non_negative,
+    required_critic,
+    required_denoiser,
+    required_posterior,
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from policies.policy import Observations
 from sim_eval.samplers.denoise import denoise, initial_noise
-from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, non_negative, required_critic, required_denoiser
+from sim_eval.samplers.sampler import (
+    Models,
+    at_least_one,
+    encode_for_critic,
+    non_negative,
+    required_critic,
+    required_denoiser,
+)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -15,11 +15,15 @@ from policies.policy import Denoiser, Observations, Policy, Posterior
 
 @dataclass(frozen=True)
 class Models:
-    """The frozen policy and what steers it; a sampler that needs neither critic nor posterior takes None."""
+    """The frozen policy and what steers it; a sampler that needs neither critic nor posterior takes None.
+
+    `fingerprints`: role ("policy", "critic", "posterior", "policy config", ...) to a SHA-256 of what plays it.
+    """
 
     policy: Policy | Denoiser
     critic: Critic | None = None
     posterior: Posterior | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sampler(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -11,15 +11,25 @@ import numpy as np
 from tqdm import tqdm
 
 import tasks
+from policies.observation import ObservationRequest
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.rollout.episodes import run_episodes
+from sim_eval.errors import RunError
+from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import open_pool
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.training.trajectories import Trajectory
-from tasks.task import EpisodeKey, Task
+from tasks.task import EpisodeKey, Task, TaskSpec
+
+#: The simulator's state, as scripted experts, the small policies and critics read it.
+STATE = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
 
 _task: Task  # one to a worker process, built by `_start`
+
+
+def state_of(spec: TaskSpec) -> tuple[str, ...]:
+    """What a critic reads of this task by default: `STATE`, or every vector of a task that lacks one of these."""
+    return STATE if set(STATE) <= spec.observations.keys() else tuple(spec.observations)
 
 
 def demonstrations(
@@ -43,33 +53,51 @@ def _start(make_task: MakeTask) -> None:
 def _demonstrate(key: EpisodeKey, sloppy: float) -> Trajectory:
     rng = np.random.default_rng(np.random.SeedSequence([key.env_seed, key.noise_seed]))
     expert = tasks.expert(key.task, rng, sloppy=bool(rng.random() < sloppy))
-    observation = _task.reset(key)
+    request = ObservationRequest(STATE)
+    _task.reset(key)
+    observation = _task.observe(request)
     expert.reset(observation)
     seen, actions = [], []
     while True:
         action = np.asarray(expert.act(observation), np.float32)
         seen.append(observation)
         actions.append(action)
-        step = _task.step(action)
-        observation = step.observation
-        if step.done or expert.finished:
-            return Trajectory({k: np.stack([o[k] for o in seen]) for k in observation}, np.stack(actions), step.success)
+        outcome = _task.step(action)
+        if outcome.done or expert.finished:
+            observations = {name: np.stack([noted[name] for noted in seen]) for name in STATE}
+            return Trajectory(observations, np.stack(actions), outcome.success)
+        observation = _task.observe(request)
 
 
 def policy_rollouts(
-    task: str, make_task: MakeTask, models: Models, episodes: int, seed: int, workers: int, slots: int
+    task: str, make_task: MakeTask, models: Models, state: Sequence[str], episodes: int, seed: int, workers: int
 ) -> list[Trajectory]:
-    """Unsteered episodes of the frozen policy on the training block of keys. A crashed episode raises RuntimeError."""
+    """Unsteered episodes of the frozen policy on the training block of keys.
+
+    `state`: vectors of the simulator to keep at every control step. What the policy sees beyond them is kept where it
+    decides. A crashed episode raises RunError.
+    """
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
-    trajectories, successes = [], 0
-    with open_pool(make_task, workers, slots) as pool:
-        finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep_observations=True)
+    request = models.policy.request
+    keep = Keep(tuple(state), decisions=request.history > 1 or not set(request.names) <= set(state))
+    trajectories: dict[int, Trajectory] = {}
+    with open_pool(make_task, workers, slots=16) as pool:
+        finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep)
         progress = tqdm(finished, total=episodes, desc=f"{task} rollouts", disable=None)
         for episode in progress:
-            if episode.observations is None:
-                raise RuntimeError(f"{task} episode {episode.key.episode}: {episode.error}")
-            observations = {k: v[:-1] for k, v in episode.observations.items()}
-            trajectories.append((episode.key.episode, Trajectory(observations, episode.actions, episode.success)))
-            successes += episode.success
+            if episode.error is not None:
+                raise RunError(f"task {task}, episode {episode.key.episode}: {episode.error}")
+            trajectories[episode.key.episode] = _trajectory(episode)
+            successes = sum(trajectory.success for trajectory in trajectories.values())
             progress.set_postfix(success=f"{successes / len(trajectories):.2f}")
-    return [trajectory for _, trajectory in sorted(trajectories, key=lambda pair: pair[0])]
+    return [trajectories[number] for number in sorted(trajectories)]
+
+
+def _trajectory(episode: Episode) -> Trajectory:
+    return Trajectory(
+        observations={name: values[:-1] for name, values in episode.trace.items()},
+        actions=episode.actions,
+        success=episode.success,
+        decisions={name: np.stack([seen[name] for seen in episode.seen]) for name in (episode.seen or ({},))[0]},
+        stride=episode.execute,
+    )

@@ -1,89 +1,158 @@
-"""Training and scoring of critics on demonstrations and rollouts of the frozen policy."""
+"""Training and scoring of critics on rollouts of the frozen policy, and on demonstrations where there are any."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from critics.ensemble import CriticConfig, EnsembleCritic
+from critics.ensemble import FEATURES, CriticConfig, EnsembleCritic
 from critics.objectives import OBJECTIVES
 from critics.replay import Replay, build_replay
-from policies.policy import ChunkPolicy, flatten_observation
+from policies.chunk_policy import ChunkPolicy
+from policies.policy import Denoiser
 from sim_eval.analysis.statistics import separation
-from sim_eval.checkpoints import load_policy, save_checkpoint
-from sim_eval.samplers.sampler import Models, required_critic
+from sim_eval.checkpoints import save_checkpoint
+from sim_eval.errors import RunError
+from sim_eval.models import offers_features
+from sim_eval.rollout.inference import stacked
+from sim_eval.samplers.sampler import Models, encode_for_critic
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of
-from sim_eval.training.workspace import Workshop, random_rows, sample_policy, seeded_weights, visited_states
+from sim_eval.training.workspace import Workspace, random_rows, sample_policy, seeded_weights, visited_states
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 EARLY = 40  # control steps
 
 
-def _episodes(policy: ChunkPolicy, trajectories: Sequence[Trajectory], critic: EnsembleCritic) -> Replay:
-    def one(t: Trajectory) -> tuple[Tensor, Tensor, bool]:
-        observations = critic.normalise(torch.from_numpy(flatten_observation(t.observations, critic.observation_sizes)))
-        return observations, policy.normalise(chunks_of(t.actions, policy.horizon)), t.success
+@dataclass(frozen=True)
+class CriticRecipe:
+    """How a critic is trained: one of `OBJECTIVES`, on the simulator's "state" or on the policy's "features"."""
 
-    return build_replay([one(t) for t in trajectories])
+    method: str
+    inputs: str
+    steps: int
+    batch: int
 
 
 def train_critic(
-    shop: Workshop,
-    policy_name: str,
-    method: str,
+    workspace: Workspace,
+    models: Models,
+    recipe: CriticRecipe,
     names: Sequence[str],
     demos: Sequence[Trajectory],
     rollouts: Sequence[Trajectory],
-    steps: int,
-    batch: int,
+    data: Mapping[str, str],
 ) -> dict[str, float | None]:
-    """One critic by one of `OBJECTIVES`, saved under each of `names`; returns its scores on held-out rollouts."""
-    policy = load_policy(shop.task, policy_name, shop.checkpoints)
+    """One critic of the frozen policy, saved under each of `names`; returns its scores on held-out rollouts.
+
+    `data`: for the card, file names to hashes. Raises RunError for inputs that the policy does not offer.
+    """
+    policy = models.policy
     split = max(1, int(HELD_OUT * len(rollouts)))
     held_out, seen = rollouts[:split], rollouts[split:]
-    with seeded_weights(shop.seed):
-        critic = EnsembleCritic(CriticConfig(method, policy.observation_sizes, policy.action_dim, policy.horizon))
-        critic.observation_mean.copy_(policy.observation_mean)
-        critic.observation_std.copy_(policy.observation_std)
-        replay = _episodes(policy, [*demos, *seen], critic)
-        objective = OBJECTIVES[method](critic, replay)
-    generator = torch.Generator().manual_seed(shop.seed)
+    train, test = _inputs(models, recipe.inputs, [*demos, *seen]), _inputs(models, recipe.inputs, held_out)
+    with seeded_weights(workspace.seed):
+        sizes = _sizes(recipe.inputs, seen[0], train)
+        critic = EnsembleCritic(CriticConfig(recipe.method, sizes, policy.action_dim, policy.horizon))
+        _set_normalisation(critic, models, train)
+        replay = _replay(models, critic, [*demos, *seen], train)
+        objective = OBJECTIVES[recipe.method](critic, replay)
+    generator = torch.Generator().manual_seed(workspace.seed)
     fit(
         objective.module,
-        lambda: objective.loss(random_rows(len(replay), batch, generator), generator),
-        steps,
+        lambda: objective.loss(random_rows(len(replay), recipe.batch, generator), generator),
+        recipe.steps,
         learning_rate=5e-4,
         weight_decay=1e-2,
-        name=f"{shop.task} {method} critic",
+        name=f"{workspace.task} {recipe.method} critic",
         after_step=objective.after_step,
     )
-    critic.scale.copy_(q_spread(Models(policy, critic), seen, generator))
-    scores = score(critic, _episodes(policy, held_out, critic))
-    card = shop.card(
+    critic.scale.copy_(q_spread(models, critic, seen, generator))
+    scores = score(critic, _replay(models, critic, held_out, test))
+    mean, deviation = policy.normalisation()
+    card = workspace.card(
         "critic",
-        [shop.demos, shop.rollouts],
-        action_mean=policy.action_mean.tolist(),
-        action_std=policy.action_std.tolist(),
-        training={"steps": steps, "batch": batch, "rollouts": len(seen), "held_out_rollouts": len(held_out)},
+        data,
+        action_mean=mean.tolist(),
+        action_std=deviation.tolist(),
+        policy_sha256=models.fingerprints["policy"],
+        training={
+            "steps": recipe.steps,
+            "batch": recipe.batch,
+            "rollouts": len(seen),
+            "held_out_rollouts": len(held_out),
+        },
         held_out=scores,
     )
     for name in names:
-        save_checkpoint(shop.checkpoints / shop.task, name, critic, card)
+        save_checkpoint(workspace.checkpoints / workspace.task, name, critic, card)
     return scores
 
 
-def q_spread(models: Models, trajectories: Sequence[Trajectory], generator: torch.Generator) -> Tensor:
+def _inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory]) -> list[Tensor]:
+    """What the critic reads of each trajectory, (R, n): at every control step, or at every decision for features."""
+    if inputs == "state":
+        return [_state(trajectory) for trajectory in trajectories]
+    policy = models.policy
+    if not isinstance(policy, Denoiser) or not offers_features(policy):
+        raise RunError("critic.inputs is features, and the policy offers none; accepted: critic.inputs=state")
+    found = []
+    for trajectory in trajectories:
+        rows = range(len(trajectory.decision_steps))
+        with torch.no_grad():
+            features = policy.features(policy.encode(stacked([trajectory.decision(row) for row in rows])))
+        assert features is not None
+        found.append(features.float().cpu())
+    return found
+
+
+def _state(trajectory: Trajectory) -> Tensor:
+    return torch.from_numpy(np.concatenate(list(trajectory.observations.values()), axis=1))
+
+
+def _sizes(inputs: str, trajectory: Trajectory, read: Sequence[Tensor]) -> dict[str, int]:
+    if inputs == "features":
+        return {FEATURES: read[0].shape[1]}
+    return {name: values.shape[1] for name, values in trajectory.observations.items()}
+
+
+def _set_normalisation(critic: EnsembleCritic, models: Models, read: Sequence[Tensor]) -> None:
+    """That of the data; a small policy that reads the same vectors has one already, of its demonstrations."""
+    policy, rows = models.policy, torch.cat(list(read))
+    if isinstance(policy, ChunkPolicy) and list(policy.observation_sizes) == list(critic.observations):
+        mean, deviation = policy.observation_mean, policy.observation_std
+    else:
+        mean, deviation = rows.mean(0), rows.std(0).clamp_min(1e-3)
+    critic.observation_mean.copy_(mean)
+    critic.observation_std.copy_(deviation)
+
+
+def _replay(
+    models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], read: Sequence[Tensor]
+) -> Replay:
+    policy = models.policy
+    episodes = [
+        (critic.normalise(rows), policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu(), trajectory.success)
+        for trajectory, rows in zip(trajectories, read, strict=True)
+    ]
+    return build_replay(episodes, trajectories[0].decision_steps.step if critic.uses_features else 1)
+
+
+def q_spread(
+    models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], generator: torch.Generator
+) -> Tensor:
     """The mean over 512 visited states of the standard deviation of Q over 8 policy samples in that state."""
-    states, draws = 512, 8
-    visited = visited_states(trajectories, list(models.denoiser.observation_sizes), states, generator)
-    observation = {name: np.repeat(values, draws, axis=0) for name, values in visited.items()}
-    critic = required_critic(models)
+    states, draws, policy = 512, 8, models.policy
+    seen, state = visited_states(trajectories, states, generator)
+    chunks = sample_policy(policy, seen, generator, copies=draws)
     with torch.no_grad():
-        q = critic.q(sample_policy(models, observation, generator), critic.encode(observation))
+        context = policy.encode(seen) if isinstance(policy, Denoiser) and critic.uses_features else None
+        encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(draws, dim=0)
+        q = critic.q(chunks.to(encoded), encoded)
     return q.view(states, draws).std(dim=1).mean()
 
 

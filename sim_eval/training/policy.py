@@ -9,30 +9,30 @@ import torch
 from torch import Tensor
 
 from policies.behaviour_cloning import behaviour_cloning_loss, fit_normalisation
-from policies.policy import ChunkPolicy, PolicyConfig, flatten_observation
+from policies.chunk_policy import ChunkPolicy, PolicyConfig, flatten_observation
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of
-from sim_eval.training.workspace import Workshop, random_rows, seeded_weights
+from sim_eval.training.workspace import Workspace, file_hashes, random_rows, seeded_weights
 
 
-def train_policy(shop: Workshop, family: str, trajectories: Sequence[Trajectory], steps: int, batch: int) -> None:
+def train_policy(workspace: Workspace, family: str, trajectories: Sequence[Trajectory], steps: int, batch: int) -> None:
     """Behaviour cloning of every chunk of every demonstration, good and bad alike."""
     first = trajectories[0]
     sizes = {name: values.shape[1] for name, values in first.observations.items()}
-    with seeded_weights(shop.seed):
+    with seeded_weights(workspace.seed):
         policy = ChunkPolicy(PolicyConfig(family, sizes, action_dim=first.actions.shape[1]))
     raw = torch.from_numpy(np.concatenate([flatten_observation(t.observations, sizes) for t in trajectories]))
     fit_normalisation(policy, raw, torch.from_numpy(np.concatenate([t.actions for t in trajectories])))
     observations = (raw - policy.observation_mean) / policy.observation_std
     chunks = policy.normalise(np.concatenate([chunks_of(t.actions, policy.horizon) for t in trajectories]))
-    generator = torch.Generator().manual_seed(shop.seed)
+    generator = torch.Generator().manual_seed(workspace.seed)
 
     def loss() -> Tensor:
         rows = random_rows(len(chunks), batch, generator)
         return behaviour_cloning_loss(policy, observations[rows], chunks[rows], generator)
 
-    history = fit(policy, loss, steps, name=f"{shop.task} {family} policy")
+    history = fit(policy, loss, steps, name=f"{workspace.task} {family} policy")
     facts = {"steps": steps, "batch": batch, "last_logged_loss": history[-1], "demonstrations": len(trajectories)}
-    card = shop.card("policy", [shop.demos], schedule=type(policy.schedule).__name__, training=facts)
-    save_checkpoint(shop.checkpoints / shop.task, family, policy, card)
+    card = workspace.card("policy", file_hashes([workspace.demos]), schedule=type(policy.schedule).__name__, training=facts)
+    save_checkpoint(workspace.checkpoints / workspace.task, family, policy, card)

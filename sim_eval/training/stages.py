@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from sim_eval.checkpoints import load_policy
+from policies.policy import Denoiser
+from sim_eval.config.plugins import Component
+from sim_eval.errors import RunError
+from sim_eval.models import build_models, offers_features
 from sim_eval.samplers import Models
-from sim_eval.training.collect import demonstrations, policy_rollouts
-from sim_eval.training.critic import train_critic
+from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, state_of
+from sim_eval.training.critic import CriticRecipe, train_critic
 from sim_eval.training.policy import train_policy
-from sim_eval.training.posterior import train_posterior
+from sim_eval.training.posterior import PosteriorRecipe, train_posterior
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
-from sim_eval.training.workspace import Workshop
-
-#: What policies and critics see; public files hold more.
-OBSERVATIONS = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+from sim_eval.training.workspace import Workspace, file_hashes
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How much data and how many optimiser steps each stage takes."""
+    """How much data and how many optimiser steps each stage takes.
 
+    `policies`: those that critics and posterior nets are for. Critics learn from rollouts of the first; posterior nets
+    are trained for each. A policy with a target is a user's own: it is rolled out as it is, and never trained.
+    """
+
+    policies: Sequence[Component]
     demos: int
     sloppy: float
     policy_steps: int
@@ -33,53 +39,77 @@ class Recipe:
     posterior_steps: int
     posterior_samples: int
     batch: int
-    families: Sequence[str]
     critic_methods: Sequence[str]
     ship_critic: str  # of the methods, the one that evaluations read by default
+    critic_inputs: str = "state"
+    device: str = "auto"
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether the policy is a user's own."""
+        return any(policy.target for policy in self.policies)
 
 
-def collect_demos(shop: Workshop, recipe: Recipe, workers: int) -> None:
+def collect_demos(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     """Scripted demonstrations of mixed quality to demos.hdf5."""
-    trajectories = list(demonstrations(shop.task, shop.make_task, recipe.demos, recipe.sloppy, shop.seed, workers))
-    write_hdf5(shop.demos, trajectories, {"env_name": shop.task, "type": 1, "env_kwargs": {}})
-    _report(f"{shop.task} demonstrations", trajectories)
+    found = demonstrations(
+        workspace.task, workspace.make_task, recipe.demos, recipe.sloppy, workspace.seed, workers
+    )
+    _write(workspace.demos, workspace, list(found), "demonstrations")
 
 
-def clone_policies(shop: Workshop, recipe: Recipe, workers: int) -> None:
+def clone_policies(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     """Behaviour cloning of one policy a family."""
-    trajectories = read_hdf5(shop.demos, OBSERVATIONS)
-    for family in recipe.families:
-        train_policy(shop, family, trajectories, recipe.policy_steps, recipe.batch)
+    trajectories = read_hdf5(workspace.demos, STATE)
+    for policy in recipe.policies:
+        train_policy(workspace, policy.label, trajectories, recipe.policy_steps, recipe.batch)
 
 
-def roll_out(shop: Workshop, recipe: Recipe, workers: int) -> None:
-    """Unsteered rollouts of the first family's frozen policy, which critics and posterior nets learn from."""
-    models = Models(load_policy(shop.task, recipe.families[0], shop.checkpoints))
-    trajectories = policy_rollouts(shop.task, shop.make_task, models, recipe.rollouts, shop.seed, workers, slots=16)
-    write_hdf5(shop.rollouts, trajectories, {"env_name": shop.task, "type": 1, "env_kwargs": {}})
-    _report(f"{shop.task} {recipe.families[0]} rollouts", trajectories)
+def roll_out(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+    """Unsteered rollouts of the first frozen policy, which critics and posterior nets learn from."""
+    label, models = recipe.policies[0].label, _models(workspace, recipe, recipe.policies[0])
+    probe = workspace.make_task()
+    state = state_of(probe.spec)
+    probe.close()
+    trajectories = policy_rollouts(
+        workspace.task, workspace.make_task, models, state, recipe.rollouts, workspace.seed, workers
+    )
+    _write(workspace.rollouts(label), workspace, trajectories, f"{label} rollouts")
 
 
-def train_critics(shop: Workshop, recipe: Recipe, workers: int) -> None:
-    """One critic a method, on the demonstrations and the rollouts of the first family."""
-    demos, rollouts = read_hdf5(shop.demos, OBSERVATIONS), read_hdf5(shop.rollouts)
+def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+    """One critic a method, on the rollouts of the first policy and, of a policy trained here, the demonstrations."""
+    models = _models(workspace, recipe, recipe.policies[0])
+    path = workspace.rollouts(recipe.policies[0].label)
+    rollouts = read_hdf5(path)
+    demos = [] if recipe.from_outside else read_hdf5(workspace.demos, list(rollouts[0].observations))
+    data = file_hashes([path] if recipe.from_outside else [workspace.demos, path])
     for method in recipe.critic_methods:
         names = [f"critic_{method}", *(["critic"] if method == recipe.ship_critic else [])]
-        scores = train_critic(
-            shop, recipe.families[0], method, names, demos, rollouts, recipe.critic_steps, recipe.batch
+        how = CriticRecipe(method, recipe.critic_inputs, recipe.critic_steps, recipe.batch)
+        scores = train_critic(workspace, models, how, names, demos, rollouts, data)
+        tqdm.write(f"{workspace.task} {method} critic, held-out rollouts: {scores}")
+
+
+def train_posteriors(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+    """One posterior net a policy, each from its own frozen policy alone, in states that rollouts visited."""
+    path = workspace.rollouts(recipe.policies[0].label)
+    states = read_hdf5(path)
+    for policy in recipe.policies:
+        models = _models(workspace, recipe, policy)
+        if not isinstance(models.policy, Denoiser) or not offers_features(models.policy):
+            raise RunError(
+                f"stage is posterior, and policy {policy.label} is no Denoiser with features, which a posterior net is "
+                "distilled from; accepted for it: stage=[rollouts,critic]"
+            )
+        how = PosteriorRecipe(recipe.posterior_samples, recipe.posterior_steps, recipe.batch)
+        agreed = train_posterior(
+            workspace, policy.label, models.policy, models.fingerprints["policy"], how, states, file_hashes([path])
         )
-        tqdm.write(f"{shop.task} {method} critic, held-out rollouts: {scores}")
+        tqdm.write(f"{workspace.task} {policy.label} posterior net, in units of the posterior's spread: {agreed}")
 
 
-def train_posteriors(shop: Workshop, recipe: Recipe, workers: int) -> None:
-    """One posterior net a family, each from its own frozen policy alone, in states that rollouts visited."""
-    states = read_hdf5(shop.rollouts)
-    for family in recipe.families:
-        agreed = train_posterior(shop, family, states, recipe.posterior_samples, recipe.posterior_steps, recipe.batch)
-        tqdm.write(f"{shop.task} {family} posterior net, in units of the posterior's spread: {agreed}")
-
-
-Stage = Callable[[Workshop, Recipe, int], None]
+Stage = Callable[[Workspace, Recipe, int], None]
 
 STAGES: dict[str, Stage] = {
     "demos": collect_demos,
@@ -89,16 +119,27 @@ STAGES: dict[str, Stage] = {
     "posterior": train_posteriors,
 }
 
+#: The stages for a policy that is trained elsewhere.
+OUTSIDE = ("rollouts", "critic", "posterior")
 
-def run_stages(names: Sequence[str], shop: Workshop, recipe: Recipe, workers: int) -> None:
+
+def run_stages(names: Sequence[str], workspace: Workspace, recipe: Recipe, workers: int) -> None:
     """Run the stages named, one after another. One thread of arithmetic: small products gain nothing from more, and
     results stay the same on machines with other numbers of cores."""
     torch.set_num_threads(1)
     for name in names:
-        STAGES[name](shop, recipe, workers)
+        STAGES[name](workspace, recipe, workers)
 
 
-def _report(what: str, trajectories: Sequence[Trajectory]) -> None:
-    success = sum(t.success for t in trajectories)
-    steps = sum(len(t.actions) for t in trajectories)
-    tqdm.write(f"{what}: {len(trajectories)} episodes, {success} successful, {steps} steps")
+def _models(workspace: Workspace, recipe: Recipe, policy: Component) -> Models:
+    posterior = Component("default")
+    return build_models(
+        workspace.task, policy, None, posterior, frozenset(), root=workspace.checkpoints, device=recipe.device
+    )
+
+
+def _write(path: Path, workspace: Workspace, trajectories: Sequence[Trajectory], what: str) -> None:
+    write_hdf5(path, trajectories, {"env_name": workspace.task, "type": 1, "env_kwargs": {}})
+    success = sum(trajectory.success for trajectory in trajectories)
+    steps = sum(len(trajectory.actions) for trajectory in trajectories)
+    tqdm.write(f"{workspace.task} {what}: {len(trajectories)} episodes, {success} successful, {steps} steps")

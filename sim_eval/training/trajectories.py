@@ -4,6 +4,7 @@ data/                     attributes: env_args (JSON), total
   demo_0/                 attributes: num_samples
     obs/<name>  (T, n)    observation before each action
     actions     (T, D)    rewards (T,)    dones (T,)    states (T, m), where the simulator's were kept
+    decisions/<name>      what the policy saw when it decided (R, ...), where that is more than obs; attribute: stride
 
 LIBERO's own files differ in the names of observations, which are read as robomimic's, and hold no `object`.
 """
@@ -11,9 +12,11 @@ LIBERO's own files differ in the names of observations, which are read as robomi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,11 +35,30 @@ class DatasetError(RunError):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One episode: observations (T, n) float32 by name, actions (T, D) float32, success."""
+    """An episode: observations (T, n) float32 by name, actions (T, D) float32, success.
+
+    `decisions`: what the policy saw at every `stride`-th control step, (R, ...) by name, where that is more than
+    `observations`; else empty.
+    """
 
     observations: Mapping[str, np.ndarray]
     actions: np.ndarray
     success: bool
+    decisions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    stride: int = 1
+
+    @property
+    def decision_steps(self) -> range:
+        """The control steps for which it is known what the policy sees."""
+        return range(0, len(self.actions), self.stride if self.decisions else 1)
+
+    def decision(self, row: int) -> dict[str, Any]:
+        """What the policy sees at control step number `decision_steps[row]`."""
+        return {name: values[row] for name, values in self.decisions.items()} if self.decisions else self.state(row)
+
+    def state(self, row: int) -> dict[str, Any]:
+        """The observations (n,) of control step number `decision_steps[row]`."""
+        return {name: values[self.decision_steps[row]] for name, values in self.observations.items()}
 
 
 def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping[str, object]) -> None:
@@ -48,26 +70,35 @@ def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping
         data.attrs["env_args"] = json.dumps(env_args)
         total = 0
         for index, trajectory in enumerate(trajectories):
-            steps = len(trajectory.actions)
-            demo = data.create_group(f"demo_{index}")
-            demo.attrs["num_samples"] = steps
-            for name, values in trajectory.observations.items():
-                demo.create_dataset(f"obs/{name}", data=np.asarray(values, np.float32))
-            outcome = np.zeros(steps, np.float32)
-            outcome[-1] = trajectory.success
-            demo.create_dataset("actions", data=np.asarray(trajectory.actions, np.float32))
-            demo.create_dataset("rewards", data=outcome)
-            demo.create_dataset("dones", data=outcome.astype(np.int64))
-            total += steps
+            _write_demo(data.create_group(f"demo_{index}"), trajectory)
+            total += len(trajectory.actions)
         data.attrs["total"] = total
     partial.replace(path)
+
+
+def _write_demo(demo: h5py.Group, trajectory: Trajectory) -> None:
+    steps = len(trajectory.actions)
+    demo.attrs["num_samples"], demo.attrs["stride"] = steps, trajectory.stride
+    for name, values in trajectory.observations.items():
+        demo.create_dataset(f"obs/{name}", data=np.asarray(values, np.float32))
+    for name, values in trajectory.decisions.items():
+        if values.dtype.kind in "OU":
+            demo.create_dataset(f"decisions/{name}", data=values.astype(object), dtype=h5py.string_dtype())
+        else:
+            demo.create_dataset(f"decisions/{name}", data=values, compression="gzip", compression_opts=1)
+    outcome = np.zeros(steps, np.float32)
+    outcome[-1] = trajectory.success
+    demo.create_dataset("actions", data=np.asarray(trajectory.actions, np.float32))
+    demo.create_dataset("rewards", data=outcome)
+    demo.create_dataset("dones", data=outcome.astype(np.int64))
 
 
 def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Trajectory]:
     """Every demonstration of `path`, in the order of its number, with the observations named, by robomimic's names.
 
     The default is all that are vectors; pictures are left out. A demonstration counts as successful if any of its
-    rewards is positive. Raises DatasetError.
+    rewards is positive. Raises DatasetError for a file that cannot be read or holds none, and for a demonstration
+    whose arrays differ in length, differ from the first one's in size, or hold NaN or infinity.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; a robomimic HDF5 file is expected")
@@ -76,16 +107,35 @@ def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Tra
     except OSError as error:
         raise DatasetError(f"{path}: not a readable HDF5 file ({error})") from error
     with file:
-        if "data" not in file:
+        if "data" not in file or not isinstance(file["data"], h5py.Group):
             raise DatasetError(f"{path}: no group 'data'; robomimic's layout is data/demo_k/obs, actions, rewards")
-        names = sorted(file["data"], key=lambda name: int(name.rsplit("_", 1)[-1]))
-        return [_read_demo(path, name, file["data"][name], observations) for name in names]
+        names = _in_order(path, file["data"])
+        trajectories = [_read_demo(path, name, file["data"][name], observations) for name in names]
+    first = trajectories[0]
+    for name, trajectory in zip(names, trajectories, strict=True):
+        if (differing := _sizes(trajectory)) != (expected := _sizes(first)):
+            raise DatasetError(f"{path}: data/{name} has arrays of sizes {differing}, data/{names[0]} of {expected}")
+    return trajectories
+
+
+def _in_order(path: Path, data: h5py.Group) -> list[str]:
+    """The groups demo_0, demo_1, ... by their numbers."""
+    names = [name for name in data if re.fullmatch(r"demo_\d+", name) and isinstance(data[name], h5py.Group)]
+    if not names:
+        there = f"; there are {', '.join(data)}" if len(data) else ""
+        raise DatasetError(f"{path}: data holds no demonstration demo_0, demo_1, ...{there}")
+    return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
+
+
+def _sizes(trajectory: Trajectory) -> dict[str, int]:
+    sizes = {f"obs/{name}": values.shape[1] for name, values in sorted(trajectory.observations.items())}
+    return {"actions": trajectory.actions.shape[1], **sizes}
 
 
 def _read_demo(path: Path, name: str, demo: h5py.Group, observations: Sequence[str] | None) -> Trajectory:
-    for field in ("obs", "actions", "rewards"):
-        if field not in demo:
-            raise DatasetError(f"{path}: data/{name} has no '{field}'; there are {', '.join(sorted(demo))}")
+    for field_name in ("obs", "actions", "rewards"):
+        if field_name not in demo:
+            raise DatasetError(f"{path}: data/{name} has no '{field_name}'; there are {', '.join(sorted(demo))}")
     seen = demo["obs"]
     stored = {key: theirs if theirs in seen else key for key, theirs in _LIBERO_NAMES.items()}
     if observations is None:
@@ -95,11 +145,37 @@ def _read_demo(path: Path, name: str, demo: h5py.Group, observations: Sequence[s
     for key in observations:
         if stored.get(key, key) not in seen:
             raise DatasetError(f"{path}: data/{name} has no 'obs/{key}'; there are {', '.join(sorted(seen))}")
-    return Trajectory(
+    rewards = demo["rewards"][:]
+    trajectory = Trajectory(
         observations={key: _observation(key, seen[stored.get(key, key)][:]) for key in observations},
         actions=demo["actions"][:].astype(np.float32),
-        success=bool((demo["rewards"][:] > 0).any()),
+        success=bool((rewards > 0).any()),
+        decisions={key: _decision(values) for key, values in demo["decisions"].items()} if "decisions" in demo else {},
+        stride=int(demo.attrs.get("stride", 1)),
     )
+    _check(f"{path}: data/{name}", trajectory, rewards)
+    return trajectory
+
+
+def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
+    """Raise DatasetError where rows do not belong together: shifted by one, they would train in silence."""
+    arrays = {"actions": trajectory.actions, "rewards": rewards}
+    arrays |= {f"obs/{name}": values for name, values in trajectory.observations.items()}
+    steps = len(trajectory.actions)
+    if not steps:
+        raise DatasetError(f"{where} holds no step")
+    for name, values in arrays.items():
+        if values.ndim != (1 if name == "rewards" else 2):
+            raise DatasetError(f"{where}/{name} has the shape {values.shape}; accepted: a row for each step")
+        if len(values) != steps:
+            raise DatasetError(f"{where}/{name} has {len(values)} rows, actions have {steps}: a row for each is expected")
+        if not np.isfinite(values).all():
+            raise DatasetError(f"{where}/{name} holds NaN or infinity")
+
+
+def _decision(values: h5py.Dataset) -> np.ndarray:
+    array: np.ndarray = values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
+    return array
 
 
 def _observation(key: str, values: np.ndarray) -> np.ndarray:

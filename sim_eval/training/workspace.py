@@ -1,4 +1,4 @@
-"""What the training stages share: where a task's files are, and how mini-batches are drawn.
+"""What the training stages share: where a task's files are, and how states and chunks are drawn.
 
 Each stage reads what the one before it SAVED, so that a critic values, and a posterior net distils, the very weights
 that are evaluated.
@@ -18,14 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from policies.policy import Denoiser, Observations, Policy
+from sim_eval.files import sha256
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.runs.provenance import sha256
-from sim_eval.samplers import Models, Unsteered
+from sim_eval.rollout.inference import stacked
+from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.trajectories import Trajectory
+
+#: Rows that the frozen policy encodes at once: pictures of more would fill the memory.
+_ROWS = 512
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Workspace:
     """What is trained for, where its training reads and writes, and the seed that all of it follows from."""
 
     task: str
@@ -38,20 +43,25 @@ class Workshop:
     def demos(self) -> Path:
         return self.data / self.task / "demos.hdf5"
 
-    @property
-    def rollouts(self) -> Path:
-        return self.data / self.task / "rollouts.hdf5"
+    def rollouts(self, policy: str) -> Path:
+        """Where the rollouts of the policy of this label are."""
+        return self.data / self.task / f"rollouts_{policy}.hdf5"
 
-    def card(self, kind: str, data: Sequence[Path], **facts: Any) -> dict[str, Any]:
-        """What a checkpoint's card says of its origin: data files by their hashes, seed, command, and the `facts`."""
+    def card(self, kind: str, data: Mapping[str, str], **facts: Any) -> dict[str, Any]:
+        """What a checkpoint's card says of its origin: `data`, files to hashes, seed, command, and the `facts`."""
         return {
             "kind": kind,
             "task": self.task,
             "seed": self.seed,
-            "data_sha256": {path.name: sha256(path) for path in data},
+            "data_sha256": dict(data),
             "command": shlex.join(["sim-eval-train", *sys.argv[1:]]),
             **facts,
         }
+
+
+def file_hashes(paths: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of each file, by its name."""
+    return {path.name: sha256(path) for path in paths}
 
 
 @contextmanager
@@ -67,16 +77,34 @@ def random_rows(count: int, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randint(count, (batch,), generator=generator)
 
 
-def sample_policy(models: Models, observation: Mapping[str, np.ndarray], generator: torch.Generator) -> Tensor:
-    """One unsteered chunk (B, H, D) a row, all from one generator: in training no row is reproduced by itself."""
+def sample_policy(
+    policy: Policy | Denoiser, observation: Observations, generator: torch.Generator, copies: int = 1
+) -> Tensor:
+    """`copies` unsteered chunks (B * copies, H, D) a row, all from one generator: training reproduces no row alone."""
     rows = len(next(iter(observation.values())))
-    return Unsteered()(models, observation, [generator] * rows)
+    parts = [slice(start, start + _ROWS) for start in range(0, rows, _ROWS)]
+    chunks = []
+    for part in parts:
+        batch = {name: values[part] for name, values in observation.items()}
+        generators = [generator] * len(next(iter(batch.values())))
+        chunks.append(draw_unsteered(policy, batch, generators, 10, copies)[0])
+    return torch.cat(chunks)
 
 
 def visited_states(
-    trajectories: Sequence[Trajectory], names: Sequence[str], count: int, generator: torch.Generator
-) -> dict[str, np.ndarray]:
-    """`count` observations drawn uniformly from all steps, with replacement: name to (count, n)."""
-    total = sum(len(t.actions) for t in trajectories)
-    rows = random_rows(total, count, generator).numpy()
-    return {name: np.concatenate([t.observations[name] for t in trajectories])[rows] for name in names}
+    trajectories: Sequence[Trajectory], count: int, generator: torch.Generator
+) -> tuple[Observations, Observations]:
+    """`count` control steps at which the policy can decide, drawn uniformly, with replacement.
+
+    Returns what the policy sees there and the simulator's state, name to (count, ...) each.
+    """
+    lengths = np.array([len(trajectory.decision_steps) for trajectory in trajectories])
+    rows = random_rows(int(lengths.sum()), count, generator).numpy()
+    owners = np.searchsorted(lengths.cumsum(), rows, side="right")
+    visits = [
+        (trajectories[owner], row)
+        for owner, row in zip(owners, rows - (lengths.cumsum() - lengths)[owners], strict=True)
+    ]
+    seen = stacked([trajectory.decision(row) for trajectory, row in visits])
+    state = stacked([trajectory.state(row) for trajectory, row in visits])
+    return seen, state

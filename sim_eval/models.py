@@ -1,0 +1,157 @@
+"""The models of a run: shipped checkpoints, or what a user's own code builds, checked and moved to the device."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from critics.critic import Critic
+from policies.observation import ObservationRequest
+from policies.policy import Denoiser, FrozenPolicy, Policy, Posterior, modules_of, weights_digest
+from sim_eval import checkpoints
+from sim_eval.config.plugins import Component
+from sim_eval.errors import RunError
+from sim_eval.samplers.sampler import Models, Sampler
+
+
+def build_models(
+    task: str,
+    policy: Component,
+    critic: Component | None,
+    posterior: Component,
+    needs: frozenset[str],
+    root: Path = checkpoints.ROOT,
+    device: str = "auto",
+) -> Models:
+    """The models that samplers with `needs` draw with, and their fingerprints.
+
+    A component without a target is a checkpoint below `root`. `critic` None leaves the critic out even where it could
+    be loaded; nothing then reports Q. Other components are built by their own code, to which `task` (its name),
+    `device` and, for critics and posteriors, `policy` are offered. Raises RunError for what does not fit.
+    """
+    place = resolve_device(device)
+    frozen, prints = _policy(task, policy, root, place)
+    value: Critic | None = None
+    if critic is not None and (critic.target or policy.target is None or root != checkpoints.ROOT):
+        value, found = _critic(task, critic, frozen, root, place)
+        prints |= found
+    elif critic is not None and "critic" in needs:
+        raise RunError(
+            f"policy={policy.label} has no critic: the shipped ones value the shipped policies' chunks. Accepted: "
+            f"critic=./file.py:NAME, or a critic of its own, which `sim-eval-train task={task} policy="
+            f"{policy.target} stage=[rollouts,critic] checkpoints=DIR` trains; then checkpoints=DIR"
+        )
+    draws: Posterior | None = None
+    if "posterior" in needs and isinstance(frozen, Denoiser):
+        draws, found = _posterior(task, policy, posterior, frozen, prints["policy"], root, place)
+        prints |= found
+    return Models(frozen, value, draws, prints)
+
+
+def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> None:
+    """Raise RunError where the sampler called `label` asks for more than the policy, or the models beside it, offer."""
+    if "denoiser" in sampler.needs and not isinstance(models.policy, Denoiser):
+        raise RunError(
+            f"sampler {label} needs a Denoiser, and policy {policy} is a {type(models.policy).__name__}, which offers "
+            "`sample` alone; accepted for it: unsteered, best_of_n"
+        )
+    if "critic" in sampler.needs and models.critic is None:
+        raise RunError(f"critic is none, which sampler {label} needs; accepted: samplers=[unsteered], or a critic")
+    if models.critic is not None and models.critic.uses_features and not offers_features(models.policy):
+        raise RunError(f"the critic reads the policy's features, and policy {policy} offers none")
+
+
+def offers_features(policy: FrozenPolicy) -> bool:
+    """Whether the policy has features that a critic or a posterior net could share."""
+    return isinstance(policy, Denoiser) and type(policy).features is not Denoiser.features
+
+
+def resolve_device(device: str) -> torch.device:
+    """ "auto" to a GPU where there is one; RunError for cuda where there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("device is cuda, and torch finds no GPU; accepted: auto, cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _policy(
+    task: str, component: Component, root: Path, device: torch.device
+) -> tuple[Policy | Denoiser, dict[str, str]]:
+    if component.target is None:
+        policy = checkpoints.load_policy(task, component.label, root).to(device)
+        return policy, checkpoints.fingerprints(root, task, "policy", component.label)
+    built = component.build(task=task, device=device)
+    if not isinstance(built, Policy | Denoiser):
+        raise RunError(f"{_named(component)} gave {_kind(built)}; accepted: a sim_eval.Policy or a sim_eval.Denoiser")
+    lacking = [name for name in ("request", "horizon", "execute", "action_dim") if not hasattr(built, name)]
+    if isinstance(built, Denoiser) and not hasattr(built, "schedule"):
+        lacking.append("schedule")
+    if lacking:
+        raise RunError(f"{_named(component)} gave a policy without {', '.join(lacking)}")
+    if not isinstance(built.request, ObservationRequest):
+        raise RunError(f"{_named(component)}: its request is {_kind(built.request)}; accepted: an ObservationRequest")
+    if not 1 <= built.execute <= built.horizon:
+        raise RunError(f"{_named(component)}: execute is {built.execute}; accepted: 1 to the horizon, {built.horizon}")
+    _freeze(built)
+    return built, {"policy": _fingerprint(component, built.fingerprint())}
+
+
+def _critic(
+    task: str, component: Component, policy: FrozenPolicy, root: Path, device: torch.device
+) -> tuple[Critic, dict[str, str]]:
+    if component.target is None:
+        critic = checkpoints.load_critic(task, component.label, policy, root).to(device)
+        return critic, checkpoints.fingerprints(root, task, "critic", component.label)
+    built = component.build(task=task, device=device, policy=policy)
+    if not isinstance(built, Critic):
+        raise RunError(f"{_named(component)} gave {_kind(built)}; accepted: a sim_eval.Critic")
+    _freeze(built)
+    return built, {"critic": _fingerprint(component, weights_digest(built))}
+
+
+def _posterior(
+    task: str,
+    policy: Component,
+    component: Component,
+    denoiser: Denoiser,
+    fingerprint: str,
+    root: Path,
+    device: torch.device,
+) -> tuple[Posterior, dict[str, str]]:
+    if component.target is None:
+        net = checkpoints.load_posterior(task, policy.label, denoiser, fingerprint, root).to(device)
+        return net, checkpoints.fingerprints(root, task, "posterior", f"posterior_{policy.label}")
+    built = component.build(task=task, device=device, policy=denoiser)
+    if not callable(getattr(built, "draw", None)):
+        raise RunError(
+            f"{_named(component)} gave {_kind(built)}; accepted: an object with draw(z, x, t, clean, context)"
+        )
+    _freeze(built)
+    return built, {"posterior": _fingerprint(component, weights_digest(built))}
+
+
+def _freeze(model: object) -> None:
+    """No gradient reaches the weights; dropout and its like are off."""
+    for module in modules_of(model):
+        module.requires_grad_(False).eval()
+
+
+def _fingerprint(component: Component, weights: str) -> str:
+    """SHA-256 of what a component is made from: its source file, its options, its weights."""
+    digest = hashlib.sha256(weights.encode())
+    digest.update(json.dumps(dict(component.options), sort_keys=True, default=str).encode())
+    source = inspect.getsourcefile(component.load())
+    digest.update(Path(source).read_bytes() if source else b"")
+    return digest.hexdigest()
+
+
+def _named(component: Component) -> str:
+    return f"{component.option}={component.target}"
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
