@@ -33,7 +33,6 @@ class ToyTask:
     action_dim: int = 2
     observation_sizes: Mapping[str, int] = field(default_factory=lambda: {"position": 2, "goal": 2})
     cameras: tuple[str, ...] = ("agentview",)
-    assets: str | None = None
 
     def reset(self, key: EpisodeKey) -> Observation:
         self._key, self._steps = key, 0
