@@ -168,12 +168,13 @@ def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes."""
     import tasks
     from sim_eval.analysis.compare import load_run
-    from sim_eval.assets import with_recorded_assets
     from sim_eval.video import render
     from sim_eval.video.render import read_render_settings
 
     settings = read_render_settings(arguments)
-    make_task = functools.partial(tasks.make, **with_recorded_assets(load_run(settings.folder).config["task"]))
+    task = dict(load_run(settings.folder).config["task"])
+    task.pop("assets", None)  # stored by older versions
+    make_task = functools.partial(tasks.make, **task)
     paths = render.render(settings, make_task)
     for path in paths:
         print(path)

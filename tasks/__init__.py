@@ -1,7 +1,7 @@
 """Manipulation tasks in simulation: `make` a task, ask for its scripted `expert`, list the `names`."""
 
 from tasks.experts import Expert, expert
-from tasks.registry import make, names
+from tasks.registry import make, names, published_starts
 from tasks.task import EpisodeKey, Observation, Step, Task, TaskError
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "expert",
     "make",
     "names",
+    "published_starts",
 ]

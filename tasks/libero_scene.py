@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.libero_files import asset_folder
 from tasks.libero_import import load_libero
 from tasks.panda_task import CONTROL_HZ, numpy_seed, release_free_memory
 from tasks.robosuite_import import load_robosuite
@@ -18,12 +19,13 @@ _MODEL_SEED = 0
 _NAMED = 5
 
 
-def build_scene(bddl: Path, assets: Path, horizon: int) -> Any:
+def build_scene(bddl: Path, horizon: int) -> Any:
     """LIBERO's environment with no renderer, its fixtures where its MJCF files put them.
 
     Fixtures have to be there before every reset: LIBERO draws what stands on or in a fixture relative to that
     place. Its own resets compile the whole model anew. Raises TaskError naming the asset files that are missing.
     """
+    assets = asset_folder()
     domain, robosuite = load_libero(assets), load_robosuite()
     problem = domain.BDDLUtils.get_problem_info(str(bddl))["problem_name"]
     kind = domain.TASK_MAPPING[problem]

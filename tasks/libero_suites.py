@@ -1,18 +1,14 @@
-"""LIBERO's five suites: how many tasks each has, how long an episode lasts, where hf-libero keeps their files."""
+"""LIBERO's suites: how many tasks each has, and how long an episode lasts."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 
-from tasks.task import TaskError
-
-LIBERO_VERSION = "0.1.4"
-
-#: Initial states in the init file of every task: the starts on which published success rates are counted.
+#: Start states that LIBERO publishes for every task; published success rates are counted on them.
 INIT_STATES = 50
+
+#: LIBERO-PRO's variants of a suite: reworded instructions, other objects, swapped positions, other goals.
+PERTURBATIONS = ("lan", "object", "swap", "task")
 
 
 @dataclass(frozen=True)
@@ -35,56 +31,16 @@ SUITES = {
     )
 }
 
-
-@dataclass(frozen=True)
-class LiberoFiles:
-    """One task's files in the hf-libero package; both are named after the task."""
-
-    bddl: Path
-    init_states: Path
-
-
-def published_starts(task: str) -> int | None:
-    """How many starts the benchmark of the task of this full name publishes: env_seed 0, 1, ... name them. None where
-    it publishes none."""
-    return INIT_STATES if task in SUITES or task.rpartition("_")[0] in SUITES else None
+#: By full name, "libero_goal_swap" for one; LIBERO-PRO has no variants of libero_90.
+PERTURBED_SUITES = {
+    f"{suite.name}_{perturbation}": LiberoSuite(f"{suite.name}_{perturbation}", suite.tasks, suite.max_steps)
+    for suite in SUITES.values()
+    if suite.name != "libero_90"
+    for perturbation in PERTURBATIONS
+}
 
 
-def task_files(suite: LiberoSuite, index: int) -> LiberoFiles:
-    """The files of the suite's task number `index`, in LIBERO's default order.
-
-    Raises TaskError for an index outside the suite, and when hf-libero is missing or of another release.
-    """
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < suite.tasks:
-        raise TaskError(f"index is {index!r}; accepted for {suite.name}: 0 to {suite.tasks - 1}")
-    root = package_root()
-    name = _task_names(root)[suite.name][index]
-    return LiberoFiles(
-        bddl=root / "bddl_files" / suite.name / f"{name}.bddl",
-        init_states=root / "init_files" / suite.name / f"{name}.pruned_init",
-    )
-
-
-def package_root() -> Path:
-    """Folder of the installed package `libero.libero`, found without importing it."""
-    try:
-        installed = importlib.metadata.version("hf-libero")
-    except importlib.metadata.PackageNotFoundError:
-        raise TaskError(f"hf-libero is not installed; accepted: hf-libero=={LIBERO_VERSION}") from None
-    if installed != LIBERO_VERSION:
-        raise TaskError(f"hf-libero {installed} is installed; accepted: {LIBERO_VERSION}")
-    package = importlib.util.find_spec("libero")
-    assert package is not None
-    assert package.submodule_search_locations
-    return Path(package.submodule_search_locations[0]) / "libero"
-
-
-def _task_names(root: Path) -> dict[str, list[str]]:
-    """Each suite's tasks in order. Loaded by path, because its package imports torch, which tasks do without."""
-    spec = importlib.util.spec_from_file_location("_libero_tasks", root / "benchmark" / "libero_suite_task_map.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    names: dict[str, list[str]] = module.libero_task_map
-    return names
+def is_libero(task: str) -> bool:
+    """Whether the task of this full name ("libero_goal", "libero_goal_7", "libero_goal_swap_7") is LIBERO's."""
+    suites = {**SUITES, **PERTURBED_SUITES}
+    return task in suites or task.rpartition("_")[0] in suites

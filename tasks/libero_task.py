@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
-from tasks.libero_assets import AUTO, asset_folder, choose_assets
-from tasks.libero_init_states import read_init_states
+from tasks.libero_files import task_files
 from tasks.libero_scene import build_scene
-from tasks.libero_suites import LiberoSuite, task_files
+from tasks.libero_suites import LiberoSuite
 from tasks.panda_task import PandaTask
 from tasks.stepping import check_kind
 from tasks.task import EpisodeKey
@@ -24,9 +22,9 @@ _PLACEMENT_TRIES = 100
 
 
 class LiberoTask(PandaTask):
-    """One of LIBERO's 130 tasks by suite and index (Liu et al. 2023, arXiv 2306.03310; hf-libero 0.1.4).
+    """One of LIBERO's 130 tasks (Liu et al. 2023, arXiv 2306.03310) or of LIBERO-PRO's 160, by suite and index.
 
-    Starts. `env_seed` 0 to 49 names the init state of that number in the task's `.pruned_init` file, on which
+    Starts. `env_seed` 0 to 49 names the init state of that number in the task's init file, on which
     published success rates are counted; any larger `env_seed` draws a start from the BDDL file's own
     distribution, as LIBERO's demonstrations did, so that training can stay clear of the published starts.
     Either way `env_seed` also seeds the placement of fixtures, which LIBERO draws anew at every reset and keeps
@@ -37,29 +35,17 @@ class LiberoTask(PandaTask):
     Task 0 of libero_spatial: the bowl, the plate (20,); of libero_object: the soup, the basket (20,); of
     libero_goal: the middle drawer's handle, then the drawer's slide, 0 when closed and -0.16 m when open (11,).
 
-    Assets. `assets` is what `choose_assets` takes; the attribute says what it came to, "real" or "lite".
-
-    Raises TaskError for an index that does not exist, missing assets, and an init file of another
-    task, beside what `PandaTask` raises.
+    Raises TaskError for an index that does not exist and for missing packages or assets, beside what `PandaTask`
+    raises.
     """
 
     settling = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0], (_SETTLE_STEPS, 1))
 
-    def __init__(
-        self,
-        name: str,
-        suite: LiberoSuite,
-        index: int = 0,
-        assets: str | os.PathLike[str] = AUTO,
-        stepping: str = "fast",
-    ) -> None:
+    def __init__(self, name: str, suite: LiberoSuite, index: int = 0, stepping: str = "fast") -> None:
         check_kind(stepping)
         files = task_files(suite, index)
-        chosen = choose_assets(suite.name, assets)
-        self.assets: str | None = chosen.kind
-        with asset_folder(chosen) as folder:
-            env = build_scene(files.bddl, folder, suite.max_steps)
-        self._init_states = read_init_states(files.init_states, env.sim.model.nq, env.sim.model.nv)
+        env = build_scene(files.bddl, suite.max_steps)
+        self._init_states = np.load(files.init_states)["states"]  # (50, 1 + nq + nv): time, qpos, qvel
         from tasks.libero_interests import interests  # loads mujoco, which build_scene imports without GL
 
         self._interests = interests(env)

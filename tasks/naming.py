@@ -6,12 +6,14 @@ from __future__ import annotations
 ANY_ROBOSUITE = "robosuite"
 
 
-def full_name(name: str, index: int = 0, env: str | None = None, **_: object) -> str:
+def full_name(name: str, index: int = 0, env: str | None = None, perturbation: str | None = None, **_: object) -> str:
     """The name that keys, records and checkpoints know a task by, from the options that `make` takes.
 
-    A suite's task 0 is known by the suite's name, its others by suite and index ("libero_goal_7"), an environment of
-    robosuite's by its own name ("robosuite_Stack").
+    A suite's task 0 is known by the suite's name, its others by suite and index ("libero_goal_7"), those of a perturbed
+    suite by its perturbation, too ("libero_goal_swap_7"), an environment of robosuite's by its own name
+    ("robosuite_Stack").
     """
     if name == ANY_ROBOSUITE:
         return f"{name}_{env}"
-    return f"{name}_{index}" if index else name
+    suite = f"{name}_{perturbation}" if perturbation else name
+    return f"{suite}_{index}" if index else suite

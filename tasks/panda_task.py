@@ -40,7 +40,6 @@ class PandaTask(ABC):
     control_hz = CONTROL_HZ
     action_dim = ACTION_DIM
     cameras: tuple[str, ...] = ("agentview", "robot0_eye_in_hand")
-    assets: str | None = None
     #: Actions executed between a start and the first observation, (n, 7).
     settling = np.zeros((0, ACTION_DIM))
 
@@ -56,6 +55,7 @@ class PandaTask(ABC):
         self._model_poses = (self._model.body_pos.copy(), self._model.body_quat.copy())
         self._renderer: OffscreenRenderer | None = None
         self._steps_left = 0
+        self._colliding = colliding_geoms(self._model)
         self.observation_sizes: Mapping[str, int] = {
             "robot0_eef_pos": 3,
             "robot0_eef_quat": 4,
@@ -128,12 +128,12 @@ class PandaTask(ABC):
         return self._renderer.frame(self._data, camera, size)
 
     def state_hash(self) -> str:
-        """SHA-256 of the simulator's state and of the model's body poses and sizes; time is left out."""
+        """SHA-256 of the simulator's state, the body poses and the sizes of geoms that can collide; without time."""
         data, model = self._data, self._model
         digest = hashlib.sha256()
         for array in (data.qpos, data.qvel, data.act, data.mocap_pos, data.mocap_quat):
             digest.update(np.ascontiguousarray(array).tobytes())
-        for array in (model.body_pos, model.body_quat, model.geom_size):
+        for array in (model.body_pos, model.body_quat, model.geom_size[self._colliding]):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -180,6 +180,13 @@ def numpy_seed(seed: int) -> Iterator[None]:
 def xyzw(wxyz: np.ndarray) -> np.ndarray:
     """MuJoCo's (w, x, y, z) as robosuite's (x, y, z, w)."""
     return wxyz[[1, 2, 3, 0]]
+
+
+def colliding_geoms(model: Any) -> np.ndarray:
+    """Which geoms can touch anything, (ngeom,) bool. The others are there for the eye alone."""
+    colliding: np.ndarray = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    colliding[model.pair_geom1] = colliding[model.pair_geom2] = True
+    return colliding
 
 
 def release_free_memory() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from tasks.libero_assets import AUTO
-from tasks.libero_suites import SUITES, task_files
+from tasks.libero_files import task_files
+from tasks.libero_suites import INIT_STATES, PERTURBATIONS, PERTURBED_SUITES, SUITES, LiberoSuite, is_libero
 from tasks.libero_task import LiberoTask
 from tasks.naming import ANY_ROBOSUITE, full_name
 from tasks.robosuite_any import AnyRobosuiteTask, check_environment
@@ -43,19 +43,32 @@ def names() -> tuple[str, ...]:
     return (*_BY_NAME, *SUITES)
 
 
-def check_exists(name: str, index: int = 0, env: str | None = None, **_: object) -> None:
-    """Raise TaskError, from the options that `make` takes, for an index outside the suite or an unknown environment."""
+def published_starts(task: str) -> int | None:
+    """How many starts the benchmark of the task of this full name publishes: env_seed 0, 1, ... name them. None where
+    it publishes none."""
+    return INIT_STATES if is_libero(task) else None
+
+
+def check_exists(
+    name: str, index: int = 0, env: str | None = None, perturbation: str | None = None, **_: object
+) -> None:
+    """Check the options that `make` takes, without building the task.
+
+    Raises TaskError for an index outside the suite, an unknown perturbation and an unknown environment.
+    """
     if name in SUITES:
-        task_files(SUITES[name], index)
+        task_files(_suite(name, perturbation), index)
     if name == ANY_ROBOSUITE:
         check_environment(env)
 
 
-def make(name: str, stepping: str = "fast", index: int = 0, assets: str = AUTO, env: str | None = None) -> Task:
+def make(
+    name: str, stepping: str = "fast", index: int = 0, env: str | None = None, perturbation: str | None = None
+) -> Task:
     """Build the task called `name`. Takes a second or two: the model is compiled.
 
     `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own). LIBERO's suites alone take
-    `index`, the task's number in the suite, and `assets`, auto, real, lite or a folder (see `choose_assets`);
+    `index`, the task's number in the suite, and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS` of the suite;
     "robosuite" alone takes `env`, the name of one of its environments.
     Raises TaskError for an unknown name, with the accepted ones.
     """
@@ -63,14 +76,27 @@ def make(name: str, stepping: str = "fast", index: int = 0, assets: str = AUTO, 
         close = difflib.get_close_matches(str(name), names(), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise TaskError(f"task is {name!r}; accepted: {', '.join((*names(), ANY_ROBOSUITE))}{hint}")
-    options = (("index", index, 0, name in SUITES), ("assets", assets, AUTO, name in SUITES))
-    for option, value, default, taken in (*options, ("env", env, None, name == ANY_ROBOSUITE)):
+    libero, any_robosuite = name in SUITES, name == ANY_ROBOSUITE
+    for option, value, default, taken, takers in (
+        ("index", index, 0, libero, "LIBERO's suites"),
+        ("perturbation", perturbation, None, libero, "LIBERO's suites"),
+        ("env", env, None, any_robosuite, f"task {ANY_ROBOSUITE!r}"),
+    ):
         if value != default and not taken:
-            where = f"task {ANY_ROBOSUITE!r}" if option == "env" else "LIBERO's suites"
-            raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {where} alone")
-    known_as = full_name(name, index, env)
-    if name in SUITES:
-        return LiberoTask(known_as, SUITES[name], index, assets, stepping)
-    if name == ANY_ROBOSUITE:
+            raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {takers} alone")
+    known_as = full_name(name, index, env, perturbation)
+    if libero:
+        return LiberoTask(known_as, _suite(name, perturbation), index, stepping)
+    if any_robosuite:
         return AnyRobosuiteTask(known_as, env, stepping)
     return RobosuiteTask(_BY_NAME[name], stepping)
+
+
+def _suite(name: str, perturbation: str | None) -> LiberoSuite:
+    if perturbation is None:
+        return SUITES[name]
+    suite = PERTURBED_SUITES.get(f"{name}_{perturbation}")
+    if suite is None:
+        accepted = ", ".join(PERTURBATIONS) if name != "libero_90" else "none"
+        raise TaskError(f"perturbation is {perturbation!r}; accepted for {name}: {accepted}")
+    return suite

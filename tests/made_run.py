@@ -63,7 +63,6 @@ def _record(
         "env_seed": key.env_seed,
         "noise_seed": key.noise_seed,
         "state_hash": f"{key.env_seed:064x}",
-        "assets": None,
         "success": success,
         "steps": steps,
         "error": None,

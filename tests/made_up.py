@@ -18,7 +18,6 @@ def made_up_record(**fields: Any) -> Record:
         "env_seed": 1,
         "noise_seed": 2,
         "state_hash": "start",
-        "assets": None,
         "success": True,
         "steps": 40,
         "error": None,

@@ -21,9 +21,7 @@ from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
 from sim_eval.samplers.sampler import Models
 from sim_eval.tuning.sweep import read_sweep_settings
-from tasks.libero_assets import VARIABLE
 from tasks.naming import ANY_ROBOSUITE
-from tests.libero_assets import folder_of_assets
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import make_toy
 
@@ -65,10 +63,7 @@ def message(arguments: Sequence[str], **options: Any) -> str:
 @pytest.mark.parametrize("task", choices("task"))
 @pytest.mark.parametrize("policy", choices("policy"))
 @pytest.mark.parametrize("critic", choices("critic"))
-def test_every_choice_composes_and_every_sampler_builds(
-    task: str, policy: str, critic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(VARIABLE, str(folder_of_assets(tmp_path)))
+def test_every_choice_composes_and_every_sampler_builds(task: str, policy: str, critic: str) -> None:
     arguments = [f"task={task}", f"policy={policy}", f"critic={critic}", f"samplers=[{','.join(choices('sampler'))}]"]
     settings = read_settings([*arguments, *STRENGTHS])
     assert settings.task["name"] == task

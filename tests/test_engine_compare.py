@@ -67,19 +67,6 @@ def test_broken_pairs_are_left_out_and_told(run: Path) -> None:
     assert any("pairing is broken" in text and "in 2 episodes (2, 7)" in text for text in told)
 
 
-def test_other_assets_are_no_pairs_and_stand_ins_are_told(run: Path) -> None:
-    def edit(one: Record) -> Record:
-        return dataclasses.replace(one, assets="lite" if one.sampler == "best_of_n" and one.episode < 4 else "real")
-
-    change(run, edit)
-    pairing = rows(run)["best_of_n"].pairing
-    assert pairing is not None
-    assert pairing.pairs == 6
-    told = "\n".join(compare([run]).warnings)
-    assert "run: 4 of 20 episodes ran on stand-in assets (lite)" in told
-    assert "best_of_n against unsteered: other assets in 4 episodes (0, 1, 2, 3); they are left out" in told
-
-
 def test_errors_are_no_failures_and_told(tmp_path: Path) -> None:
     broken = functools.partial(ToyTask, crash="step", crash_in=(3,))
     toy_run.run(tmp_path, make_task=broken)

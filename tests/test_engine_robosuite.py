@@ -72,7 +72,6 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     episode = Episode(
         key=key,
         state_hash=start,
-        assets=None,
         success=True,
         steps=len(actions),
         error=None,

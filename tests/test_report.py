@@ -149,9 +149,8 @@ def test_text_of_a_record_is_no_markup(run: Path) -> None:
 
 
 def test_warnings_stand_above_the_figures(run: Path) -> None:
-    Writer(run).rewrite([dataclasses.replace(one, assets="lite", video="gone.mp4") for one in read(run)])
+    Writer(run).rewrite([dataclasses.replace(one, video="gone.mp4") for one in read(run)])
     page = html(compare([run]), run)
-    assert 0 < page.index("stand-in assets (lite)") < page.index('id="results"')
     assert 0 < page.index("80 of 80 recorded videos are not there any more") < page.index('id="results"')
 
 
@@ -275,7 +274,7 @@ def test_a_sweep_of_other_models_is_not_shown_beside_a_run(run: Path, tmp_path: 
 
 
 def published(folder: Path, trials: Sequence[Trial], checkpoints: Mapping[str, str]) -> Path:
-    made = Sweep("tune", 0, 50, None, checkpoints, {}, tuple(trials))
+    made = Sweep("tune", 0, 50, checkpoints, {}, tuple(trials))
     (folder / "made-flow-critic.json").write_text(json.dumps(dataclasses.asdict(made)))
     return folder
 

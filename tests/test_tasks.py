@@ -12,12 +12,15 @@ import pytest
 import tasks
 from tasks import EpisodeKey, Task, TaskError
 from tasks.libero_suites import SUITES
-from tests.libero_assets import ASSETS, marked
 
 FRAME_SIZE = 64
+#: LIBERO's two suites of longer tasks are slow.
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("libero_10", "libero_90") else []) for name in tasks.names()
+]
 
 
-@pytest.fixture(scope="module", params=marked(tasks.names()))
+@pytest.fixture(scope="module", params=NAMES)
 def task(request: pytest.FixtureRequest) -> Iterator[Task]:
     made = tasks.make(request.param)
     yield made
@@ -98,7 +101,7 @@ def test_reset_leaves_the_global_generator_alone(task: Task) -> None:
 
 
 def test_every_step_is_the_same_in_another_process() -> None:
-    names = [name for name in tasks.names() if name not in SUITES or ASSETS.is_dir()]
+    names = tasks.names()
     program = (
         "import tasks\n"
         "from tests.test_tasks import random_actions, trajectory\n"

@@ -1,4 +1,4 @@
-"""Samplers against each other on the same episodes: only pairs whose key, start hash and assets agree are compared."""
+"""Samplers against each other on the same episodes: only pairs whose key and start hash agree are compared."""
 
 from __future__ import annotations
 
@@ -257,11 +257,11 @@ def _shared(row: Row, other: Row) -> list[tuple[Record, Record]]:
 
 def same_start(first: Record, second: Record) -> bool:
     """Whether two episodes under one key did start alike."""
-    return (first.state_hash, first.assets) == (second.state_hash, second.assets)
+    return first.state_hash == second.state_hash
 
 
 def _pairing(row: Row, other: Row) -> Pairing | None:
-    """Over shared keys with equal start hashes and assets; None without any, and for runs that may not be compared."""
+    """Over shared keys with equal start hashes; None without any, and for runs that may not be compared."""
     if comparability.obstacle(row.run, other.run):
         return None
     pairs = [(mine.success, theirs.success) for mine, theirs in _shared(row, other) if same_start(mine, theirs)]
@@ -284,16 +284,13 @@ def _tell_unpaired(row: Row, baseline: Row, warnings: list[str]) -> None:
     if row.records and baseline.records and not shared:
         warnings.append(f"{who}: not compared, for they ran other keys: no episode key in common")
         return
-    dressed = [mine for mine, theirs in shared if mine.assets != theirs.assets]
-    broken = [mine for mine, theirs in shared if mine.assets == theirs.assets and mine.state_hash != theirs.state_hash]
-    if dressed:
-        warnings.append(f"{who}: other assets in {_episodes(dressed)}; they are left out")
+    broken = [mine for mine, theirs in shared if not same_start(mine, theirs)]
     if broken:
         warnings.append(
             f"{who}: the pairing is broken, the start differs under the same key, in {_episodes(broken)}; "
             "they are left out"
         )
-    pairs = len(shared) - len(dressed) - len(broken)
+    pairs = len(shared) - len(broken)
     if pairs < max(row.n, baseline.n):
         warnings.append(f"{who}: {pairs} pairs of {row.n} and {baseline.n} episodes")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from sim_eval.runs.provenance import SIMULATION
 from sim_eval.runs.records import Record
-from tasks.libero_assets import LITE
 from tasks.naming import full_name
 
 _BLOCKS = {
@@ -48,7 +47,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     """One line for each thing that weakens what the runs show."""
     told = []
     for run in runs:
-        told += _about_keys(run) + _about_assets(run)
+        told += _about_keys(run)
     return told + _unequal_options(runs) + _unequal_provenance(runs)
 
 
@@ -63,16 +62,6 @@ def _about_keys(run: Run) -> list[str]:
     return [f"{run.name}: its episodes are of block {block}, {_BLOCKS[block]}; reported figures come from block eval"]
 
 
-def _about_assets(run: Run) -> list[str]:
-    stood_in = sum(one.assets == LITE for one in run.records)
-    if not stood_in:
-        return []
-    return [
-        f"{run.name}: {stood_in} of {len(run.records)} episodes ran on stand-in assets ({LITE}); their figures "
-        "may not be compared with published ones"
-    ]
-
-
 def _unequal_options(runs: Sequence[Run]) -> list[str]:
     """Options of task and samplers, and critics, that differ between runs of the same task and policy."""
     seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -84,7 +73,7 @@ def _unequal_options(runs: Sequence[Run]) -> list[str]:
             for option in options.keys() - {"_target_", "strength"}:  # a strength stands beside its figures
                 what = f"{who}: steps" if option == "steps" else f"{who}: sampler.{sampler}.{option}"
                 seen[what][str(options[option])].append(f"{run.name}'s {sampler}")
-        for option in run.config["task"].keys() - {"assets"}:  # a folder; what lies in it stands in the records
+        for option in run.config["task"].keys() - {"assets"}:  # stored by older versions
             value = run.config["task"][option]
             seen[f"{who}: task.{option}"][str(value)].append(run.name)
     return _differing(seen)

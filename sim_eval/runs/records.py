@@ -40,7 +40,6 @@ class Record:
     env_seed: int
     noise_seed: int
     state_hash: str | None
-    assets: str | None
     success: bool
     steps: int
     error: str | None
@@ -71,7 +70,6 @@ def record(episode: Episode, policy: str, sampler: str, strength: float | None) 
         env_seed=key.env_seed,
         noise_seed=key.noise_seed,
         state_hash=episode.state_hash,
-        assets=episode.assets,
         success=episode.success,
         steps=episode.steps,
         error=episode.error,
@@ -139,6 +137,8 @@ def _parse(line: bytes, path: Path, number: int) -> Record:
         values = json.loads(line)
     except ValueError:
         raise RunError(f"{path} line {number} is not JSON: the file was changed or the disk is damaged") from None
+    if isinstance(values, dict):
+        values.pop("assets", None)  # written by older versions
     if not isinstance(values, dict) or set(values) != _FIELDS:
         raise RunError(f"{path} line {number} is not a record with the fields {', '.join(sorted(_FIELDS))}")
     return Record(**values)

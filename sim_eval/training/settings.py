@@ -10,7 +10,6 @@ from typing import Any
 import tasks
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
-from sim_eval.assets import with_assets
 from sim_eval.config.compose import CONFIGS, compose, folder, load_yaml
 from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
@@ -56,7 +55,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         data=folder(config["data"]),
         checkpoints=folder(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
-        make_task=partial(tasks.make, **with_assets(config["task"])),
+        make_task=partial(tasks.make, **config["task"]),
     )
     return TrainSettings(stages, shop, recipe, worker_count(config["workers"]))
 

@@ -38,14 +38,12 @@ class Trial:
 class Sweep:
     """The trials of one task, policy and critic, and what they have in common.
 
-    `assets`: LIBERO's own or their stand-ins, None elsewhere; `checkpoints`: role to SHA-256 of the file that was
-    loaded; `options`: of each sampler, beside its strength.
+    `checkpoints`: role to SHA-256 of the file that was loaded; `options`: of each sampler, beside its strength.
     """
 
     block: str
     seed: int
     episodes: int
-    assets: str | None
     checkpoints: Mapping[str, str]
     options: Mapping[str, Mapping[str, Any]]
     trials: tuple[Trial, ...] = ()
@@ -58,6 +56,7 @@ def read_sweep(path: Path) -> Sweep | None:
     try:
         stored = json.loads(path.read_text())
         trials = tuple(Trial(**{**trial, "interval": tuple(trial["interval"])}) for trial in stored.pop("trials"))
+        stored.pop("assets", None)  # stored by older versions
         return Sweep(**stored, trials=trials)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
@@ -73,7 +72,7 @@ def check_published(path: Path, sweep: Sweep) -> Sweep:
     """
     published = read_sweep(path) or replace(sweep, trials=())
     pairs = [
-        *((name, getattr(published, name), getattr(sweep, name)) for name in ("block", "seed", "episodes", "assets")),
+        *((name, getattr(published, name), getattr(sweep, name)) for name in ("block", "seed", "episodes")),
         *((f"checkpoint {role}", published.checkpoints.get(role, one), one) for role, one in sweep.checkpoints.items()),
         *((f"sampler.{name}", published.options.get(name, one), one) for name, one in sweep.options.items()),
     ]

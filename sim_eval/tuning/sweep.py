@@ -11,7 +11,6 @@ import numpy as np
 from tqdm import tqdm
 
 from sim_eval.analysis.statistics import wilson
-from sim_eval.assets import with_assets
 from sim_eval.config.compose import choices, compose, folder
 from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
@@ -21,7 +20,6 @@ from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.tuning.results import Sweep, Trial
-from tasks.libero_assets import LITE, REAL
 from tasks.naming import full_name
 from tasks.registry import check_exists
 
@@ -69,12 +67,10 @@ class SweepSettings:
 
     def conditions(self, checkpoints: Mapping[str, str]) -> Sweep:
         """What the trials will have in common; `checkpoints`: role to SHA-256."""
-        assets = self.task.get("assets")
         return Sweep(
             block=BLOCK,
             seed=self.seed,
             episodes=self.episodes,
-            assets=assets if assets in (None, LITE) else REAL,
             checkpoints=checkpoints,
             options={
                 name: {field: value for field, value in config.items() if field not in ("_target_", "strength")}
@@ -111,7 +107,7 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
         checkpoints=None if config["checkpoints"] is None else folder(config["checkpoints"]),
         results=folder(config["results"]),
         choose=config["choose"],
-        task=with_assets(config["task"]),
+        task=config["task"],
     )
 
 
