@@ -167,13 +167,13 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
 def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes."""
     import tasks
-    from sim_eval.analysis.compare import load_run
     from sim_eval.assets import with_recorded_assets
+    from sim_eval.runs.reader import read_run
     from sim_eval.video import render
     from sim_eval.video.render import read_render_settings
 
     settings = read_render_settings(arguments)
-    make_task = functools.partial(tasks.make, **with_recorded_assets(load_run(settings.folder).config["task"]))
+    make_task = functools.partial(tasks.make, **with_recorded_assets(read_run(settings.folder).config["task"]))
     paths = render.render(settings, make_task)
     for path in paths:
         print(path)

@@ -13,7 +13,7 @@ from policies.policy import ChunkPolicy
 from policies.posterior import Lesson, PosteriorConfig, PosteriorNet, distillation_loss, teach
 from policies.posterior_flow import PosteriorFlow
 from sim_eval.checkpoints import load_policy, save_checkpoint
-from sim_eval.runs.provenance import sha256
+from sim_eval.files import sha256
 from sim_eval.samplers import Models
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sim_eval.errors import RunError
+from sim_eval.files import replacing
 
 #: What LIBERO's files (Liu et al. 2023, arXiv 2306.03310) call robomimic's observations. Their orientation is an
 #: axis-angle vector, whose angle keeps the quaternion's sign.
@@ -41,9 +42,7 @@ class Trajectory:
 
 def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping[str, object]) -> None:
     """Write trajectories atomically. `env_args` describes the environment, as robomimic's attribute does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with h5py.File(partial, "w") as file:
+    with replacing(path) as part, h5py.File(part, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(env_args)
         total = 0
@@ -60,7 +59,6 @@ def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping
             demo.create_dataset("dones", data=outcome.astype(np.int64))
             total += steps
         data.attrs["total"] = total
-    partial.replace(path)
 
 
 def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Trajectory]:

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sim_eval.files import sha256
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.runs.provenance import sha256
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.training.trajectories import Trajectory
 
