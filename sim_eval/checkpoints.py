@@ -25,7 +25,7 @@ from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.policy import Denoiser, FrozenPolicy
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
-from sim_eval.runs.provenance import sha256
+from sim_eval.files import replacing, sha256, write_text
 
 Module = TypeVar("Module", bound=nn.Module)
 Config = TypeVar("Config")
@@ -62,17 +62,15 @@ def save_checkpoint(
     `card` holds kind, task, and where the weights come from (data hash, seed, command, figures); the module's config
     and the weights' hash are added.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     buffers = {key for key, _ in module.named_buffers()}
     tensors = {
         key: (value if key in buffers else value.half()).contiguous() for key, value in module.state_dict().items()
     }
     path = directory / f"{name}.safetensors"
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    partial.replace(path)
+    with replacing(path) as part:
+        save_file(tensors, part)
     full = {**card, "config": asdict(module.config), "weights_sha256": sha256(path)}
-    path.with_suffix(".json").write_text(json.dumps(full, indent=2) + "\n")
+    write_text(path.with_suffix(".json"), json.dumps(full, indent=2) + "\n")
 
 
 def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpoint:

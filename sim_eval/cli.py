@@ -167,12 +167,12 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
 def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes."""
     import tasks
-    from sim_eval.analysis.compare import load_run
+    from sim_eval.runs.reader import read_run
     from sim_eval.video import render
     from sim_eval.video.render import read_render_settings
 
     settings = read_render_settings(arguments)
-    task = dict(load_run(settings.folder).config["task"])
+    task = dict(read_run(settings.folder).config["task"])
     task.pop("assets", None)  # stored by older versions
     make_task = functools.partial(tasks.make, **task)
     paths = render.render(settings, make_task)

@@ -12,7 +12,7 @@ import torch
 
 from policies.policy import ChunkPolicy
 from sim_eval.checkpoints import CheckpointError, load_models, load_policy, save_checkpoint
-from sim_eval.runs.provenance import sha256
+from sim_eval.files import sha256
 from tests.small_models import random_observation, small_models
 
 NEEDS = frozenset({"critic", "posterior"})

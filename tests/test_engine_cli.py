@@ -173,7 +173,7 @@ def test_a_report_goes_where_it_is_asked_to(call: Call) -> None:
         (["run", "out=x"], "out=x is not understood; accepted: run folders, and one output=DIR"),
         (["run", "output="], "output= is not understood"),
         (["output=new"], "output=new without a run folder; accepted: sim-eval-compare RUN [RUN ...] [output=DIR]"),
-        (["run", "output=run/records.jsonl"], "output=run/records.jsonl: summary.json cannot be written: File exists"),
+        (["run", "output=run/records.jsonl"], "cannot write run/records.jsonl/summary.json: File exists"),
     ]:
         status, _, err = call(cli.compare, *arguments)
         assert (status, told in err) == (2, True), err

@@ -184,7 +184,8 @@ def test_actions_that_are_not_the_episodes_are_told(run: Path) -> None:
 def test_rendering_that_was_killed_is_finished(run: Path) -> None:
     settings = f"RenderSettings(Path({str(run)!r}), Path({str(run.parent / 'videos')!r}), size=64)"
     killed = (
-        "import os; from pathlib import Path; from sim_eval import render; from sim_eval.video.render import RenderSettings\n"
+        "import os; from pathlib import Path; from sim_eval.video import render\n"
+        "from sim_eval.video.render import RenderSettings\n"
         "from tests.toy_task import ToyTask\n"
         "shoot_all = render.shoot_all\n"
         "def killed(*arguments):\n"

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from policies.posterior_net import PosteriorConfig, PosteriorNet, distillation_loss, draw_targets
 from policies.posterior_flow import PosteriorFlow, merge_views, posterior_flow
+from policies.posterior_net import PosteriorConfig, PosteriorNet, distillation_loss, draw_targets
 from policies.schedule import CosineVP, LinearPath, Schedule
 from sim_eval.checkpoints import ROOT
 from sim_eval.samplers import QPilotsM

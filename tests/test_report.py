@@ -255,7 +255,8 @@ def test_a_home_that_cannot_be_written_is_no_matter(run: Path, tmp_path: Path) -
 
 
 def test_the_commands_start_without_the_plotting_library() -> None:
-    program = "import sys, sim_eval.cli, sim_eval.evaluation.evaluate, sim_eval.analysis.compare; print('matplotlib' in sys.modules)"
+    modules = "sys, sim_eval.cli, sim_eval.evaluation.evaluate, sim_eval.analysis.compare"
+    program = f"import {modules}; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 

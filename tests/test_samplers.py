@@ -90,7 +90,10 @@ def test_us_gradient_goes_through_the_posterior_mean(
     clean, gradient = handed[0](x, 0.4)
     assert models.critic is not None
     policy, critic = copy.deepcopy(required_denoiser(models)).double(), copy.deepcopy(models.critic).double()  # type: ignore[attr-defined]
-    context, features = required_denoiser(models).encode(random_observation(1)), models.critic.encode(random_observation(1), None)
+    context, features = (
+        required_denoiser(models).encode(random_observation(1)),
+        models.critic.encode(random_observation(1), None),
+    )
     torch.testing.assert_close(clean.double(), policy.clean(x.double(), 0.4, context.double()), atol=1e-5, rtol=1e-5)
 
     def q(at: Tensor) -> Tensor:

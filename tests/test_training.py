@@ -14,7 +14,7 @@ import torch
 from sim_eval.checkpoints import ROOT, load_models
 from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.errors import RunError
-from sim_eval.runs.provenance import sha256
+from sim_eval.files import sha256
 from sim_eval.samplers import Unsteered
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages

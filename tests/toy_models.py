@@ -104,4 +104,3 @@ class ToySampler:
         encoded = models.critic.encode(observation, None).repeat_interleave(self.n, dim=0)
         q = models.critic.q(x, encoded).view(-1, self.n)
         return x.view(-1, *size)[torch.arange(len(q)), q.argmax(1)]
-

@@ -14,10 +14,9 @@ import numpy as np
 from sim_eval.analysis import validity as comparability
 from sim_eval.analysis.selection import BASELINE
 from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar, wilson
-from sim_eval.analysis.validity import Run
 from sim_eval.errors import RunError
-from sim_eval.runs.records import Record, recorded
-from sim_eval.runs.run_folder import load_config, load_provenance
+from sim_eval.runs.reader import Run, read_run
+from sim_eval.runs.records import Record
 
 #: A difference is marked where its corrected p is below this.
 ALPHA = 0.05
@@ -190,23 +189,13 @@ def compare(folders: Sequence[Path]) -> Comparison:
     return Comparison(runs, tables, _overall(tables), warnings)
 
 
-def load_run(folder: Path, name: str | None = None) -> Run:
-    """Read a run folder. Raises RunError for what is none."""
-    if not folder.is_dir():
-        raise RunError(f"{folder} is not a folder")
-    config = load_config(folder)
-    if config is None:
-        raise RunError(f"{folder} has no config.yaml: not a run folder")
-    return Run(name or folder.name, folder, config, load_provenance(folder), recorded(folder))
-
-
 def _load(folders: list[Path]) -> list[Run]:
     """Runs named by their folders, and by as much of the path as tells folders of the same name apart."""
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         shared = os.path.commonpath(folders)
         names = [os.path.relpath(folder, shared) for folder in folders]
-    return [load_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
 def _table(task: str, policy: str, members: list[tuple[Run, str]], warnings: list[str]) -> Table:

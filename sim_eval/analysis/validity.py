@@ -4,34 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from sim_eval.runs.provenance import SIMULATION
-from sim_eval.runs.records import Record
-from tasks.naming import full_name
+from sim_eval.runs.reader import Run
 
 _BLOCKS = {
     "tune": "the block on which strengths are chosen, so the strengths were tuned on the keys reported here",
     "train": "the block that demonstrations and the critic's rollouts start from",
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder as read; `name` tells it from the other runs of a comparison."""
-
-    name: str
-    folder: Path
-    config: dict[str, Any]
-    provenance: list[dict[str, Any]]
-    records: list[Record]
-
-    @property
-    def setting(self) -> tuple[str, str]:
-        """Task and policy: runs that share them are compared."""
-        return full_name(**self.config["task"]), self.config["policy"]
 
 
 def obstacle(first: Run, second: Run) -> str | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim_eval.analysis.compare import Comparison
-from sim_eval.errors import RunError
+from sim_eval.files import write_text
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown
 from sim_eval.report.summary import summary
 from sim_eval.report.terminal import terminal
-from sim_eval.runs.records import replacing
 
 __all__ = ["HTML", "terminal", "write"]
 
@@ -22,9 +21,4 @@ def write(comparison: Comparison, folder: Path) -> None:
     """report.html, report.md and summary.json into `folder`, made if need be. Raises RunError if they cannot be."""
     contents = {"summary.json": summary(comparison), "report.md": markdown(comparison), HTML: html(comparison, folder)}
     for name, text in contents.items():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with replacing(folder / name) as handle:
-                handle.write(text.encode())
-        except OSError as error:
-            raise RunError(f"output={folder}: {name} cannot be written: {error.strerror}") from None
+        write_text(folder / name, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -63,12 +62,6 @@ def git_revision(folder: Path) -> dict[str, Any] | None:
         }
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, no checkout, or no commit yet
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
 from sim_eval.errors import RunError
+from sim_eval.files import replacing
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
     from sim_eval.rollout.episodes import Episode
@@ -161,15 +162,14 @@ class Writer:
         """Store actions (steps, D), then the record; both are on the disk when this returns."""
         with _clear_errors(self._path):
             path = actions_path(self._folder, one.sampler, one.episode)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as handle:
-                np.save(handle, actions)
+            with replacing(path) as part:
+                np.save(part, actions)
             self._append_line(_line(one))
 
     def rewrite(self, records: list[Record]) -> None:
         """Replace all records at once."""
-        with _clear_errors(self._path), replacing(self._path) as handle:
-            handle.write(b"".join(_line(one) for one in records))
+        with _clear_errors(self._path), replacing(self._path) as part:
+            part.write_bytes(b"".join(_line(one) for one in records))
 
     def _append_line(self, line: bytes) -> None:
         with open(self._path, "ab", buffering=0) as handle:
@@ -188,30 +188,6 @@ class Writer:
             whole = content.rfind(b"\n") + 1
             if whole != len(content):
                 handle.truncate(whole)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file in full or not at all: whoever is killed half way leaves the old one in place."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file as `replacing` does, its folder made if need be. Raises RunError when it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as handle:
-            handle.write(text.encode())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextmanager

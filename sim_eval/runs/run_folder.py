@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 from sim_eval.config.compose import load_yaml
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import Settings
+from sim_eval.files import write_text
 from sim_eval.runs.provenance import SIMULATION, provenance, versions
-from sim_eval.runs.records import Record, Writer, lock, read, recorded, write_text
+from sim_eval.runs.records import Record, Writer, lock, read, recorded
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 import tasks
 from policies.observation import ObservationRequest
-from sim_eval.rollout.environment import MakeTask
 from sim_eval.errors import RunError
+from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import open_pool

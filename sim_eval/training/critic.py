@@ -136,7 +136,11 @@ def _replay(
 ) -> Replay:
     policy = models.policy
     episodes = [
-        (critic.normalise(rows), policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu(), trajectory.success)
+        (
+            critic.normalise(rows),
+            policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu(),
+            trajectory.success,
+        )
         for trajectory, rows in zip(trajectories, read, strict=True)
     ]
     return build_replay(episodes, trajectories[0].decision_steps.step if critic.uses_features else 1)

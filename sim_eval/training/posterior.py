@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from policies.posterior import Lesson, PosteriorConfig, PosteriorNet, distillation_loss, teach
 from torch import Tensor
 from tqdm import tqdm
 

@@ -52,9 +52,7 @@ class Recipe:
 
 def collect_demos(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     """Scripted demonstrations of mixed quality to demos.hdf5."""
-    found = demonstrations(
-        workspace.task, workspace.make_task, recipe.demos, recipe.sloppy, workspace.seed, workers
-    )
+    found = demonstrations(workspace.task, workspace.make_task, recipe.demos, recipe.sloppy, workspace.seed, workers)
     _write(workspace.demos, workspace, list(found), "demonstrations")
 
 

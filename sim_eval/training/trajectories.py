@@ -23,6 +23,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sim_eval.errors import RunError
+from sim_eval.files import replacing
 
 #: What LIBERO's files (Liu et al. 2023, arXiv 2306.03310) call robomimic's observations. Their orientation is an
 #: axis-angle vector, whose angle keeps the quaternion's sign.
@@ -63,9 +64,7 @@ class Trajectory:
 
 def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping[str, object]) -> None:
     """Write trajectories atomically. `env_args` describes the environment, as robomimic's attribute does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with h5py.File(partial, "w") as file:
+    with replacing(path) as part, h5py.File(part, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(env_args)
         total = 0
@@ -73,7 +72,6 @@ def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping
             _write_demo(data.create_group(f"demo_{index}"), trajectory)
             total += len(trajectory.actions)
         data.attrs["total"] = total
-    partial.replace(path)
 
 
 def _write_demo(demo: h5py.Group, trajectory: Trajectory) -> None:
@@ -168,7 +166,9 @@ def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
         if values.ndim != (1 if name == "rewards" else 2):
             raise DatasetError(f"{where}/{name} has the shape {values.shape}; accepted: a row for each step")
         if len(values) != steps:
-            raise DatasetError(f"{where}/{name} has {len(values)} rows, actions have {steps}: a row for each is expected")
+            raise DatasetError(
+                f"{where}/{name} has {len(values)} rows, actions have {steps}: a row for each is expected"
+            )
         if not np.isfinite(values).all():
             raise DatasetError(f"{where}/{name} holds NaN or infinity")
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.errors import RunError
-from sim_eval.runs.records import write_text
+from sim_eval.files import write_text
 
 #: Those of the shipped checkpoints.
 RESULTS = CONFIGS.parent / "results" / "sweeps"

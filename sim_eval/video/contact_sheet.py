@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sim_eval.errors import RunError
-from sim_eval.runs.records import Record, replacing
+from sim_eval.files import replacing
+from sim_eval.runs.records import Record
 from sim_eval.video.overlay import Moment
 from sim_eval.video.replay import Replay
 from sim_eval.video.style import BAND, DIM, TEXT, Scale, fitted, outcome
@@ -94,8 +95,7 @@ def _tag(pen: ImageDraw.ImageDraw, text: str, scale: Scale, left: int, bottom: i
 def write_sheet(path: Path, rows: Sequence[Row]) -> None:
     """Write a sheet as PNG. Raises RunError when it cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as handle:
-            sheet(rows).save(handle, "PNG", optimize=True)
+        with replacing(path) as part:
+            sheet(rows).save(part, "PNG", optimize=True)
     except OSError as error:
         raise RunError(f"cannot write the contact sheet {path}: {error.strerror or error}") from None

@@ -10,6 +10,7 @@ import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
 
 from sim_eval.errors import RunError
+from sim_eval.files import replacing
 
 _HOLD_S = 1.0  # the last frame, which shows the outcome, would flash by
 
@@ -46,14 +47,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     Height and width are even, as yuv420p asks. The last frame is held for a second. The file appears only when it is
     whole. Raises RunError when it cannot be written.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as part:
             _check_whole(part, _encode(part, frames, fps, _ENCODINGS[path.suffix[1:]]))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:  # imageio-ffmpeg reports what ffmpeg could not do as OSError, too
         why = "ffmpeg gave up" if isinstance(error, BrokenPipeError) else str(error).strip().splitlines()[0]
         raise RunError(f"cannot write the video {path}: {why}; the disk may be full") from None

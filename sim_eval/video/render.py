@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sim_eval.analysis.compare import load_run
 from sim_eval.analysis.selection import Pick, check_pick, picked, read_pick
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
+from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record, actions_path, lock, recorded, video_path
 from sim_eval.runs.run_folder import set_videos
 from sim_eval.video.contact_sheet import ROWS, Row, write_sheet
@@ -183,7 +183,7 @@ def _noting(settings: RenderSettings, films: Sequence[Film]) -> Iterator[list[Fi
 
 def _chosen(settings: RenderSettings) -> list[Record]:
     """The records asked for, by sampler; those that ended in an error have no outcome to show and are left out."""
-    records = load_run(settings.folder).records
+    records = read_run(settings.folder).records
     if not records:
         raise RunError(f"no episode is recorded in {settings.folder}")
     recorded = list(dict.fromkeys(one.sampler for one in records))
