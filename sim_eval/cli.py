@@ -226,5 +226,5 @@ def train(arguments: Sequence[str]) -> int:
     from sim_eval.training.stages import run_stages
 
     settings = read_train_settings(arguments)
-    run_stages(settings.stages, settings.shop, settings.recipe, settings.workers)
+    run_stages(settings.stages, settings.workspace, settings.recipe, settings.workers)
     return 0

@@ -24,7 +24,7 @@ class MixtureDenoiser(Denoiser):
     horizon: int = 1
     execute: int = 1
     action_dim: int = 2
-    request: ObservationRequest = ObservationRequest(("state",))
+    request: ObservationRequest = field(default_factory=lambda: ObservationRequest(("state",)))
 
     def encode(self, observation: Observations) -> Tensor:
         return torch.as_tensor(observation["state"])

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from policies.policy import ChunkPolicy
-from sim_eval.checkpoints import CheckpointError, load_models, load_policy, save_checkpoint
+from policies.chunk_policy import ChunkPolicy
+from sim_eval.checkpoints import CheckpointError, load_policy, save_checkpoint
+from sim_eval.config.plugins import Component
 from sim_eval.files import sha256
+from sim_eval.models import build_models
+from sim_eval.samplers import Models
+from sim_eval.samplers.sampler import required_denoiser
 from tests.small_models import random_observation, small_models
 
 NEEDS = frozenset({"critic", "posterior"})
@@ -34,6 +38,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def load(root: Path, needs: frozenset[str] = NEEDS) -> Models:
+    return build_models("toy", Component("flow"), Component("critic"), Component("default"), needs, root, "cpu")
+
+
 def edit_card(root: Path, name: str, change: Callable[[dict], object]) -> None:
     path = root / "toy" / f"{name}.json"
     card = json.loads(path.read_text())
@@ -42,21 +50,30 @@ def edit_card(root: Path, name: str, change: Callable[[dict], object]) -> None:
 
 
 def test_what_is_saved_comes_back(root: Path) -> None:
-    models, hashes = load_models("toy", "flow", "critic", NEEDS, root)
+    models = load(root)
     original = required_denoiser(small_models("flow"))
     context, observation = required_denoiser(models).encode(random_observation(8)), random_observation(8)
     assert torch.allclose(context, original.encode(observation), atol=1e-2)  # half precision on disk
     assert required_denoiser(models).unnormalise(torch.ones(1, 8, 7)).max() == np.float32(0.5)
-    assert set(hashes) == {"policy", "critic", "posterior"}
-    assert hashes["policy"] == sha256(root / "toy" / "flow.safetensors")
+    roles = {"policy", "critic", "posterior"}
+    assert set(models.fingerprints) == roles | {f"{role} config" for role in roles}
+    assert models.fingerprints["policy"] == sha256(root / "toy" / "flow.safetensors")
     assert not any(p.requires_grad for p in required_denoiser(models).parameters())  # type: ignore[attr-defined]
 
 
 def test_only_what_is_needed_is_read(root: Path) -> None:
     (root / "toy" / "posterior_flow.safetensors").unlink()
-    models, hashes = load_models("toy", "flow", "critic", frozenset({"critic"}), root)
+    models = load(root, frozenset({"critic"}))
     assert models.posterior is None
-    assert set(hashes) == {"policy", "critic"}
+    assert {"policy", "critic"} == {role.split()[0] for role in models.fingerprints}
+
+
+def test_a_changed_card_is_another_policy(root: Path) -> None:
+    """`execute` stands on the card, not in the weights, and changes every episode."""
+    before = load(root).fingerprints
+    edit_card(root, "flow", lambda card: card["config"].update(execute=4))
+    after = load(root).fingerprints
+    assert {role for role in before if before[role] != after[role]} == {"policy config"}
 
 
 def missing(root: Path) -> None:
@@ -118,7 +135,7 @@ def unreadable_card(root: Path) -> None:
 def test_damage_is_named(root: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(root)
     with pytest.raises(CheckpointError, match=message):
-        load_models("toy", "flow", "critic", NEEDS, root)
+        load(root)
 
 
 def test_an_unknown_policy_names_those_there(root: Path) -> None:

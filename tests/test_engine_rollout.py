@@ -13,13 +13,15 @@ import torch
 
 from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
+from sim_eval.rollout.environment import Environment, Execute, Ran, Reset
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
 from sim_eval.rollout.pool import open_pool
+from sim_eval.samplers import BestOfN
 from sim_eval.samplers.sampler import Models
 from tasks.task import EpisodeKey
-from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
+from tests.toy_models import ToyCritic, ToyDenoiser, ToyPolicy, ToySampler
 from tests.toy_task import ToyTask, toy_without_torch
 
 MODELS = Models(ToyDenoiser(), ToyCritic())
@@ -203,3 +205,52 @@ def test_a_rollout_leaves_torchs_threads_as_they_were() -> None:
     threads = torch.get_num_threads()
     rollout(episodes=1)
     assert torch.get_num_threads() == threads
+
+
+def test_only_what_a_decision_needs_is_observed() -> None:
+    """A task is observed when a policy decides, not at every control step, and with a history just before that."""
+    for history, expected in ((1, 1), (2, 2), (8, 3)):  # a chunk executes 3 steps
+        task = ToyTask()
+        environment = Environment(lambda task=task: task)  # type: ignore[misc]
+        environment.handle(Reset(episode_keys("toy", 0, 1)[0], ObservationRequest(("time",), history=history)))
+        before = task.observed
+        reply = environment.handle(Execute(np.zeros((3, 2), np.float32)))
+        assert task.observed - before == expected
+        assert isinstance(reply, Ran)
+        assert reply.observation is not None
+        assert np.ravel(reply.observation["time"]).tolist() == [max(0, 4 - history + i) for i in range(history)]
+
+
+def test_a_critic_sees_the_latest_of_a_history() -> None:
+    """With two control steps of history the toy policy reads the last: episodes are those without history."""
+    twice = ToyDenoiser(request=ObservationRequest(("position",), history=2))
+    assert [comparable(episode) for episode in rollout(models=Models(twice, ToyCritic()))] == [
+        comparable(episode) for episode in rollout()
+    ]
+
+
+def test_a_black_box_policy_and_a_features_critic_run_too() -> None:
+    box = rollout(sampler=BestOfN(n=3), models=Models(ToyPolicy(), ToyCritic()))
+    assert all(episode.policy_rows == 3 * episode.decisions for episode in box)
+    reading = rollout(sampler=BestOfN(n=3), models=Models(ToyDenoiser(), ToyCritic(uses_features=True)))
+    assert [episode.q for episode in reading] == [episode.q for episode in box]
+
+
+def test_an_observation_that_the_task_lacks_ends_the_run() -> None:
+    asks = ToyDenoiser(request=ObservationRequest(("position", "wrist_image")))
+    with pytest.raises(RunError, match="task toy does not offer the observation wrist_image; it offers position, goal"):
+        rollout(models=Models(asks, ToyCritic()))
+
+
+def test_a_decision_is_padded_to_as_many_rows_as_the_policy_asks() -> None:
+    seen = []
+
+    class Watched(ToyDenoiser):
+        least_rows = 1
+
+        def encode(self, observation: dict) -> torch.Tensor:  # type: ignore[type-arg]
+            seen.append(len(observation["position"]))
+            return super().encode(observation)
+
+    rollout(episodes=1, batch=1, sampler=ToySampler(), models=Models(Watched(), ToyCritic()))
+    assert set(seen) == {1}

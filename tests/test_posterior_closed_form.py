@@ -23,16 +23,6 @@ from tests.test_samplers_closed_form import BETA, distance_to_tilted, mixture
 TIMES = (0.2, 0.5, 0.8)
 
 
-class NetOfOneState:
-    """The net as a `Posterior` of the mixture, whose context is None."""
-
-    def __init__(self, net: PosteriorNet) -> None:
-        self.net = net
-
-    def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: None) -> Tensor:
-        return self.net.draw(z, x, t, clean, torch.zeros(len(x), 1))
-
-
 @pytest.fixture(scope="module")
 def trained() -> tuple[MixtureDenoiser, PosteriorNet]:
     torch.manual_seed(0)
@@ -41,7 +31,7 @@ def trained() -> tuple[MixtureDenoiser, PosteriorNet]:
     denoiser = mixture(LinearPath())
     chunks = denoiser.draws(5_000, generator)[:, None]
     targets = draw_targets(denoiser, torch.zeros(len(chunks), 1), chunks, 16, generator)
-    net = PosteriorNet(PosteriorConfig(1, action_dim=2, horizon=1, width=64, depth=3), denoiser.schedule)
+    net = PosteriorNet(PosteriorConfig(1, action_dim=2, horizon=1, width=64, depth=3), denoiser)
 
     def loss() -> Tensor:
         rows = torch.randint(len(targets.t), (256,), generator=generator)
@@ -58,9 +48,9 @@ def test_its_mean_is_the_denoisers_posterior_mean(trained: tuple[MixtureDenoiser
     a = denoiser.draws(100, generator)[:, None]
     x = t * a + (1 - t) * torch.randn(a.shape, generator=generator)
     z = torch.randn((500, *a.shape), generator=generator)
-    clean = denoiser.clean(x, t, None)
-    draws = NetOfOneState(net).draw(z, x, t, clean, None)
-    exact = PosteriorFlow(denoiser, 20).draw(z[:100], x, t, clean, None)
+    clean = denoiser.clean(x, t, torch.zeros(len(x), 1))
+    draws = net.draw(z, x, t, clean, torch.zeros(len(x), 1))
+    exact = PosteriorFlow(denoiser, 20).draw(z[:100], x, t, clean, torch.zeros(len(x), 1))
     gap = (draws.mean(0) - clean).square().mean().sqrt()
     spread = exact.std(0).square().mean().sqrt()
     assert gap / spread < 0.25
@@ -72,7 +62,7 @@ def test_its_mean_is_the_denoisers_posterior_mean(trained: tuple[MixtureDenoiser
 def test_ten_steps_of_the_flow_keep_the_spread(schedule: Schedule, t: float) -> None:
     gaussian = MixtureDenoiser(torch.zeros(1, 2), torch.tensor([0.7]), torch.ones(1), schedule=schedule)
     x, z = torch.zeros(4000, 1, 2), torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(0))
-    drawn = posterior_flow(gaussian, z, x, t, None, 10)
+    drawn = posterior_flow(gaussian, z, x, t, torch.zeros(4000, 1), 10)
     exact = (1 / 0.7**2 + (schedule.alpha(t) / schedule.sigma(t)) ** 2) ** -0.5
     assert float(drawn.std()) == pytest.approx(float(exact), rel=0.04)
 
@@ -123,7 +113,7 @@ def test_m_with_the_learned_net_is_near_the_tilted_policy(
     trained: tuple[MixtureDenoiser, PosteriorNet], steps: int
 ) -> None:
     sampler = QPilotsM(1 / BETA, draws=16, steps=steps)
-    assert distance_to_tilted(sampler, LinearPath(), n=1000, posterior=NetOfOneState(trained[1])) <= 0.06
+    assert distance_to_tilted(sampler, LinearPath(), n=1000, posterior=trained[1]) <= 0.06
 
 
 @pytest.mark.parametrize("schedule", [LinearPath(), CosineVP()], ids=["flow", "diffusion"])
@@ -136,4 +126,4 @@ def test_two_views_merge_into_the_view_of_their_information(schedule: Schedule) 
     precision = 1 / std**2 + (alpha / sigma) ** 2 + (s / (1 - s)) ** 2
     expected = (alpha / sigma**2 * x + s / (1 - s) ** 2 * y) / precision
     x_u, u = merge_views(gaussian, x, t, y, s)
-    torch.testing.assert_close(gaussian.clean(x_u, u, None), expected)
+    torch.testing.assert_close(gaussian.clean(x_u, u, torch.zeros(5, 1)), expected)

@@ -89,7 +89,9 @@ def test_us_gradient_goes_through_the_posterior_mean(
     x = torch.randn(1, 8, 7, generator=torch.Generator().manual_seed(3))
     clean, gradient = handed[0](x, 0.4)
     assert models.critic is not None
-    policy, critic = copy.deepcopy(required_denoiser(models)).double(), copy.deepcopy(models.critic).double()  # type: ignore[attr-defined]
+    policy: Any = copy.deepcopy(models.policy)
+    critic: Any = copy.deepcopy(models.critic)
+    policy, critic = policy.double(), critic.double()
     context, features = (
         required_denoiser(models).encode(random_observation(1)),
         models.critic.encode(random_observation(1), None),

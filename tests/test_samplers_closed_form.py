@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from policies.policy import Posterior
+from critics.critic import Critic
+from policies.policy import Observations, Posterior
 from policies.posterior_flow import PosteriorFlow
 from policies.schedule import CosineVP, LinearPath, Schedule
 from sim_eval.samplers import Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
@@ -26,24 +27,24 @@ def mixture(schedule: Schedule) -> MixtureDenoiser:
     return MixtureDenoiser(means, torch.tensor([0.25, 0.3, 0.35]), torch.tensor([0.5, 0.2, 0.3]), schedule)
 
 
-class QuadraticCritic:
+class QuadraticCritic(Critic):
     """Q(a) = -|a - goal|^2 / 2: tilting a Gaussian mixture by exp(Q / beta) gives another one."""
 
-    def encode(self, observation: object, copies: int = 1) -> None:
-        return None
+    def encode(self, observation: Observations, features: Tensor | None) -> Tensor:
+        return torch.from_numpy(observation["state"])
 
-    def q(self, actions: Tensor, features: None) -> Tensor:
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
         return -((actions - GOAL) ** 2).sum((-1, -2)) / 2
 
 
 @dataclass
-class LinearCritic:
+class LinearCritic(Critic):
     slope: Tensor = field(default_factory=lambda: torch.tensor([0.8, -0.5]))
 
-    def encode(self, observation: object, copies: int = 1) -> None:
-        return None
+    def encode(self, observation: Observations, features: Tensor | None) -> Tensor:
+        return torch.from_numpy(observation["state"])
 
-    def q(self, actions: Tensor, features: None) -> Tensor:
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
         return (actions * self.slope).sum((-1, -2))
 
 

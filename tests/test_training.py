@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from sim_eval.checkpoints import ROOT, load_models
+from sim_eval.checkpoints import ROOT
 from sim_eval.config.compose import CONFIGS, load_yaml
+from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
 from sim_eval.files import sha256
+from sim_eval.models import build_models
 from sim_eval.samplers import Unsteered
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
@@ -30,12 +32,13 @@ MINIATURE = [
 
 def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path) -> None:
     settings = read_train_settings([*MINIATURE, f"data={tmp_path}/data", f"checkpoints={tmp_path}/checkpoints"])
-    run_stages(settings.stages, settings.shop, settings.recipe, settings.workers)
+    run_stages(settings.stages, settings.workspace, settings.recipe, settings.workers)
     for policy in ("flow", "diffusion"):
         needs = frozenset({"critic", "posterior"})
-        models, hashes = load_models("lift", policy, "critic", needs, tmp_path / "checkpoints")
-        assert set(hashes) == {"policy", "critic", "posterior"}
-        sizes = required_denoiser(models).observation_sizes
+        models = build_models(
+            "lift", Component(policy), Component("critic"), Component("default"), needs, tmp_path / "checkpoints"
+        )
+        sizes = models.policy.observation_sizes
         observation = {name: np.zeros((8, size), np.float32) for name, size in sizes.items()}
         chunks = Unsteered()(models, observation, [torch.Generator().manual_seed(0)] * 8)
         assert chunks.shape == (8, 8, 7)
@@ -43,7 +46,7 @@ def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path) -> None:
     card = json.loads((tmp_path / "checkpoints" / "lift" / "critic_iql.json").read_text())
     assert {"auc", "auc_first_40"} == set(card["held_out"])
     assert card["seed"] == 5
-    assert set(card["data_sha256"]) == {"demos.hdf5", "rollouts.hdf5"}
+    assert set(card["data_sha256"]) == {"demos.hdf5", "rollouts_flow.hdf5"}
     gap = json.loads((tmp_path / "checkpoints" / "lift" / "posterior_flow.json").read_text())["mean_gap"]
     assert set(gap) == {"0.2", "0.5", "0.8"}
     assert len(read_hdf5(tmp_path / "data" / "lift" / "demos.hdf5")) == 3

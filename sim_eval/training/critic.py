@@ -135,14 +135,10 @@ def _replay(
     models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], read: Sequence[Tensor]
 ) -> Replay:
     policy = models.policy
-    episodes = [
-        (
-            critic.normalise(rows),
-            policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu(),
-            trajectory.success,
-        )
-        for trajectory, rows in zip(trajectories, read, strict=True)
-    ]
+    episodes = []
+    for trajectory, rows in zip(trajectories, read, strict=True):
+        chunks = policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu()
+        episodes.append((critic.normalise(rows), chunks, trajectory.success))
     return build_replay(episodes, trajectories[0].decision_steps.step if critic.uses_features else 1)
 
 

@@ -34,7 +34,6 @@ def train_policy(workspace: Workspace, family: str, trajectories: Sequence[Traje
 
     history = fit(policy, loss, steps, name=f"{workspace.task} {family} policy")
     facts = {"steps": steps, "batch": batch, "last_logged_loss": history[-1], "demonstrations": len(trajectories)}
-    card = workspace.card(
-        "policy", file_hashes([workspace.demos]), schedule=type(policy.schedule).__name__, training=facts
-    )
+    data = file_hashes([workspace.demos])
+    card = workspace.card("policy", data, schedule=type(policy.schedule).__name__, training=facts)
     save_checkpoint(workspace.checkpoints / workspace.task, family, policy, card)

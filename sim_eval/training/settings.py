@@ -11,11 +11,12 @@ import tasks
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
 from sim_eval.config.compose import CONFIGS, compose, folder, load_yaml
+from sim_eval.config.plugins import Component
 from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import STAGES, Recipe
-from sim_eval.training.workspace import Workshop
+from sim_eval.training.workspace import Workspace
 from tasks.naming import full_name
 from tasks.registry import check_exists
 
@@ -25,7 +26,7 @@ class TrainSettings:
     """What to run, where, and with how much data and optimisation."""
 
     stages: tuple[str, ...]
-    shop: Workshop
+    workspace: Workspace
     recipe: Recipe
     workers: int
 
@@ -45,19 +46,19 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     counts |= dict.fromkeys(("policy_steps", "critic_steps", "posterior_steps"), LEAST_STEPS)
     recipe = Recipe(
         sloppy=float(config["sloppy"]),
-        families=_names("families", config["families"], FAMILIES),
+        policies=[Component(family) for family in _names("families", config["families"], FAMILIES)],
         critic_methods=methods,
         ship_critic=one_of("ship_critic", config["ship_critic"], methods),
         **{name: whole(name, config[name], least) for name, least in counts.items()},
     )
-    shop = Workshop(
+    workspace = Workspace(
         task=task,
         data=folder(config["data"]),
         checkpoints=folder(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
         make_task=partial(tasks.make, **config["task"]),
     )
-    return TrainSettings(stages, shop, recipe, worker_count(config["workers"]))
+    return TrainSettings(stages, workspace, recipe, worker_count(config["workers"]))
 
 
 def _recipe(task: str) -> dict[str, Any]:

@@ -166,9 +166,7 @@ def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
         if values.ndim != (1 if name == "rewards" else 2):
             raise DatasetError(f"{where}/{name} has the shape {values.shape}; accepted: a row for each step")
         if len(values) != steps:
-            raise DatasetError(
-                f"{where}/{name} has {len(values)} rows, actions have {steps}: a row for each is expected"
-            )
+            raise DatasetError(f"{where}/{name} has {len(values)} rows for {steps} actions; accepted: a row for each")
         if not np.isfinite(values).all():
             raise DatasetError(f"{where}/{name} holds NaN or infinity")
 
