@@ -1,0 +1,45 @@
+"""A policy of your own: the posterior mean of its clean action chunk is all that every sampler needs.
+
+    sim-eval task=lift policy=examples/own_policy.py:build policy.spread=0.4 critic=examples/own_critic.py:build \
+        sampler.qpilots_u.strength=1 samplers=[unsteered,qpilots_u] episodes=20
+"""
+
+import torch
+from torch import Tensor
+
+from sim_eval import Denoiser, ObservationRequest
+from sim_eval.schedules import LinearPath
+
+
+class ReachAndLift(Denoiser):
+    """Normal chunks around a rule: above the cube, down, close, up. A trained network would take the rule's place."""
+
+    request = ObservationRequest(names=("object", "robot0_eef_pos"))
+    horizon, execute, action_dim, schedule = 8, 8, 7, LinearPath()
+
+    def __init__(self, spread: float = 0.3) -> None:
+        self.spread = spread
+
+    def encode(self, observation: dict) -> Tensor:
+        """Observations of B episodes to the mean chunk of each, (B, 7)."""
+        offset = torch.from_numpy(observation["object"][:, :3] - observation["robot0_eef_pos"])
+        above = offset[:, :2].norm(dim=1) > 0.01
+        offset[above, 2] += 0.08
+        held = ~above & (offset[:, 2].abs() < 0.012)
+        action = torch.zeros(len(offset), 7)
+        action[:, :3] = (offset * 2.5).clamp(-1, 1)
+        action[:, 6] = torch.where(held, 1.0, -1.0)
+        action[held, 2] = 0.5
+        return action
+
+    def repeat(self, context: Tensor, copies: int) -> Tensor:
+        return context.repeat_interleave(copies, dim=0)
+
+    def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
+        """E[a given x_t = x] of normal actions, (B, H, D)."""
+        alpha, sigma, mean = self.schedule.alpha(t), self.schedule.sigma(t), context[:, None]
+        return mean + alpha * self.spread**2 / (alpha**2 * self.spread**2 + sigma**2) * (x - alpha * mean)
+
+
+def build(spread: float = 0.3) -> ReachAndLift:
+    return ReachAndLift(spread)
