@@ -16,7 +16,7 @@ from tasks.task import TaskError
 
 if TYPE_CHECKING:
     from sim_eval.evaluation.settings import Settings
-    from sim_eval.video.render import RenderSettings
+    from sim_eval.video.settings import RenderSettings
 
 Command = Callable[[Sequence[str]], int]
 Entry = Callable[[], None]
@@ -108,13 +108,13 @@ def _evaluate(settings: Settings) -> int:
         render.check_rendering(make_task, settings.task_name)
     records = evaluate.evaluate(settings, samplers, make_task, models, hashes)
     _report([settings.output], settings.output)
-    if settings.videos and render.render_missing(_videos(settings), make_task):
+    if settings.videos and render.render(_videos(settings), make_task).listed:
         report.write(compare([settings.output]), settings.output)  # once more, with the videos
     return sum(record.error is not None for record in records)
 
 
 def _videos(settings: Settings) -> RenderSettings:
-    from sim_eval.video.render import RenderSettings, default_output
+    from sim_eval.video.settings import RenderSettings, default_output
 
     return RenderSettings(
         folder=settings.output,
@@ -165,22 +165,29 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
     needs_argument=True,
 )
 def render(arguments: Sequence[str]) -> int:
-    """Render recorded episodes."""
+    """Render recorded episodes, and make the run's report again with their videos."""
     import tasks
+    from sim_eval import report
+    from sim_eval.analysis.compare import compare
     from sim_eval.runs.reader import read_run
     from sim_eval.video import render
-    from sim_eval.video.render import read_render_settings
+    from sim_eval.video.settings import read_render_settings
 
     settings = read_render_settings(arguments)
     task = dict(read_run(settings.folder).config["task"])
     task.pop("assets", None)  # stored by older versions
     make_task = functools.partial(tasks.make, **task)
-    paths = render.render(settings, make_task)
-    for path in paths:
+    rendered = render.render(settings, make_task)
+    for path in rendered.paths:
         print(path)
-    if not paths:
+    if rendered.kept:
+        print(f"{rendered.kept} videos exist already and are kept; overwrite=true draws them again")
+    if not rendered.paths and not rendered.kept and not rendered.skipped:
         print(f"nothing to render: videos is {settings.videos}, and no episode in {settings.folder} is")
-    return 0
+    if rendered.listed:
+        report.write(compare([settings.folder]), settings.folder)
+        print(settings.folder / report.HTML)
+    return 1 if rendered.skipped else 0
 
 
 @command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -35,6 +36,27 @@ def write_text(path: Path, text: str) -> None:
             part.write_bytes(text.encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextmanager
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold a lock file, made if need be; it goes with the process, even a killed one.
+
+    Where another process holds it, raises RunError with the text `busy`, or waits if there is none. Raises RunError,
+    too, where the file cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise RunError(f"cannot write {path.parent}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise RunError(busy) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_eval.runs.records import Record
+from sim_eval.runs.records import Cost, Record
 
 
 def made_up_record(**fields: Any) -> Record:
@@ -24,10 +24,7 @@ def made_up_record(**fields: Any) -> Record:
         "wall_s": 1.0,
         "decisions": 5,
         "execute": 8,
-        "decision_ms": 1.0,
-        "policy_rows": 5,
-        "critic_rows": 0,
-        "posterior_rows": 0,
+        "cost": Cost(policy_rows=5, critic_rows=0, posterior_rows=0, decision_ms=1.0),
         "mean_q": 3.0,
         "q": [1.0, 2.0, 3.0, 4.0, 5.0],
     }

@@ -232,15 +232,33 @@ def test_rendering_shows_the_recorded_episodes(call: Call) -> None:
     call(cli.evaluate, *QUICK, "output=run")
     status, out, _ = call(cli.render, "run", "episodes=[0,2]", "samplers=[best_of_n]", "size=64", "workers=0")
     assert status == 0
-    assert out.splitlines() == [f"videos/run/can-flow-best_of_n-000{episode}.mp4" for episode in (0, 2)]
-    assert all(Path(path).is_file() for path in out.splitlines())
+    videos = [f"videos/run/can-flow-best_of_n-000{episode}.mp4" for episode in (0, 2)]
+    assert out.splitlines() == [*videos, "run/report.html"]
+    assert all(Path(path).is_file() for path in videos)
+    assert "can-flow-best_of_n-0002.mp4" in Path("run/report.html").read_text(), "the report has been made again"
+    status, out, _ = call(cli.render, "run", "episodes=[0,1]", "samplers=[best_of_n]", "size=64", "workers=0")
+    assert (status, out.splitlines()[:2]) == (
+        0,
+        [
+            "videos/run/can-flow-best_of_n-0001.mp4",
+            "1 videos exist already and are kept; overwrite=true draws them again",
+        ],
+    )
+
+
+def test_an_episode_that_cannot_be_rendered_is_told_and_the_others_are(call: Call) -> None:
+    call(cli.evaluate, *QUICK, "output=run")
+    Path("run/actions/best_of_n/0001.npy").unlink()
+    status, out, err = call(cli.render, "run", "samplers=[best_of_n]", "size=64", "workers=0")
+    assert (status, len(out.splitlines())) == (1, 3)
+    assert err.startswith("skipped: sampler=best_of_n episode=1: its actions cannot be read from run/actions/")
 
 
 def test_worker_processes_are_the_default(call: Call) -> None:
     call(cli.evaluate, *QUICK, "output=run")
     status, out, err = call(cli.render, "run", "episodes=[0]", "samplers=[unsteered]", "size=64")
     assert (status, err) == (0, ""), "silent progress where there is no terminal"
-    assert Path(out.strip()).is_file()
+    assert all(Path(path).is_file() for path in out.splitlines())
 
 
 def test_videos_of_a_run(call: Call) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from sim_eval.analysis.compare import Row, compare
 from sim_eval.errors import RunError
-from sim_eval.runs.records import Record, Writer, read
+from sim_eval.runs.records import Record, read
 from tests import made_run, toy_run
 from tests.toy_task import ToyTask
 
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def change(folder: Path, edit: Callable[[Record], Record]) -> None:
-    Writer(folder).rewrite([edit(one) for one in read(folder)])
+    made_run.rewrite(folder, [edit(one) for one in read(folder)])
 
 
 def rows(*folders: Path) -> dict[str, Row]:
@@ -36,7 +36,8 @@ def rows(*folders: Path) -> dict[str, Row]:
 def test_figures_of_a_run(run: Path) -> None:
     def edit(one: Record) -> Record:
         success = one.episode < (3 if one.sampler == "unsteered" else 8)
-        return dataclasses.replace(one, success=success, decision_ms=float(one.episode))
+        cost = dataclasses.replace(one.cost, decision_ms=float(one.episode))
+        return dataclasses.replace(one, success=success, cost=cost)
 
     change(run, edit)
     table = rows(run)

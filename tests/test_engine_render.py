@@ -17,9 +17,13 @@ from PIL import Image
 
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.runs.records import Record, Writer, actions_path, lock, read, video_path
-from sim_eval.video.render import RenderSettings, check_output, render, render_missing
-from tests import toy_run
+from sim_eval.runs.reader import read_run
+from sim_eval.runs.records import Record, actions_path, read
+from sim_eval.runs.run_folder import lock
+from sim_eval.video import render as rendering
+from sim_eval.video.render import Rendered, check_output, check_rendering, render
+from sim_eval.video.settings import RenderSettings
+from tests import made_run, toy_run
 from tests.toy_task import ToyTask, toy_without_torch
 
 
@@ -30,12 +34,16 @@ def run(tmp_path: Path) -> Path:
 
 
 def change(folder: Path, edit: Callable[[Record], Record]) -> None:
-    Writer(folder).rewrite([edit(one) for one in read(folder)])
+    made_run.rewrite(folder, [edit(one) for one in read(folder)])
+
+
+def rendered(folder: Path, make_task: MakeTask = ToyTask, **options: Any) -> Rendered:
+    asked: dict[str, Any] = {"folder": folder, "output": folder.parent / "videos", "size": 64, **options}
+    return render(RenderSettings(**asked), make_task)
 
 
 def draw(folder: Path, make_task: MakeTask = ToyTask, **options: Any) -> list[Path]:
-    asked: dict[str, Any] = {"folder": folder, "output": folder.parent / "videos", "size": 64, **options}
-    return render(RenderSettings(**asked), make_task)
+    return rendered(folder, make_task, **options).paths
 
 
 def frames(path: Path) -> np.ndarray:
@@ -48,10 +56,11 @@ def test_every_record_has_a_video_as_long_as_its_episode(run: Path) -> None:
     assert [path.name for path in paths] == [
         f"toy-toy-{sampler}-{episode:04d}.mp4" for sampler in ("unsteered", "best_of_n") for episode in range(3)
     ]
-    for one in read(run):
-        video = video_path(run, one)
+    found = read_run(run)
+    for record in found.records:
+        video = found.video(record)
         assert video is not None
-        assert len(frames(video)) == one.steps + 1 + 20, "the start, and the last frame held for a second"
+        assert len(frames(video)) == record.steps + 1 + 20, "the start, and the last frame held for a second"
 
 
 def test_fewer_frames_last_as_long(run: Path) -> None:
@@ -89,9 +98,8 @@ def test_side_by_side_shows_both_until_the_longer_ends(run: Path) -> None:
     own = frames(single)
     middle = slice(own.shape[1] // 2, own.shape[1] // 2 + 10)
     assert np.abs(shown[5, picture, right:].mean() - own[5, middle].mean()) < 12
-    (noted,) = {video_path(run, one) for one in read(run) if one.episode == episode and one.sampler == "best_of_n"}
-    assert noted is not None
-    assert noted.resolve() == path.resolve()
+    assert read_run(run).videos["best_of_n", episode] == path.resolve()
+    assert read_run(run).videos["unsteered", episode] == single.resolve(), "the latest"
 
 
 def test_columns_of_different_starts_are_refused(run: Path) -> None:
@@ -104,39 +112,39 @@ def test_columns_of_different_starts_are_refused(run: Path) -> None:
 
 
 def test_columns_need_an_episode_of_every_sampler(run: Path) -> None:
-    Writer(run).rewrite([one for one in read(run) if (one.sampler, one.episode) != ("unsteered", 1)])
+    made_run.rewrite(run, [one for one in read(run) if (one.sampler, one.episode) != ("unsteered", 1)])
     assert [path.name[-8:-4] for path in draw(run, side_by_side=True)] == ["0000", "0002"]
     with pytest.raises(RunError, match=r"1 is not recorded in .*; accepted of every sampler: 0, 2"):
         draw(run, side_by_side=True, episodes=(1,))
 
 
 def test_picked_episodes_are_rendered(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shot: list[tuple[str, int]] = []
+    drawn: list[tuple[str, int]] = []
 
-    def shoot_all(films: Any, *_: Any) -> Any:
-        shot.extend((one.sampler, one.episode) for film in films for one in film.records)
-        return iter(())
+    def work_through(videos: Any, *_: Any) -> Any:
+        drawn.extend((record.sampler, record.episode) for video in videos for record in video.records)
+        return ([] for _ in videos)
 
     def rescue(one: Record) -> Record:
         return dataclasses.replace(one, success=one.sampler == "best_of_n" or one.episode != 1)
 
-    monkeypatch.setattr("sim_eval.video.render.shoot_all", shoot_all)
+    monkeypatch.setattr(rendering, "work_through", work_through)
     change(run, rescue)
     draw(run, videos="rescued")
-    assert shot == [("unsteered", 1), ("best_of_n", 1)]
-    shot.clear()
+    assert drawn == [("unsteered", 1), ("best_of_n", 1)]
+    drawn.clear()
     draw(run, videos=2, episodes=(1, 2))
-    assert shot == [("unsteered", 1), ("unsteered", 2), ("best_of_n", 1), ("best_of_n", 2)]
-    shot.clear()
+    assert drawn == [("unsteered", 1), ("unsteered", 2), ("best_of_n", 1), ("best_of_n", 2)]
+    drawn.clear()
     assert draw(run, videos="broken") == []
-    assert shot == []
+    assert drawn == []
 
 
 def test_an_animation_is_no_records_video(run: Path) -> None:
     (path,) = draw(run, samplers=("unsteered",), episodes=(0,), format="gif")
     with Image.open(path) as read_back:
         assert (read_back.format, read_back.width) == ("GIF", 64)
-    assert all(one.video is None for one in read(run)), "a page's player cannot show it"
+    assert not read_run(run).videos, "a page's player cannot show it"
 
 
 def test_long_sheets_are_split(tmp_path: Path) -> None:
@@ -148,90 +156,128 @@ def test_long_sheets_are_split(tmp_path: Path) -> None:
     assert first.height > 5 * second.height, "twenty rows, and two"
 
 
-def test_files_are_not_overwritten_unasked(run: Path) -> None:
-    options: dict[str, Any] = {"episodes": (0,), "samplers": ("unsteered",), "sheet": True}
-    video, sheet = draw(run, **options)
-    before = sheet.read_bytes()
-    with pytest.raises(
-        RunError, match=r"unsteered-0000\.mp4 exists already; accepted: overwrite=true or another output"
-    ):
-        draw(run, **options)
-    video.unlink()
-    with pytest.raises(RunError, match=r"sheet-1\.png exists already"):
-        draw(run, **options)
-    draw(run, overwrite=True, **options)
-    assert sheet.read_bytes() == before
+def test_only_what_is_missing_is_drawn(run: Path) -> None:
+    options: dict[str, Any] = {"samplers": ("unsteered",), "sheet": True}
+    first, second, sheet = draw(run, episodes=(0, 1), **options)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (first, second, sheet)}
+    assert rendered(run, episodes=(0, 1), **options) == Rendered([], kept=2)
+    second.unlink()
+    assert rendered(run, episodes=(0, 1), **options) == Rendered([second], kept=1, listed=True)
+    sheet.unlink()
+    assert rendered(run, episodes=(0, 1), **options) == Rendered([sheet], kept=2, listed=True)
+    assert {path: path.read_bytes() for path in before} == {path: content for path, (content, _) in before.items()}
+    assert first.stat().st_mtime_ns == before[first][1]
+    assert [path.name[-8:] for path in draw(run, **options)] == ["0002.mp4", "et-1.png"], "a row more on the sheet"
+    assert len(draw(run, overwrite=True, **options)) == 4
+    assert first.stat().st_mtime_ns != before[first][1]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_replay_that_differs_names_the_episode(run: Path, workers: int) -> None:
-    path = actions_path(run, "unsteered", 1)
-    np.save(path, np.zeros_like(np.load(path)))
-    with pytest.raises(RunError, match="sampler=unsteered episode=1 was recorded with success="):
-        draw(run, samplers=("unsteered",), workers=workers)
-    done = [path.name for path in (run.parent / "videos").iterdir()]
-    assert "toy-toy-unsteered-0000.mp4" in done, "what was finished before stays"
-    assert "toy-toy-unsteered-0001.mp4" not in done
-    assert [one.video is not None for one in read(run) if one.sampler == "unsteered"][:2] == [True, False]
+def test_an_episode_that_cannot_be_replayed_is_skipped(
+    run: Path, capfd: pytest.CaptureFixture[str], workers: int
+) -> None:
+    changed = actions_path(run, "unsteered", 1)
+    np.save(changed, np.zeros_like(np.load(changed)))
+    actions_path(run, "best_of_n", 0).unlink()
+    np.save(actions_path(run, "best_of_n", 2), np.zeros((0, 0), np.float32))
+    found = rendered(run, workers=workers, sheet=True)
+    assert [path.name[8:-4] for path in found.paths] == [
+        "unsteered-0000",
+        "unsteered-0002",
+        "best_of_n-0001",
+        "sheet-1",
+    ]
+    assert found.skipped == 3
+    told = capfd.readouterr().err
+    assert "skipped: sampler=unsteered episode=1 was recorded with success=" in told
+    assert "skipped: sampler=best_of_n episode=0: its actions cannot be read from" in told
+    assert "skipped: sampler=best_of_n episode=2: " in told
+    assert "holds actions of shape (0, 0), the record" in told
+    assert set(read_run(run).videos) == {("unsteered", 0), ("unsteered", 2), ("best_of_n", 1)}
 
 
-def test_actions_that_are_not_the_episodes_are_told(run: Path) -> None:
-    np.save(actions_path(run, "unsteered", 1), np.zeros((0, 0), np.float32))
-    with pytest.raises(RunError, match=r"sampler=unsteered episode=1: .* holds actions of shape \(0, 0\), the record"):
-        draw(run, samplers=("unsteered",), episodes=(1,))
+def test_records_are_left_as_they_are(run: Path) -> None:
+    before = (run / "records.jsonl").read_bytes()
+    draw(run, episodes=(0,))
+    assert (run / "records.jsonl").read_bytes() == before
 
 
 def test_rendering_that_was_killed_is_finished(run: Path) -> None:
     settings = f"RenderSettings(Path({str(run)!r}), Path({str(run.parent / 'videos')!r}), size=64)"
     killed = (
         "import os; from pathlib import Path; from sim_eval.video import render\n"
-        "from sim_eval.video.render import RenderSettings\n"
+        "from sim_eval.video.settings import RenderSettings\n"
         "from tests.toy_task import ToyTask\n"
-        "shoot_all = render.shoot_all\n"
+        "work_through = render.work_through\n"
         "def killed(*arguments):\n"
-        "    films = shoot_all(*arguments)\n"
-        "    yield from (next(films), next(films))\n"
+        "    made = work_through(*arguments)\n"
+        "    yield from (next(made), next(made))\n"
         "    os.kill(os.getpid(), 9)\n"
-        "render.shoot_all = killed\n"
-        f"render.render_missing({settings}, ToyTask)\n"
+        "render.work_through = killed\n"
+        f"render.render({settings}, ToyTask)\n"
     )
     assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
     assert len(list((run.parent / "videos").glob("*.mp4"))) == 2
-    asked = RenderSettings(run, run.parent / "videos", size=64)
-    check_output(asked, "toy", "toy", episodes=3)
-    assert len(render_missing(asked, ToyTask)) == 4
-    assert all((path := video_path(run, one)) is not None and path.is_file() for one in read(run))
-    assert render_missing(asked, ToyTask) == []
+    check_output(RenderSettings(run, run.parent / "videos"), "toy", "toy", episodes=3)
+    assert len(draw(run)) == 4
+    found = read_run(run)
+    assert all((path := found.video(record)) is not None and path.is_file() for record in found.records)
 
 
 def test_another_runs_videos_are_in_the_way(run: Path, tmp_path: Path) -> None:
     draw(run)
     toy_run.run(tmp_path / "other" / "run", episodes=3)
     other = RenderSettings(tmp_path / "other" / "run", run.parent / "videos", samplers=("unsteered",))
-    with pytest.raises(RunError, match=r"unsteered-0000\.mp4 is no video of output="):
+    with pytest.raises(RunError, match=r"unsteered-0000\.mp4 exists and is no file of the run .*overwrite=true or"):
         check_output(other, "toy", "toy", episodes=3)
+    with pytest.raises(RunError, match=r"unsteered-0000\.mp4 exists and is no file of the run"):
+        render(other, ToyTask)
 
 
-def test_another_start_names_the_episode(run: Path) -> None:
-    change(run, lambda one: dataclasses.replace(one, env_seed=one.env_seed + 1))
-    with pytest.raises(RunError, match="sampler=unsteered episode=0 starts from another state than recorded"):
+def test_a_run_that_cannot_be_written_is_rendered_elsewhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / ".videos.lock").mkdir()  # root may write into any folder
+    found = rendered(run, episodes=(0,))
+    assert (len(found.paths), found.listed) == (2, False)
+    assert "will not show these videos: cannot write" in capsys.readouterr().err
+
+
+def test_videos_of_version_1_records_are_known(run: Path) -> None:
+    (path,) = draw(run, samplers=("unsteered",), episodes=(0,))
+    (run / "videos.json").unlink()
+    note = {"video": "../videos/" + path.name}
+    noted = [dataclasses.replace(record, extra=note if record.episode == 0 else {}) for record in read(run)]
+    made_run.rewrite(run, noted)
+    assert read_run(run).videos["unsteered", 0] == path.resolve()
+    assert rendered(run, samplers=("unsteered",)).kept == 1
+
+
+def test_a_damaged_index_is_named(run: Path) -> None:
+    (run / "videos.json").write_text("{")
+    with pytest.raises(RunError, match=r"videos\.json is not JSON"):
+        draw(run)
+    (run / "videos.json").write_text('[{"file": 3}]')
+    with pytest.raises(RunError, match=r"videos\.json entry 1: file is 3; accepted: text"):
         draw(run)
 
 
-def test_a_run_under_way_is_left_alone(run: Path) -> None:
-    with lock(run), pytest.raises(RunError, match="another process is writing"):
-        draw(run)
-    assert not (run.parent / "videos").exists()
+def test_a_missing_ffmpeg_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
+    with pytest.raises(RunError, match=r"videos need ffmpeg, which cannot be run \(.*/nowhere/ffmpeg"):
+        check_rendering(ToyTask, "toy")
 
 
-def test_missing_actions_are_told_before_any_work(run: Path) -> None:
-    actions_path(run, "best_of_n", 2).unlink()
-    with pytest.raises(RunError, match="sampler=best_of_n episode=2: its actions cannot be read"):
-        draw(run)
-    assert not (run.parent / "videos").exists()
+def test_another_start_names_the_episode(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(run, lambda record: dataclasses.replace(record, state_hash="moved"))
+    assert rendered(run).skipped == 6
+    assert "sampler=unsteered episode=0 starts from another state than recorded" in capsys.readouterr().err
+
+
+def test_a_run_under_way_may_be_rendered(run: Path) -> None:
+    with lock(run):
+        assert len(draw(run)) == 6
 
 
 def test_a_worker_that_dies_is_told(run: Path) -> None:
     deadly = functools.partial(ToyTask, crash="kill", crash_in=(0, 1, 2))
-    with pytest.raises(RunError, match="a rendering process died; workers is 2, fewer take less memory"):
+    with pytest.raises(RunError, match="a worker process died; workers is 2, fewer take less memory"):
         draw(run, deadly, workers=2)

@@ -20,10 +20,12 @@ from sim_eval.evaluation.settings import Settings, read_settings
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
-from sim_eval.runs.records import Record, actions_path, read, record, video_path
+from sim_eval.runs.reader import read_run
+from sim_eval.runs.records import Record, actions_path, record_of
 from sim_eval.runs.run_folder import open_run
 from sim_eval.samplers import Models, Unsteered
-from sim_eval.video.render import RenderSettings, render
+from sim_eval.video.render import render
+from sim_eval.video.settings import RenderSettings
 from tasks.task import TaskError
 
 LIFT: MakeTask = functools.partial(tasks.make, "lift")
@@ -40,7 +42,10 @@ def run(asked: Settings) -> list[Record]:
     policy = ChunkPolicy(PolicyConfig("flow", sizes, action_dim=7)).requires_grad_(False)
     torch.nn.init.normal_(policy.network.output.weight, 0.0, 0.02)
     found = evaluate(asked, {"unsteered": Unsteered(steps=3)}, LIFT, Models(policy), {})
-    untimed = [dataclasses.replace(one, wall_s=0.0, decision_ms=None) for one in found]
+    untimed = [
+        dataclasses.replace(record, wall_s=0.0, cost=dataclasses.replace(record.cost, decision_ms=None))
+        for record in found
+    ]
     return sorted(untimed, key=lambda one: one.episode)
 
 
@@ -85,21 +90,18 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         q=None,
         actions=np.stack(actions),
     )
-    with open_run(settings(path, "episodes=1"), {}) as folder:
-        folder.append(record(episode, "flow", "unsteered", None), episode.actions)
+    with open_run(path, settings(path, "episodes=1").stored(), {}) as folder:
+        folder.append(record_of(episode, "flow", "unsteered", None), episode.actions)
     return path
 
 
 @pytest.mark.parametrize("camera", ["agentview", "robot0_eye_in_hand"])
 def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Path, camera: str) -> None:
-    (video,) = render(RenderSettings(expert_run, tmp_path, size=64, every=20, camera=camera), LIFT)
+    (video,) = render(RenderSettings(expert_run, tmp_path, size=64, every=20, camera=camera), LIFT).paths
     frames = iio.imread(video, plugin="FFMPEG").astype(int)
     green = (frames[..., 1] - frames[..., [0, 2]].max(-1) > 60).sum((1, 2))
     assert green[-1] > max(100, 4 * green[0]), "the last picture is framed"
-    (one,) = read(expert_run)
-    noted = video_path(expert_run, one)
-    assert noted is not None
-    assert noted.samefile(video)
+    assert read_run(expert_run).videos["unsteered", 0].samefile(video)
 
 
 def test_an_unknown_camera_is_named(expert_run: Path, tmp_path: Path) -> None:

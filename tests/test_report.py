@@ -24,7 +24,8 @@ from sim_eval.report.headline import headline
 from sim_eval.report.html import html
 from sim_eval.report.outcomes import starts
 from sim_eval.report.strip import strips
-from sim_eval.runs.records import Writer, read
+from sim_eval.runs.records import read
+from sim_eval.runs.videos import update_index
 from sim_eval.tuning.results import Sweep, Trial
 from tests import made_run
 
@@ -71,7 +72,7 @@ def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:
         made_run.write(tmp_path / "d" / task, task, {"unsteered": HALF, "qpilots_u": MOST}) for task in ("one", "two")
     ]
     moved = {"qpilots_u": "moved", "unsteered": "there"}
-    Writer(runs[1]).rewrite([dataclasses.replace(one, state_hash=moved[one.sampler]) for one in read(runs[1])])
+    made_run.rewrite(runs[1], [dataclasses.replace(one, state_hash=moved[one.sampler]) for one in read(runs[1])])
     unpaired = headline(compare(runs))[0]
     assert unpaired.startswith(
         "qpilots_u succeeds most often, 90 % over 80 episodes of one and two, but is not compared"
@@ -95,9 +96,11 @@ def test_the_headline_names_what_it_compares_with(tmp_path: Path) -> None:
 
 def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> None:
     run = made_run.write(tmp_path, "made", {"unsteered": HALF, "a": HALF, "b": MOST})
-    Writer(run).rewrite([dataclasses.replace(x, error="boom" if x.sampler == "unsteered" else None) for x in read(run)])
+    made_run.rewrite(
+        run, [dataclasses.replace(x, error="boom" if x.sampler == "unsteered" else None) for x in read(run)]
+    )
     assert headline(compare([run]))[0].startswith("b succeeds most often: 90 % against 50 % for a, +40 points [")
-    Writer(run).rewrite([dataclasses.replace(x, error="boom") for x in read(run)])
+    made_run.rewrite(run, [dataclasses.replace(x, error="boom") for x in read(run)])
     assert headline(compare([run])) == ["Every episode of made ended in an error."]
 
 
@@ -142,14 +145,14 @@ def test_every_picture_has_words(run: Path) -> None:
 
 def test_text_of_a_record_is_no_markup(run: Path) -> None:
     evil = "</script><script>alert(1)</script>"
-    Writer(run).rewrite([dataclasses.replace(one, error=evil if one.episode == 3 else None) for one in read(run)])
+    made_run.rewrite(run, [dataclasses.replace(one, error=evil if one.episode == 3 else None) for one in read(run)])
     page = html(compare([run]), run)
     assert evil not in page
     assert "made unsteered: 1 episodes ended in an error (3): &lt;/script&gt;" in page
 
 
 def test_warnings_stand_above_the_figures(run: Path) -> None:
-    Writer(run).rewrite([dataclasses.replace(one, video="gone.mp4") for one in read(run)])
+    update_index(run, {run / "gone.mp4": tuple((record.sampler, record.episode) for record in read(run))})
     page = html(compare([run]), run)
     assert 0 < page.index("80 of 80 recorded videos are not there any more") < page.index('id="results"')
 
@@ -286,10 +289,14 @@ def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float
     folder = made_run.write(tmp_path, "made", samplers)
     value = dict(zip(samplers, values, strict=True))
     changed = [
-        dataclasses.replace(one, decision_ms=abs(value[one.sampler]) or 3.0, q=[value[one.sampler]])
-        for one in read(folder)
+        dataclasses.replace(
+            record,
+            cost=dataclasses.replace(record.cost, decision_ms=abs(value[record.sampler]) or 3.0),
+            q=[value[record.sampler]],
+        )
+        for record in read(folder)
     ]
-    Writer(folder).rewrite(changed)
+    made_run.rewrite(folder, changed)
     trials = [Trial("qpilots_u", abs(one) + 0.1, 50, 50, (0.9, 1.0), one) for one in values]
     swept = strengths([Table("made", "flow", [])], STYLES, {("made", "flow"): trials}).panels[0].drawing
     drawn = plots(html(compare([folder]), folder) + swept)
@@ -305,11 +312,13 @@ def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float
 
 
 def test_long_and_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
-    name = "$a_b$ <&> a run of a name that is longer than the plot is wide"
-    page = html(compare([made_run.write(tmp_path, "made", {"unsteered": HALF, name: MOST})]), tmp_path)
+    names = ("plain", "$a_b$ <&> a run of a name that is longer than the plot is wide")
+    runs = [made_run.write(tmp_path / name, "made", {"unsteered": MOST}) for name in names]
+    page = html(compare(runs), tmp_path)
     texts = [text.text for text in plots(page)[0].iter("text")]
-    assert f"…{name[-23:]}" in texts
-    assert f"{name}: 90 % (77-96)" in [title.text for title in plots(page)[0].iter("title")]
+    label = f"{names[1]}/unsteered"
+    assert f"…{label[-23:]}" in texts
+    assert f"{label}: 90 % (77-96)" in [title.text for title in plots(page)[0].iter("title")]
 
 
 def test_6000_records_make_a_small_page(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from sim_eval.analysis.compare import compare
 from sim_eval.report import HTML, write
-from sim_eval.runs.run_folder import set_videos
+from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from tests import made_run
 
@@ -38,9 +38,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     films = [folder / "videos" / f"{name}.mp4" for name in ("unsteered", "qpilots_u", "best_of_n", "side by side")]
     for film in films:
         write_video(film, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
-    videos = {(film.stem, 0): str(film) for film in films[:3]}
-    videos |= {(sampler, 1): str(films[3]) for sampler in ("unsteered", "best_of_n")}
-    set_videos(runs[0], videos)
+    shown = {film: ((film.stem, 0),) for film in films[:3]} | {films[3]: (("unsteered", 1), ("best_of_n", 1))}
+    update_index(runs[0], shown)
     write(compare(runs), folder)
     return folder / HTML
 

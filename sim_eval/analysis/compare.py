@@ -92,10 +92,10 @@ class Row:
         self.interval = wilson(self.successes, self.n)
         self.strength = good[0].strength
         decisions = sum(one.decisions for one in good)
-        self.policy_rows = sum(one.policy_rows for one in good) / decisions
-        self.critic_rows = sum(one.critic_rows for one in good) / decisions
-        self.posterior_rows = sum(one.posterior_rows for one in good) / decisions
-        self.ms = float(np.median([one.decision_ms for one in good if one.decision_ms is not None]))
+        self.policy_rows = sum(one.cost.policy_rows for one in good) / decisions
+        self.critic_rows = sum(one.cost.critic_rows for one in good) / decisions
+        self.posterior_rows = sum(one.cost.posterior_rows for one in good) / decisions
+        self.ms = float(np.median([one.cost.decision_ms for one in good if one.cost.decision_ms is not None]))
         self.steps = float(np.mean([one.steps for one in good]))
         values = [one.mean_q for one in good if one.mean_q is not None]
         self.mean_q = float(np.mean(values)) if values else None

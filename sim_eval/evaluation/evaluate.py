@@ -12,8 +12,7 @@ from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool, open_pool
-from sim_eval.runs.records import Record
-from sim_eval.runs.records import record as record_of
+from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
 
@@ -31,7 +30,7 @@ def evaluate(
     """
     for name, sampler in samplers.items():
         check_needs(name, sampler, settings.policy, models)
-    with open_run(settings, models.fingerprints) as folder, tracking(settings) as track:
+    with open_run(settings.output, settings.stored(), models.fingerprints) as folder, tracking(settings) as track:
         before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,

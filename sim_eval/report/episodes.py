@@ -12,7 +12,7 @@ from urllib.parse import quote
 from sim_eval.analysis.compare import Comparison, Table
 from sim_eval.report.outcomes import Start
 from sim_eval.report.strip import Strip
-from sim_eval.runs.records import video_path
+from sim_eval.runs.reader import Run
 
 
 def episode_data(
@@ -26,11 +26,11 @@ def episode_data(
     samplers = list(dict.fromkeys(row.label for table in comparison.tables for row in table.rows))
     tables = []
     for table, group in zip(comparison.tables, starts, strict=True):
-        runs = {row.label: row.run.folder for row in table.rows}
+        runs = {row.label: row.run for row in table.rows}
         tables.append(
             {
                 "name": table.name,
-                "runs": [str(path) for path in dict.fromkeys(map(_shown, runs.values()))],
+                "runs": [str(path) for path in dict.fromkeys(_shown(run.folder) for run in runs.values())],
                 "starts": [_start(start, samplers, runs, folder) for start in group],
             }
         )
@@ -47,7 +47,7 @@ def episode_data(
 
 def missing_videos(tables: Sequence[Table]) -> list[str]:
     """One line where recorded videos are no longer there."""
-    every = [video_path(row.run.folder, one) for table in tables for row in table.rows for one in row.records]
+    every = [row.run.video(record) for table in tables for row in table.rows for record in row.records]
     noted = [path for path in every if path is not None]
     gone = [path for path in noted if not path.is_file()]
     if not gone:
@@ -55,21 +55,21 @@ def missing_videos(tables: Sequence[Table]) -> list[str]:
     return [f"{len(gone)} of {len(noted)} recorded videos are not there any more, such as {_shown(gone[0])}"]
 
 
-def _start(start: Start, samplers: Sequence[str], runs: Mapping[str, Path], folder: Path) -> list[Any]:
+def _start(start: Start, samplers: Sequence[str], runs: Mapping[str, Run], folder: Path) -> list[Any]:
     first = next(iter(start.records.values()))
     cells = [_cell(start, label, runs[label], folder) if label in start.records else 0 for label in samplers]
     # JavaScript's numbers hold 53 bits, a noise seed has 63.
     return [start.episode, start.env_seed, str(start.noise_seed), (first.state_hash or "")[:12], cells]
 
 
-def _cell(start: Start, label: str, run: Path, folder: Path) -> list[Any]:
+def _cell(start: Start, label: str, run: Run, folder: Path) -> list[Any]:
     one = start.records[label]
     cell = [
         start.outcomes.get(label, ""),
         int(one.success),
         one.steps,
         None if one.mean_q is None else round(one.mean_q, 2),
-        _link(video_path(run, one), folder),
+        _link(run.video(one), folder),
         one.error or 0,
     ]
     while not cell[-1] and len(cell) > 4:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -18,6 +19,15 @@ _WORDS = {
     list: "a list",
     dict: "a mapping",
 }
+
+
+_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise RunError unless the name, which paths are made of, can only mean a file in the folder that it is put in."""
+    if not _NAME.fullmatch(name):
+        raise RunError(f"{what} is {json.dumps(name)}; accepted: letters, digits and _ . + -, no dot in front")
 
 
 def check_fields(where: str, values: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:

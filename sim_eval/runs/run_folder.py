@@ -1,32 +1,29 @@
-"""A run's folder: opened once, by one process, for one configuration."""
+"""Writing a run folder: opened once, by one process, for one configuration."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
-from sim_eval.config.compose import load_yaml
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import Settings
-from sim_eval.files import write_text
+from sim_eval.files import locked, write_text
+from sim_eval.runs.fields import check_name
 from sim_eval.runs.provenance import SIMULATION, provenance, versions
-from sim_eval.runs.records import Record, Writer, lock, read, recorded
+from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
+from sim_eval.runs.records import Record, Writer
+from tasks.naming import full_name
 
-CONFIG = "config.yaml"
-PROVENANCE = "provenance.json"
-
-# What every run's configuration holds.
-_NEEDED = ("task", "policy", "critic", "samplers", "sampler", "episodes", "seed", "block")
+_LOCK = ".lock"
 
 # What may change when a run is resumed: results do not depend on it. Samplers and episodes may only be added.
-_FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
+_FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "device", "samplers", "sampler", "episodes"}
 
 
 @dataclass
@@ -41,68 +38,45 @@ class RunFolder:
     writer: Writer
     done: dict[tuple[str, int], Record] = field(default_factory=dict)
 
-    def append(self, record: Record, actions: Any) -> None:
+    def append(self, record: Record, actions: np.ndarray) -> None:
         """Store one more episode, durably; its executed actions are (steps, D)."""
         self.writer.append(record, actions)
         self.done[record.sampler, record.episode] = record
 
 
 @contextmanager
-def open_run(settings: Settings, checkpoints: Mapping[str, str]) -> Iterator[RunFolder]:
+def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, str]) -> Iterator[RunFolder]:
     """Create the run's folder or resume it, keeping other processes out.
 
-    Raises RunError for a folder in use, one that holds something else, and one of another configuration, of other
-    checkpoints or of another simulator's version, naming what differs.
+    `config`: what config.yaml is to hold; `checkpoints`: role to SHA-256 of everything that was loaded. Raises RunError
+    for a folder in use, one that holds something else, and one of another configuration, of other checkpoints or of
+    another simulator's version, naming what differs. A folder without records yet takes any configuration.
     """
-    path = settings.output
+    named = {"task": full_name(**config["task"]), "policy": config["policy"]}
+    for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
+        check_name(what, name)
     _make(path)
     with lock(path):
         stored, earlier = load_config(path), load_provenance(path)
-        if stored is not None:
-            _check_same(path, stored, settings.stored())
+        records = [] if stored is None else read_records(path, stored)
+        if not records:  # whatever was tried here before came to nothing
+            stored, earlier = None, []
+        else:
+            assert stored is not None
+            _check_same(path, stored, config)
         now = versions()
         for account in earlier:
             _check_checkpoints(path, account["checkpoints"], checkpoints)
             _check_versions(path, account["versions"], now)
-        write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, settings.stored()))))
+        write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, config))))
         write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
-        yield RunFolder(path, *_resumed(path))
+        done = {(record.sampler, record.episode): record for record in records if record.error is None}
+        yield RunFolder(path, Writer(path), done)
 
 
-def set_videos(folder: Path, videos: Mapping[tuple[str, int], str | None]) -> None:
-    """Note in the records where the videos of (sampler, episode) are, seen from the run folder.
-
-    Raises RunError while a run is writing.
-    """
-    with lock(folder):
-        noted = [
-            dataclasses.replace(one, video=videos.get((one.sampler, one.episode), one.video)) for one in read(folder)
-        ]
-        Writer(folder).rewrite(noted)
-
-
-def load_config(folder: Path) -> dict[str, Any] | None:
-    """A run folder's resolved configuration; None before the first run. Raises RunError for another program's."""
-    path = folder / CONFIG
-    if not path.exists():
-        return None
-    config = load_yaml(path)
-    lacking = [option for option in _NEEDED if option not in config]
-    if lacking:
-        raise RunError(f"{path} is no run's configuration: it lacks {', '.join(lacking)}")
-    return config
-
-
-def load_provenance(folder: Path) -> list[dict[str, Any]]:
-    """One account for the run's start and one for each time that it was resumed."""
-    path = folder / PROVENANCE
-    if not path.exists():
-        return []
-    try:
-        accounts: list[dict[str, Any]] = json.loads(path.read_text())
-    except ValueError:
-        raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
-    return accounts
+def lock(folder: Path) -> AbstractContextManager[None]:
+    """Keep other processes from writing into the folder. Raises RunError if one does."""
+    return locked(folder / _LOCK, f"another process is writing {folder}: wait for it or choose another output")
 
 
 def _make(path: Path) -> None:
@@ -113,11 +87,6 @@ def _make(path: Path) -> None:
     others = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
     if others and not (path / CONFIG).exists():
         raise RunError(f"output={path} holds {others[0]} but no {CONFIG}; accepted: a new folder or a run's folder")
-
-
-def _resumed(path: Path) -> tuple[Writer, dict[tuple[str, int], Record]]:
-    writer = Writer(path)
-    return writer, {(record.sampler, record.episode): record for record in recorded(path) if record.error is None}
 
 
 def _check_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 from tqdm import tqdm
@@ -17,14 +15,13 @@ from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import open_pool
+from sim_eval.rollout.workers import work_through
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.training.trajectories import Trajectory
 from tasks.task import EpisodeKey, Task, TaskSpec
 
 #: The simulator's state, as scripted experts, the small policies and critics read it.
 STATE = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
-
-_task: Task  # one to a worker process, built by `_start`
 
 
 def state_of(spec: TaskSpec) -> tuple[str, ...]:
@@ -40,33 +37,27 @@ def demonstrations(
     Every episode's start, and its expert's randomness, follow from (seed, episode) alone.
     """
     keys = episode_keys(task, seed, episodes, block="train")
-    with ProcessPoolExecutor(max(1, workers), get_context("spawn"), initializer=_start, initargs=(make_task,)) as pool:
-        done = pool.map(partial(_demonstrate, sloppy=sloppy), keys, chunksize=4)
-        yield from tqdm(done, total=episodes, desc=f"{task} demonstrations", disable=None)
+    done = work_through(keys, partial(_demonstrate, sloppy=sloppy), make_task, workers)
+    yield from tqdm(done, total=episodes, desc=f"{task} demonstrations", disable=None)
 
 
-def _start(make_task: MakeTask) -> None:
-    global _task
-    _task = make_task()
-
-
-def _demonstrate(key: EpisodeKey, sloppy: float) -> Trajectory:
+def _demonstrate(task: Task, key: EpisodeKey, sloppy: float) -> Trajectory:
     rng = np.random.default_rng(np.random.SeedSequence([key.env_seed, key.noise_seed]))
     expert = tasks.expert(key.task, rng, sloppy=bool(rng.random() < sloppy))
     request = ObservationRequest(STATE)
-    _task.reset(key)
-    observation = _task.observe(request)
+    task.reset(key)
+    observation = task.observe(request)
     expert.reset(observation)
     seen, actions = [], []
     while True:
         action = np.asarray(expert.act(observation), np.float32)
         seen.append(observation)
         actions.append(action)
-        outcome = _task.step(action)
+        outcome = task.step(action)
         if outcome.done or expert.finished:
             observations = {name: np.stack([noted[name] for noted in seen]) for name in STATE}
             return Trajectory(observations, np.stack(actions), outcome.success)
-        observation = _task.observe(request)
+        observation = task.observe(request)
 
 
 def policy_rollouts(

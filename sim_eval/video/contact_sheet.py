@@ -53,35 +53,35 @@ def sheet(rows: Sequence[Row]) -> Image.Image:
     image = Image.new("RGB", (width, head + len(rows) * (label + side + px(6)) + px(4)), BAND)
     pen = ImageDraw.Draw(image)
     _head(pen, rows[0], scale, width)
-    for number, one in enumerate(rows):
+    for number, episode in enumerate(rows):
         top = head + number * (label + side + px(6))
-        _label(pen, one.record, scale, width, top + label / 2)
-        for column, moment in enumerate(one.moments):
+        _label(pen, episode.record, scale, width, top + label / 2)
+        for column, moment in enumerate(episode.moments):
             left = px(8) + column * (side + gap)
             image.paste(Image.fromarray(moment.picture), (left, top + label))
             _tag(pen, str(moment.step), scale, left, top + label + side)
     return image
 
 
-def _head(pen: ImageDraw.ImageDraw, one: Row, scale: Scale, width: int) -> None:
+def _head(pen: ImageDraw.ImageDraw, first: Row, scale: Scale, width: int) -> None:
     px, title, small = scale.px, scale.font(14), scale.font(12)
-    pen.text((px(8), px(16)), one.record.task, TEXT, title, "lm")
-    left = px(8) + title.getlength(one.record.task) + px(10)
-    policy = f"{one.record.policy} policy"
+    pen.text((px(8), px(16)), first.record.task, TEXT, title, "lm")
+    left = px(8) + title.getlength(first.record.task) + px(10)
+    policy = f"{first.record.policy} policy"
     pen.text((width - px(8), px(16)), policy, DIM, small, "rm")
     room = int(width - left - small.getlength(policy) - px(18))
-    pen.text((left, px(16)), fitted(one.instruction, small, room), DIM, small, "lm")
+    pen.text((left, px(16)), fitted(first.instruction, small, room), DIM, small, "lm")
 
 
-def _label(pen: ImageDraw.ImageDraw, one: Record, scale: Scale, width: int, middle: float) -> None:
+def _label(pen: ImageDraw.ImageDraw, record: Record, scale: Scale, width: int, middle: float) -> None:
     px, font = scale.px, scale.font(12)
     left: float = px(8)
-    strength = "" if one.strength is None else f"strength {one.strength:g}"
-    for text, colour in ((f"episode {one.episode}", DIM), (one.sampler, TEXT), (strength, DIM)):
+    strength = "" if record.strength is None else f"strength {record.strength:g}"
+    for text, colour in ((f"episode {record.episode}", DIM), (record.sampler, TEXT), (strength, DIM)):
         pen.text((left, middle), text, colour, font, "lm")
         left += font.getlength(text) + px(8)
-    word, colour = outcome(one.success)
-    pen.text((width - px(8), middle), f"{word} after {one.steps} steps", colour, font, "rm")
+    word, colour = outcome(record.success)
+    pen.text((width - px(8), middle), f"{word} after {record.steps} steps", colour, font, "rm")
 
 
 def _tag(pen: ImageDraw.ImageDraw, text: str, scale: Scale, left: int, bottom: int) -> None:

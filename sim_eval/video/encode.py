@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,18 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
 
 #: What a video's name may end in.
 FORMATS = tuple(_ENCODINGS)
+
+
+def check_encoder() -> None:
+    """Raise RunError where no ffmpeg can be run."""
+    try:
+        subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-version"], check=True, capture_output=True)
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise RunError(
+            f"videos need ffmpeg, which cannot be run ({why}); install the package imageio-ffmpeg again, or name "
+            "another ffmpeg in IMAGEIO_FFMPEG_EXE"
+        ) from None
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:

@@ -1,4 +1,4 @@
-"""One video: its episodes replayed, drawn and encoded by whoever has the task."""
+"""One video: its episodes replayed, drawn and encoded."""
 
 from __future__ import annotations
 
@@ -9,36 +9,61 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval.runs.records import Record
+from sim_eval.runs.records import Record, actions_path
 from sim_eval.video.contact_sheet import Row, row
 from sim_eval.video.encode import write_video
 from sim_eval.video.overlay import Overlay
-from sim_eval.video.replay import Replay, View, replay
+from sim_eval.video.replay import Replay, ReplayError, View, replay, title
 from tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Film:
-    """A video to be made: episodes of one key, a column each, with the executed actions (steps, D) of each."""
+class EpisodeVideo:
+    """A video to draw: recorded episodes of one key in run `folder`, a column each.
+
+    `path`: the file; `exists`: it is kept, and the episodes are only replayed for their rows of a contact sheet.
+    """
 
     path: Path
+    folder: Path
     records: tuple[Record, ...]
-    actions: tuple[np.ndarray, ...]
+    exists: bool = False
 
 
-def shoot(film: Film, task: Task, view: View) -> list[Row]:
-    """Make the video; the episodes' rows for a contact sheet. Raises as `replay` and `write_video` do."""
-    with ExitStack() as stack:
-        replays = [
-            stack.enter_context(closing(replay(task, record, actions, view)))
-            for record, actions in zip(film.records, film.actions, strict=True)
-        ]
-        write_video(film.path, _frames(replays, task.instruction, view.size), task.control_hz / view.every)
-        return [row(one, task.instruction) for one in replays]
+def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[Row] | ReplayError:
+    """Make the video. Returns the episodes' rows for a contact sheet, or why they cannot be replayed.
+
+    Raises RunError when the video cannot be written; TaskError for an unknown camera and for a missing GL library.
+    """
+    try:
+        with ExitStack() as stack:
+            replays = [
+                stack.enter_context(closing(replay(task, record, _actions(video.folder, record), view)))
+                for record in video.records
+            ]
+            instruction, fps = task.spec.instruction, task.spec.control_hz / view.every
+            if not video.exists:
+                write_video(video.path, _frames(replays, instruction, view.size), fps)
+            return [row(replayed, instruction) for replayed in replays]
+    except ReplayError as error:
+        return error
 
 
 def _frames(replays: Sequence[Replay], instruction: str, size: int) -> Iterator[np.ndarray]:
     """As many frames as the longest episode has; those that ended before hold their last."""
-    overlay = Overlay([one.record for one in replays], instruction, size)
+    overlay = Overlay([replayed.record for replayed in replays], instruction, size)
     for number in range(max(map(len, replays))):
-        yield overlay.frame([one.moment(number) for one in replays])
+        yield overlay.frame([replayed.moment(number) for replayed in replays])
+
+
+def _actions(folder: Path, record: Record) -> np.ndarray:
+    path = actions_path(folder, record.sampler, record.episode)
+    try:
+        actions: np.ndarray = np.load(path)
+    except (OSError, ValueError, EOFError):
+        raise ReplayError(f"{title(record)}: its actions cannot be read from {path}") from None
+    if actions.ndim != 2 or len(actions) != record.steps:
+        raise ReplayError(
+            f"{title(record)}: {path} holds actions of shape {actions.shape}, the record {record.steps} steps"
+        )
+    return actions

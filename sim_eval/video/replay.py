@@ -15,6 +15,10 @@ from sim_eval.video.overlay import Moment
 from tasks.task import EpisodeKey, Task
 
 
+class ReplayError(RunError):
+    """An episode cannot be replayed as recorded; the message names it. Others of its run may well be."""
+
+
 @dataclass(frozen=True)
 class View:
     """How episodes are seen: a picture of `size` pixels a side after every so many control steps and at the end."""
@@ -60,7 +64,7 @@ class Replay:
 def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Replay:
     """Run and draw the episode again; `actions`: (steps, D) as executed.
 
-    Raises RunError as soon as the replay is seen to differ from the record: another start, another number of steps,
+    Raises ReplayError as soon as the replay is seen to differ from the record: another start, another number of steps,
     another outcome; TaskError for an unknown camera and for a missing GL library.
     """
     drawn = Replay(record, view.size)
@@ -78,21 +82,23 @@ def _steps(task: Task, record: Record, actions: np.ndarray) -> Iterator[int]:
     """The number of steps executed so far, from 0 to the last."""
     task.reset(EpisodeKey(record.task, record.episode, record.env_seed, record.noise_seed))
     if task.state_hash() != record.state_hash:
-        raise RunError(f"{name(record)} starts from another state than recorded: the simulator or its version differs")
+        raise ReplayError(
+            f"{title(record)} starts from another state than recorded: the simulator or its version differs"
+        )
     success = False
     yield 0
     for number, action in enumerate(actions, 1):
-        step = task.step(action)
-        success = success or step.success
+        outcome = task.step(action)
+        success = success or outcome.success
         last = number == len(actions)
-        if step.done != last or (last and (success, number) != (record.success, record.steps)):
-            raise RunError(
-                f"{name(record)} was recorded with success={record.success} after {record.steps} steps, its replay "
+        if outcome.done != last or (last and (success, number) != (record.success, record.steps)):
+            raise ReplayError(
+                f"{title(record)} was recorded with success={record.success} after {record.steps} steps, its replay "
                 f"stands at success={success} after {number}: the simulator or its version differs"
             )
         yield number
 
 
-def name(record: Record) -> str:
+def title(record: Record) -> str:
     """A record as messages name it."""
     return f"sampler={record.sampler} episode={record.episode}"

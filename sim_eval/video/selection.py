@@ -1,0 +1,105 @@
+"""Which episodes of a run are rendered, and into which files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from sim_eval.analysis.selection import check_pick, picked
+from sim_eval.errors import RunError
+from sim_eval.runs.reader import Run
+from sim_eval.runs.records import Record
+from sim_eval.video.contact_sheet import ROWS
+from sim_eval.video.episode_video import EpisodeVideo
+from sim_eval.video.settings import RenderSettings
+
+
+def chosen_records(settings: RenderSettings, run: Run) -> list[Record]:
+    """The records asked for, by sampler; those that ended in an error have no outcome to show and are left out.
+
+    Raises RunError for an unknown sampler or episode.
+    """
+    if not run.records:
+        raise RunError(f"no episode is recorded in {settings.folder}")
+    recorded = list(dict.fromkeys(record.sampler for record in run.records))
+    for sampler in settings.samplers or ():
+        if sampler not in recorded:
+            raise RunError(f"samplers: {sampler} is not recorded in {settings.folder}; accepted: {', '.join(recorded)}")
+    samplers = settings.samplers or tuple(recorded)
+    if settings.side_by_side and len(set(samplers)) < 2:
+        raise RunError(f"side_by_side=true needs two samplers or more, there is {', '.join(samplers)}")
+    check_pick(settings.videos, recorded)
+    good = [record for record in run.records if record.error is None]
+    asked = _asked_episodes(settings, good, samplers)
+    wanted = picked(settings.videos, [record for record in good if record.episode in asked], samplers)
+    chosen = [record for record in good if record.sampler in samplers and record.episode in wanted]
+    return sorted(chosen, key=lambda record: (samplers.index(record.sampler), record.episode))
+
+
+def _asked_episodes(settings: RenderSettings, good: Sequence[Record], samplers: Sequence[str]) -> set[int]:
+    """The episodes asked for by number; side by side, only those that every sampler has can be had."""
+    sets = [{record.episode for record in good if record.sampler == sampler} for sampler in samplers]
+    recorded = set.intersection(*sets) if settings.side_by_side else set.union(*sets)
+    for episode in settings.episodes or ():
+        if episode not in recorded:
+            every = " of every sampler" if settings.side_by_side else ""
+            raise RunError(
+                f"episodes: {episode} is not recorded in {settings.folder}; accepted{every}: "
+                f"{_ranges(sorted(recorded))}"
+            )
+    return recorded if settings.episodes is None else set(settings.episodes)
+
+
+def planned_videos(settings: RenderSettings, chosen: Sequence[Record]) -> list[EpisodeVideo]:
+    """One for every record, or one for every episode with a column for each of its records.
+
+    Raises RunError for columns that start from different states.
+    """
+    if not settings.side_by_side:
+        return [_planned(settings, (record,)) for record in chosen]
+    episodes: dict[int, list[Record]] = defaultdict(list)
+    for record in chosen:
+        episodes[record.episode].append(record)
+    return [_planned(settings, tuple(columns)) for columns in episodes.values()]
+
+
+def _planned(settings: RenderSettings, columns: tuple[Record, ...]) -> EpisodeVideo:
+    first = columns[0]
+    for other in columns[1:]:
+        if other.state_hash != first.state_hash:
+            raise RunError(
+                f"side_by_side: {other.sampler} starts episode {other.episode} from another state than "
+                f"{first.sampler}, the pairing is broken"
+            )
+    samplers = "-vs-".join(record.sampler for record in columns)
+    path = video_path(settings, first.task, first.policy, samplers, first.episode)
+    return EpisodeVideo(path, settings.folder, columns)
+
+
+def video_path(settings: RenderSettings, task: str, policy: str, samplers: str, episode: int) -> Path:
+    """The file of one video."""
+    return settings.output / f"{task}-{policy}-{samplers}-{episode:04d}.{settings.format}"
+
+
+def planned_sheets(settings: RenderSettings, chosen: Sequence[Record]) -> dict[Path, list[Record]]:
+    """The contact sheets, if asked for, and the records on each, by episode."""
+    if not settings.sheet or not chosen:
+        return {}
+    together = sorted(chosen, key=lambda record: record.episode)  # stable: samplers keep their order
+    name = f"{chosen[0].task}-{chosen[0].policy}-sheet"
+    return {
+        settings.output / f"{name}-{start // ROWS + 1}.png": together[start : start + ROWS]
+        for start in range(0, len(together), ROWS)
+    }
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """0, 1, 2, 5 as "0-2, 5"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts) or "none"

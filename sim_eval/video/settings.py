@@ -1,0 +1,69 @@
+"""The options of `sim-eval-render`, checked and resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim_eval.analysis.selection import Pick, read_pick
+from sim_eval.config.compose import compose, folder
+from sim_eval.config.values import listed, one_of, whole, worker_count
+from sim_eval.errors import RunError
+from sim_eval.video.encode import FORMATS
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """Which episodes of a run (None: all), seen how, and where to.
+
+    `videos` picks among `episodes`. `side_by_side`: one video an episode, a column for each of `samplers`; `sheet`:
+    contact sheets, too. `size` in pixels, even; `every`: one frame of so many control steps is drawn, at the speed of
+    life. `workers`: processes, 0 for none. `overwrite`: draw anew what exists.
+    """
+
+    folder: Path
+    output: Path
+    episodes: tuple[int, ...] | None = None
+    samplers: tuple[str, ...] | None = None
+    videos: Pick = "all"
+    side_by_side: bool = False
+    sheet: bool = False
+    format: str = "mp4"
+    camera: str = "agentview"
+    size: int = 256
+    every: int = 1
+    workers: int = 0
+    overwrite: bool = False
+
+
+def read_render_settings(arguments: Sequence[str]) -> RenderSettings:
+    """`sim-eval-render`'s arguments, the run folder first. Raises RunError naming what is wrong."""
+    run, options = Path(arguments[0]), compose("render", arguments[1:])
+    size = whole("size", options["size"], 16)
+    if size % 2:
+        raise RunError(f"size is {size}; accepted: an even number of pixels")
+    return RenderSettings(
+        folder=run,
+        output=default_output(run) if options["output"] is None else folder(options["output"]),
+        episodes=None if options["episodes"] is None else tuple(_episodes(options["episodes"])),
+        samplers=None if options["samplers"] is None else tuple(listed("samplers", options["samplers"])),
+        videos=read_pick(options["videos"]),
+        side_by_side=options["side_by_side"],
+        sheet=options["sheet"],
+        format=one_of("format", options["format"], FORMATS),
+        camera=options["camera"],
+        size=size,
+        every=whole("every", options["every"], 1),
+        workers=worker_count(options["workers"]),
+        overwrite=options["overwrite"],
+    )
+
+
+def default_output(run: Path) -> Path:
+    """Where the videos of a run folder go unless told otherwise."""
+    return Path("videos") / run.resolve().name
+
+
+def _episodes(value: object) -> list[int]:
+    return [whole("episodes", episode, 0) for episode in listed("episodes", value)]
