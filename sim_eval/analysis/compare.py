@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval.analysis import validity as comparability
-from sim_eval.analysis.selection import BASELINE
+from sim_eval.analysis import run_differences as comparability
+from sim_eval.analysis.episode_selection import BASELINE
+from sim_eval.analysis.run_differences import Run
 from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar, wilson
-from sim_eval.analysis.validity import Run
 from sim_eval.errors import RunError
 from sim_eval.runs.records import Record, recorded
 from sim_eval.runs.run_folder import load_config, load_provenance

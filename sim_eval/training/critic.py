@@ -12,7 +12,7 @@ from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.objectives import OBJECTIVES
 from critics.replay import Replay, build_replay
 from policies.policy import ChunkPolicy, flatten_observation
-from sim_eval.analysis.statistics import separation
+from sim_eval.analysis.statistics import roc_area
 from sim_eval.checkpoints import load_policy, save_checkpoint
 from sim_eval.samplers.sampler import Models, required_critic
 from sim_eval.training.fit import fit
@@ -97,6 +97,6 @@ def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float | None]:
         q = torch.cat([critic.q(chunks, observations) for chunks, observations in parts]).numpy()
     success, early = replay.success.numpy() > 0, replay.step.numpy() < EARLY
     return {
-        "auc": separation(q, success),
-        f"auc_first_{EARLY}": separation(q[early], success[early]),
+        "auc": roc_area(q, success),
+        f"auc_first_{EARLY}": roc_area(q[early], success[early]),
     }

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sim_eval.analysis.compare import load_run
-from sim_eval.analysis.selection import Pick, check_pick, picked, read_pick
+from sim_eval.analysis.episode_selection import Pick, check_pick, picked, read_pick
 from sim_eval.config.compose import compose, folder, listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
