@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from policies.observation import ObservationRequest
+from policies.policy import Observations
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Environment, Execute, Ran, Reset
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
 from sim_eval.rollout.pool import open_pool
-from sim_eval.samplers import BestOfN
+from sim_eval.samplers import BestOfN, Sampler
 from sim_eval.samplers.sampler import Models
 from tasks.task import EpisodeKey
 from tests.toy_models import ToyCritic, ToyDenoiser, ToyPolicy, ToySampler
@@ -31,7 +32,7 @@ def rollout(
     workers: int = 0,
     batch: int = 8,
     episodes: int = 12,
-    sampler: ToySampler | None = None,
+    sampler: Sampler | None = None,
     models: Models = MODELS,
     task: Any = ToyTask,
     **options: Any,
@@ -248,7 +249,7 @@ def test_a_decision_is_padded_to_as_many_rows_as_the_policy_asks() -> None:
     class Watched(ToyDenoiser):
         least_rows = 1
 
-        def encode(self, observation: dict) -> torch.Tensor:  # type: ignore[type-arg]
+        def encode(self, observation: Observations) -> torch.Tensor:
             seen.append(len(observation["position"]))
             return super().encode(observation)
 

@@ -10,7 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from sim_eval.analysis.statistics import binned_success, bootstrap_difference, holm, mcnemar, separation, wilson
+from sim_eval.analysis.statistics import binned_success, bootstrap_difference, holm, mcnemar, roc_area, wilson
 
 
 def test_wilson_agrees_with_statsmodels() -> None:
@@ -86,5 +86,5 @@ def test_separation_is_the_share_of_pairs_ranked_right() -> None:
     values, successes = generator.integers(0, 9, 60), generator.random(60) < 0.4
     pairs = [(won, lost) for won in values[successes] for lost in values[~successes]]
     right = float(np.mean([1.0 if won > lost else 0.5 if won == lost else 0.0 for won, lost in pairs]))
-    assert separation(values.tolist(), successes.tolist()) == pytest.approx(right)
-    assert separation([1.0, 2.0], [True, True]) is None
+    assert roc_area(values.tolist(), successes.tolist()) == pytest.approx(right)
+    assert roc_area([1.0, 2.0], [True, True]) is None

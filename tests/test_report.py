@@ -22,8 +22,8 @@ from sim_eval.report import terminal, write
 from sim_eval.report.figures import strengths
 from sim_eval.report.headline import headline
 from sim_eval.report.html import html
-from sim_eval.report.outcomes import starts
-from sim_eval.report.strip import strips
+from sim_eval.report.outcome_strip import strips
+from sim_eval.report.paired_outcomes import starts
 from sim_eval.runs.records import read
 from sim_eval.runs.videos import update_index
 from sim_eval.tuning.results import Sweep, Trial

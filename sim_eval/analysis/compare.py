@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval.analysis import validity as comparability
-from sim_eval.analysis.selection import BASELINE
+from sim_eval.analysis import run_differences as comparability
+from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar, wilson
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run, read_run

@@ -79,7 +79,7 @@ def binned_success(values: Sequence[float], successes: Sequence[bool], bins: int
     return found
 
 
-def separation(values: ArrayLike, successes: ArrayLike) -> float | None:
+def roc_area(values: ArrayLike, successes: ArrayLike) -> float | None:
     """Area under the ROC curve: how often a success has a higher value than a failure. None without both.
 
     0.5: the values tell nothing; 1: they rank every success above every failure. Ties count half.

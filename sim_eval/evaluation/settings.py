@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim_eval.analysis.selection import Pick, check_pick, read_pick
+from sim_eval.analysis.episode_selection import Pick, check_pick, read_pick
 from sim_eval.config.compose import CONFIGS, choices, compose, folder, load_yaml
 from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError

@@ -11,9 +11,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import fisher_exact
 
 from sim_eval.analysis.compare import ALPHA, Row, Table
-from sim_eval.analysis.statistics import binned_success, separation
-from sim_eval.report.drawing import SERIES, TEXT, canvas, look, mark, svg
-from sim_eval.report.notation import interval, number, percent
+from sim_eval.analysis.statistics import binned_success, roc_area
+from sim_eval.report.formatting import interval, number, percent
+from sim_eval.report.plot_style import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.tuning.results import Trial
 
 _BIN = 20  # episodes that a bin of the calibration needs, so that its interval says something
@@ -152,7 +152,7 @@ def calibration(tables: Iterable[Table], styles: Styles) -> Figure:
             for one in bins:
                 title = f"{row.label}: Q near {one.value:.2f}, {one.successes} of {one.n} succeed"
                 mark(axes, styles[row.label], one.value, one.successes / one.n, title, across=one.interval)
-            if (area := separation(values, outcomes)) is not None:
+            if (area := roc_area(values, outcomes)) is not None:
                 areas.append(f"{row.label} {area:.2f}")
         if not labels:
             return None

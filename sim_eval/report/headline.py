@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sim_eval.analysis.compare import Comparison, Overall, Pairing, Row, Table
-from sim_eval.analysis.selection import BASELINE
-from sim_eval.report.notation import interval, listed, percent, signed
+from sim_eval.analysis.episode_selection import BASELINE
+from sim_eval.report.formatting import interval, listed, percent, signed
 
 
 def headline(comparison: Comparison) -> list[str]:

@@ -9,12 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from sim_eval.analysis.compare import ALPHA, BASELINE, Comparison
-from sim_eval.report import figures, notation
-from sim_eval.report.drawing import STYLES, outline
-from sim_eval.report.episodes import episode_data, missing_videos
+from sim_eval.report import figures, formatting
+from sim_eval.report.episode_data import episode_data, missing_videos
 from sim_eval.report.headline import headline
-from sim_eval.report.outcomes import starts
-from sim_eval.report.strip import strips
+from sim_eval.report.outcome_strip import strips
+from sim_eval.report.paired_outcomes import starts
+from sim_eval.report.plot_style import STYLES, outline
 from sim_eval.tuning.results import RESULTS, read_sweep
 
 #: Samplers that always have the same colour and shape; others take the next ones in order of appearance.
@@ -59,7 +59,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(notation=notation, outline=outline)
+    environment.globals.update(formatting=formatting, outline=outline)
     environment.filters["yaml"] = lambda value: OmegaConf.to_yaml(OmegaConf.create(value))
     return environment
 

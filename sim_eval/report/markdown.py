@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim_eval.analysis.compare import Comparison, Pairing
+from sim_eval.report.formatting import listed, p_value, points
 from sim_eval.report.headline import headline
-from sim_eval.report.notation import listed, p_value, points
 from sim_eval.report.terminal import HEAD, row_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim_eval.analysis.compare import Comparison, Row
+from sim_eval.report.formatting import ABSENT, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
-from sim_eval.report.notation import ABSENT, interval, number, p_value, percent, points
 
 HEAD = (
     *("sampler", "strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "difference %"),

@@ -14,7 +14,7 @@ from critics.objectives import OBJECTIVES
 from critics.replay import Replay, build_replay
 from policies.chunk_policy import ChunkPolicy
 from policies.policy import Denoiser
-from sim_eval.analysis.statistics import separation
+from sim_eval.analysis.statistics import roc_area
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.errors import RunError
 from sim_eval.models import offers_features
@@ -166,6 +166,6 @@ def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float | None]:
         q = torch.cat([critic.q(chunks, observations) for chunks, observations in parts]).numpy()
     success, early = replay.success.numpy() > 0, replay.step.numpy() < EARLY
     return {
-        "auc": separation(q, success),
-        f"auc_first_{EARLY}": separation(q[early], success[early]),
+        "auc": roc_area(q, success),
+        f"auc_first_{EARLY}": roc_area(q[early], success[early]),
     }

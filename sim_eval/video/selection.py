@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from sim_eval.analysis.selection import check_pick, picked
+from sim_eval.analysis.episode_selection import check_pick, picked
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record

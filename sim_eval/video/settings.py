@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim_eval.analysis.selection import Pick, read_pick
+from sim_eval.analysis.episode_selection import Pick, read_pick
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError

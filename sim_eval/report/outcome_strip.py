@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from sim_eval.analysis.compare import Table
-from sim_eval.report.outcomes import Start
+from sim_eval.report.paired_outcomes import Start
 
 
 @dataclass(frozen=True)

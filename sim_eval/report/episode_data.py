@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sim_eval.analysis.compare import Comparison, Table
-from sim_eval.report.outcomes import Start
-from sim_eval.report.strip import Strip
+from sim_eval.report.outcome_strip import Strip
+from sim_eval.report.paired_outcomes import Start
 from sim_eval.runs.reader import Run
 
 
