@@ -182,7 +182,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
     toy_run.run(tmp_path, episodes=1)
     with (
-        records.lock(tmp_path),
+        run_folder.lock(tmp_path),
         pytest.raises(RunError, match=r"another process is writing"),
     ):
         toy_run.run(tmp_path, episodes=2)
