@@ -26,12 +26,13 @@ from policies.policy import Denoiser, FrozenPolicy
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
 from sim_eval.files import replacing, sha256, write_text
+from sim_eval.resources import resource
 
 Module = TypeVar("Module", bound=nn.Module)
 Config = TypeVar("Config")
 
-#: Where the checkpoints of the six tasks are, beside the packages.
-ROOT = Path(__file__).resolve().parent.parent / "checkpoints"
+#: Where the shipped checkpoints are.
+ROOT = resource("checkpoints")
 
 #: A card must hold at least these; what else it holds is for the reader.
 CARD_FIELDS = ("kind", "task", "config", "weights_sha256")

@@ -6,16 +6,17 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim_eval.errors import RunError
-from tasks.task import TaskError
 
 if TYPE_CHECKING:
     from sim_eval.evaluation.settings import Settings
+    from sim_eval.samplers.sampler import Models, Sampler
+    from sim_eval.tuning.results import Sweep
+    from sim_eval.tuning.sweep import SweepSettings
     from sim_eval.video.settings import RenderSettings
 
 Command = Callable[[Sequence[str]], int]
@@ -28,7 +29,7 @@ _COMPARE = (
 
 
 def command(usage: str, config: str | None = None, needs_argument: bool = False) -> Callable[[Command], Entry]:
-    """A console entry point. `--help` shows the usage and the options of configs/<config>.yaml.
+    """A console entry point. `--help` shows usage and the options of configs/<config>.yaml, `--version` the version.
 
     User errors end with one line and status 2, an interruption with 130; any other exception is a defect and keeps its
     traceback.
@@ -40,13 +41,18 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
             arguments = sys.argv[1:]
             asked = any(argument in ("-h", "--help") for argument in arguments)
             try:
-                if asked or (needs_argument and not arguments):
+                if "--version" in arguments:
+                    print(_version())
+                    status = 0
+                elif asked or (needs_argument and not arguments):
                     print(_help(usage, config), file=sys.stdout if asked else sys.stderr)
                     status = 0 if asked else 2
                 else:
                     status = main(arguments)
                 sys.stdout.flush()
-            except (RunError, TaskError) as error:
+            except ValueError as error:
+                if not _users(error):
+                    raise
                 print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
                 status = 2
             except KeyboardInterrupt:
@@ -60,6 +66,21 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
         return entry
 
     return decorate
+
+
+def _users(error: ValueError) -> bool:
+    """Whether it is the user's error: RunError or TaskError. Imports here, where an interruption is caught."""
+    if isinstance(error, RunError):
+        return True
+    from tasks.task import TaskError
+
+    return isinstance(error, TaskError)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"sim-eval {version('sim-eval')}"
 
 
 def _help(usage: str, config: str | None) -> str:
@@ -89,28 +110,45 @@ def evaluate(arguments: Sequence[str]) -> int:
 
 def _evaluate(settings: Settings) -> int:
     """Assemble, run, report and render; the number of episodes that ended in an error."""
-    import tasks
     from sim_eval import report
     from sim_eval.analysis.compare import compare
-    from sim_eval.checkpoints import ROOT, load_models
+    from sim_eval.config.tasks import task_factory
     from sim_eval.evaluation import evaluate
-    from sim_eval.evaluation.settings import build_samplers, check_critic
+    from sim_eval.evaluation.settings import build_samplers, check_tuned
     from sim_eval.video import render
 
-    make_task = functools.partial(tasks.make, **settings.task)
+    make_task = task_factory(settings.task)
     samplers = build_samplers(settings)
-    check_critic(settings, samplers)
-    needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))
-    root = settings.checkpoints or ROOT
-    models, hashes = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
+    models = _models(settings, samplers.values())
+    check_tuned(settings, models.fingerprints)
     if settings.videos:
-        render.check_output(_videos(settings), settings.task_name, settings.policy, settings.episodes)
+        render.check_output(_videos(settings), settings.task_name, settings.policy.label, settings.episodes)
         render.check_rendering(make_task, settings.task_name)
-    records = evaluate.evaluate(settings, samplers, make_task, models, hashes)
+    _tell_of_compiling(settings.task)
+    records = evaluate.evaluate(settings, samplers, make_task, models)
     _report([settings.output], settings.output)
     if settings.videos and render.render(_videos(settings), make_task).listed:
         report.write(compare([settings.output]), settings.output)  # once more, with the videos
     return sum(record.error is not None for record in records)
+
+
+def _models(settings: Settings | SweepSettings, samplers: Iterable[Sampler]) -> Models:
+    """What the samplers draw with."""
+    from sim_eval.checkpoints import ROOT
+    from sim_eval.models import build_models
+
+    needs = frozenset[str]().union(*(sampler.needs for sampler in samplers))
+    chosen = (settings.policy, settings.critic, settings.posterior)
+    return build_models(settings.task_name, *chosen, needs, settings.checkpoints or ROOT, settings.device)
+
+
+def _tell_of_compiling(task: Mapping[str, Any]) -> None:
+    """Say on a terminal why nothing moves for a while, where the fast control step has never run."""
+    if sys.stderr.isatty() and task.get("stepping") == "fast":
+        from tasks.osc import is_compiled
+
+        if not is_compiled():
+            print("compiling the control step, once: about a minute", file=sys.stderr)
 
 
 def _videos(settings: Settings) -> RenderSettings:
@@ -166,18 +204,15 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
 )
 def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes, and make the run's report again with their videos."""
-    import tasks
     from sim_eval import report
     from sim_eval.analysis.compare import compare
+    from sim_eval.config.tasks import task_factory
     from sim_eval.runs.reader import read_run
     from sim_eval.video import render
     from sim_eval.video.settings import read_render_settings
 
     settings = read_render_settings(arguments)
-    task = dict(read_run(settings.folder).config["task"])
-    task.pop("assets", None)  # stored by older versions
-    make_task = functools.partial(tasks.make, **task)
-    rendered = render.render(settings, make_task)
+    rendered = render.render(settings, task_factory(read_run(settings.folder).config["task"]))
     for path in rendered.paths:
         print(path)
     if rendered.kept:
@@ -199,31 +234,50 @@ def sweep(arguments: Sequence[str]) -> int:
 
     settings = read_sweep_settings(arguments)
     samplers = settings.samplers()  # a refused field ends here, before any model loads
+    from sim_eval.config.strengths import Tuned, check_writable, write_strengths
+    from sim_eval.tuning.results import check_published, chosen
+
+    models = _models(settings, samplers.values())
+    fingerprints = models.fingerprints
+    task, policy = settings.task_name, settings.policy.label
+    published = check_published(settings.published, settings.conditions(fingerprints))
+    if settings.choose:
+        check_writable(settings.output, task, policy, fingerprints)
+    finished = {(trial.sampler, trial.strength) for trial in published.trials}
+    missing = {trial: sampler for trial, sampler in samplers.items() if trial not in finished}
+    if missing:
+        published = _try(settings, missing, models)
+    print(settings.published)
+    if settings.choose:
+        best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
+        write_strengths(settings.output, task, policy, Tuned(fingerprints["policy"], fingerprints["critic"], best))
+        print(f"chosen: {', '.join(f'{name} {strength:g}' for name, strength in best.items())}")
+        print(f"{settings.output}; to use them: sim-eval task={settings.task['name']} strengths={settings.output}")
+    return 0
+
+
+def _try(
+    settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models
+) -> Sweep:
+    """Run the samplers, by name and strength, publishing each trial as it ends; everything that is published then."""
+    from dataclasses import replace
+
     from tqdm import tqdm
 
-    import tasks
-    from sim_eval.checkpoints import ROOT, load_models
-    from sim_eval.config.compose import CONFIGS
+    from sim_eval.config.tasks import task_factory
     from sim_eval.rollout.pool import open_pool
     from sim_eval.tuning import sweep
-    from sim_eval.tuning.results import check_published, chosen, publish, write_strengths
+    from sim_eval.tuning.results import publish
 
-    root = settings.checkpoints or ROOT
-    needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))
-    models, hashes = load_models(settings.task_name, settings.policy, settings.critic, needs, root)
-    conditions = settings.conditions(hashes)
-    check_published(settings.published, conditions)
-    with open_pool(functools.partial(tasks.make, **settings.task), settings.workers, settings.batch) as pool:
-        for trial in sweep.sweep(settings, models, pool):
+    conditions = settings.conditions(models.fingerprints)
+    _tell_of_compiling(settings.task)
+    with open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool:
+        for trial in sweep.sweep(settings, samplers, models, pool):
             published = publish(settings.published, replace(conditions, trials=(trial,)))
             tqdm.write(
                 f"{trial.sampler} at {trial.strength:g}: {trial.successes}/{trial.episodes}, mean Q {trial.mean_q:.2f}"
             )
-    if settings.choose:
-        best = chosen(published.trials)
-        write_strengths(CONFIGS / "strengths.yaml", settings.task_name, settings.policy, best)
-        print(f"chosen: {best}")
-    return 0
+    return published
 
 
 @command("sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all", "train")

@@ -263,3 +263,10 @@ def advance(arm: Arm, state: State, action: np.ndarray, substeps: int, new_goal:
         _command_fingers(arm, state, action[6])
         _mj_step2(arm.model, arm.data)
     return substeps
+
+
+def is_compiled() -> bool:
+    """Whether `advance` need not be compiled any more, which takes up to a minute: here or in numba's cache."""
+    written = Path(__file__).stat().st_mtime
+    stored = Path(str(advance.stats.cache_path)).glob(f"{Path(__file__).stem}.advance-*.nbi")
+    return bool(advance.signatures) or any(index.stat().st_mtime > written for index in stored)

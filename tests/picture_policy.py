@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from sim_eval.schedules import LinearPath
 from torch import Tensor, nn
 
 from sim_eval import Denoiser, ObservationRequest
-from sim_eval.schedules import LinearPath
 
 CAMERAS = ("agentview_image", "robot0_eye_in_hand_image")
 

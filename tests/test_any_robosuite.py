@@ -81,12 +81,11 @@ def test_checkpoints_of_another_index_are_not_taken(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     arguments = ["task=libero_goal", "task.index=7", "samplers=[unsteered]", "critic=none", f"output={tmp_path}/run"]
-    assert read_settings(arguments).task_name == "libero_goal_7"
     monkeypatch.setattr("sys.argv", ["sim-eval", *arguments])
     with pytest.raises(SystemExit) as end:
         cli.evaluate()
     assert end.value.code == 2
-    assert "checkpoints/libero_goal_7/flow.safetensors is missing" in capsys.readouterr().err
+    assert "policy is flow; accepted: package.module:NAME, ./file.py:NAME, a checkpoint in " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import sim_eval.checkpoints
+import sim_eval.evaluation.settings
+import sim_eval.models
+import sim_eval.tuning.sweep
 import tasks
+import tasks.osc
 from sim_eval import cli
-from sim_eval.checkpoints import CheckpointError
-from sim_eval.config.compose import CONFIGS, choices
+from sim_eval.checkpoints import ROOT, CheckpointError
+from sim_eval.config.compose import CONFIGS, TARGETS, choices
+from sim_eval.config.strengths import SHIPPED, Tuned, read_strengths, write_strengths
+from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import build_samplers, read_settings
+from sim_eval.evaluation.settings import build_samplers, check_tuned, read_settings
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
 from sim_eval.samplers.sampler import Models
-from sim_eval.tuning.sweep import read_sweep_settings
+from sim_eval.tuning.results import Trial
+from sim_eval.tuning.sweep import SweepSettings, read_sweep_settings
 from tasks.naming import ANY_ROBOSUITE
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import make_toy
@@ -29,6 +36,20 @@ STRENGTHS = [f"sampler.{name}.strength=0.5" for name in ("value_guided", "qpilot
 TASKS = "can, libero_10, libero_90, libero_goal, libero_object, libero_spatial, lift, robosuite, square"
 QUICK = ["samplers=[unsteered,best_of_n]", "episodes=3", "workers=0"]
 
+MINE = """
+class Mine:
+    needs = frozenset()
+
+    def __init__(self, strength, names=()):
+        if strength < 0:
+            raise ValueError("negative")
+        self.strength, self.names = strength, names
+
+def mine(): ...
+def build(a): ...
+def Task(size): return size
+"""
+
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -36,10 +57,10 @@ Call = Callable[..., tuple[int, str, str]]
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """A command in an empty folder, with the toy in place of simulator and checkpoints: status, stdout, stderr."""
 
-    def load_models(*arguments: Any) -> tuple[Models, dict[str, str]]:
-        return Models(ToyDenoiser(), ToyCritic()), {"policy": "abc"}
+    def build_models(*arguments: Any) -> Models:
+        return Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc", "critic": "def"})
 
-    monkeypatch.setattr(sim_eval.checkpoints, "load_models", load_models)
+    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
     monkeypatch.setattr(tasks, "make", make_toy)
     monkeypatch.chdir(tmp_path)
 
@@ -54,21 +75,18 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     return run
 
 
-def message(arguments: Sequence[str], **options: Any) -> str:
+def message(arguments: Sequence[str]) -> str:
     with pytest.raises(RunError) as error:
-        build_samplers(read_settings(arguments, **options))
+        build_samplers(read_settings(arguments))
     return str(error.value)
 
 
 @pytest.mark.parametrize("task", choices("task"))
-@pytest.mark.parametrize("policy", choices("policy"))
-@pytest.mark.parametrize("critic", choices("critic"))
-def test_every_choice_composes_and_every_sampler_builds(task: str, policy: str, critic: str) -> None:
-    arguments = [f"task={task}", f"policy={policy}", f"critic={critic}", f"samplers=[{','.join(choices('sampler'))}]"]
+def test_every_choice_composes_and_every_sampler_builds(task: str) -> None:
+    arguments = [f"task={task}", "policy=tests.toy_models:ToyDenoiser", f"samplers=[{','.join(choices('sampler'))}]"]
     settings = read_settings([*arguments, *STRENGTHS])
     assert settings.task["name"] == task
     assert task in (*tasks.names(), ANY_ROBOSUITE)
-    assert settings.policy == policy
     samplers = build_samplers(settings)
     for name, sampler in samplers.items():
         fields = {key: value for key, value in settings.sampler[name].items() if key != "_target_"}
@@ -93,10 +111,10 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
 
 def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
     table = tmp_path / "strengths.yaml"
-    table.write_text("can: {flow: {qpilots_u: 0.3}}\n")
-    settings = read_settings(["samplers=[qpilots_u]"], strengths=table)
+    table.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.3}}}\n")
+    settings = read_settings(["samplers=[qpilots_u]", f"strengths={table}"])
     assert settings.sampler["qpilots_u"]["strength"] == 0.3
-    told = message(["samplers=[qpilots_m]"], strengths=table)
+    told = message(["samplers=[qpilots_m]", f"strengths={table}"])
     assert told.startswith("no strength has been tuned for task=can policy=flow sampler qpilots_m")
     assert "sampler.qpilots_m.strength=NUMBER" in told
 
@@ -106,16 +124,26 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
     [
         (
             "task=cam",
-            f"task is cam; accepted: {TASKS} (did you mean can?)",
+            f"task is cam; accepted: {TASKS}, {TARGETS} (did you mean can?)",
         ),
-        ("policy=flaw", "policy is flaw; accepted: diffusion, flow (did you mean flow?)"),
-        ("critic=x", "critic is x; accepted: default, iql, monte_carlo, none, sarsa"),
+        ("taks=can", "(did you mean task?)"),
+        ("polcy=flow", "unknown option polcy; accepted: task, sampler, policy, critic, posterior, device, samplers, "),
+        ("task.env=Stack", "task.env=Stack: task.env is an option of task=robosuite; task is can"),
+        ("task.stepping=slow", "task.stepping is slow; accepted: fast, stock"),
+        ("policy=flaw", f"policy is flaw; accepted: diffusion, flow, {TARGETS}, a checkpoint in {ROOT}/can (did you"),
+        ("policy.size=3", "policy.size: policy=flow takes no options"),
+        ("policy=./no.py:build", "no.py is no Python file"),
+        ("critic=x", "critic is x; accepted: default, none, "),
+        ("critic=iql", "sim-eval-train stage=critic writes iql, monte_carlo and sarsa"),
+        ("device=gpu", "device is gpu; accepted: auto, cpu, cuda"),
+        ("sampler.mine.strength=3", "sampler.mine.strength is of no sampler that runs; samplers is [unsteered, "),
+        ("strengths=no.yaml", "no.yaml cannot be read"),
         ("samplers=[unsteerd]", "samplers is unsteerd; accepted: "),
         ("samplers=[unsteered,unsteered]", "samplers is [unsteered, unsteered]: each may be picked once"),
         ("samplers=[]", "samplers is []; accepted: a list with at least one entry"),
         ("samplers=unsteered", "samplers is unsteered; accepted: a list such as [a,b]"),
         ("sampler=unsteerd", "samplers is unsteerd; accepted: "),
-        ("sampler=[unsteered]", "samplers is ['unsteered']; accepted: "),
+        ("sampler=[unsteered]", "samplers is [unsteered]; accepted: "),
         ("sampler.qpilots_u=3", "sampler.qpilots_u is a group of options; accepted: sampler.qpilots_u.strength"),
         ("sampler.qpilots_u.strenght=3", "did you mean sampler.qpilots_u.strength?"),
         ("sampler.qpilots_u._target_=os.abort", "unknown option sampler.qpilots_u._target_"),
@@ -133,9 +161,8 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
         ("videos=-2", "videos is -2; accepted: rescued, broken, all or a whole number, the first so many episodes"),
         ("videos=saved", "videos is saved; accepted: rescued, broken, all or a whole number"),
         ("block=test", "block is test; accepted: eval, tune, train"),
-        ("output=", "output is empty; accepted: a folder"),
-        ("output=${nowhere}", "the options cannot be read: Interpolation key 'nowhere' not found"),
-        ("seed=${nowhere}", "the options cannot be read: Interpolation key 'nowhere' not found"),
+        ("output=", "output is empty; accepted: a path"),
+        ("seed=${episodes}", "seed=${episodes}: nothing is interpolated; accepted: a plain value"),
         ("episodes=[1", "the options cannot be read, up to episodes=[1"),
         ("episodes=1,2", "the options cannot be read, up to episodes=1,2"),
         ("sampler.best_of_n.n=0", "sampler.best_of_n: "),
@@ -182,36 +209,37 @@ def test_a_report_goes_where_it_is_asked_to(call: Call) -> None:
 def test_a_users_error_is_one_line_and_status_2(call: Call) -> None:
     status, out, err = call(cli.evaluate, "task=cam")
     assert (status, out) == (2, "")
-    assert err == f"sim-eval: error: task is cam; accepted: {TASKS} (did you mean can?)\n"
+    assert err == f"sim-eval: error: task is cam; accepted: {TASKS}, {TARGETS} (did you mean can?)\n"
     assert not list(Path.cwd().iterdir()), "nothing is left behind"
     call(cli.evaluate, *QUICK, "output=run")
     status, _, err = call(cli.evaluate, *QUICK, "output=run", "seed=4")
     assert status == 2
-    assert err.endswith("belongs to another configuration: seed is 0 there, 4 asked\n")
+    told = "seed is 0 there, 4 asked. Accepted: the same options, output=OTHER, or run deleted"
+    assert err.endswith(f"belongs to another configuration: {told}\n")
 
 
 def test_a_checkpoints_error_is_a_users_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_models(*arguments: Any) -> None:
+    def build_models(*arguments: Any) -> None:
         raise CheckpointError("flow.safetensors is truncated")
 
-    monkeypatch.setattr(sim_eval.checkpoints, "load_models", load_models)
+    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
     assert call(cli.evaluate, *QUICK, "output=run")[2] == "sim-eval: error: flow.safetensors is truncated\n"
     assert not Path("run").exists()
 
 
 def test_a_defect_keeps_its_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_models(*arguments: Any) -> None:
+    def build_models(*arguments: Any) -> None:
         raise ValueError("shapes do not match")
 
-    monkeypatch.setattr(sim_eval.checkpoints, "load_models", load_models)
+    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
     monkeypatch.setattr(sys, "argv", ["sim-eval", *QUICK])
     with pytest.raises(ValueError, match="shapes do not match"):
         cli.evaluate()
 
 
 def test_nothing_comparable_is_an_error(call: Call) -> None:
-    call(cli.evaluate, "samplers=[unsteered]", "episodes=2", "workers=0", "output=one")
-    status, _, err = call(cli.compare, "one")
+    call(cli.evaluate, "samplers=[unsteered]", "episodes=2", "workers=0", "output=run")
+    status, _, err = call(cli.compare, "run")
     assert status == 2
     assert "nothing is comparable" in err
 
@@ -222,6 +250,123 @@ def test_help(call: Call, entry: Callable[[], None]) -> None:
     assert status == 0
     assert out.startswith("usage: sim-eval")
     assert all(len(line.split()) > 1 for line in out.splitlines() if line.startswith("  ")), "each option has a meaning"
+
+
+def test_the_version_is_told(call: Call) -> None:
+    assert call(cli.evaluate, "--version")[:2] == (0, f"sim-eval {importlib.metadata.version('sim-eval')}\n")
+
+
+def test_an_interruption_while_modules_load_is_no_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command imports before it guards itself takes no time."""
+    program = "import sys; before = set(sys.modules); import sim_eval.cli; print(*set(sys.modules) - before)"
+    root = Path(sim_eval.__file__).parent.parent
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    assert not {"numpy", "torch", "hydra", "tasks", "mujoco"} & set(answer.stdout.split())
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sim_eval.evaluation.settings, "read_settings", interrupted)
+    assert call(cli.evaluate)[0] == 130
+
+
+def test_an_option_of_a_sampler_that_does_not_run_is_refused() -> None:
+    told = message(["samplers=[unsteered]", "sampler.qpilots_u.strength=3"])
+    assert told == "sampler.qpilots_u.strength is of no sampler that runs; samplers is [unsteered]"
+
+
+def test_samplers_from_outside_take_their_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    mine = ["samplers=[unsteered,./mine.py:Mine]", "sampler.mine.strength=1e-1", "sampler.mine.names=[a,b]"]
+    settings = read_settings(mine)
+    assert settings.samplers == ("unsteered", "mine")
+    assert settings.sampler["mine"] == {"_target_": f"{tmp_path}/mine.py:Mine", "strength": 0.1, "names": ["a", "b"]}
+    assert vars(build_samplers(settings)["mine"]) == {"strength": 0.1, "names": ["a", "b"]}
+    assert "mine.py:Mine needs strength; give sampler.mine.strength=VALUE" in message(mine[:1])
+    assert message([*mine, "sampler.mine.strength=-1"]) == "sampler.mine: negative"
+    assert "each may be picked once, mine names two" in message(["samplers=[./mine.py:Mine,mine.py:mine]"])
+    table = tmp_path / "strengths.yaml"
+    table.write_text("can: {flow: {policy: a, critic: b, strengths: {mine: 0.3}}}\n")
+    assert read_settings([mine[0], f"strengths={table}"]).sampler["mine"]["strength"] == 0.3
+
+
+def test_models_and_tasks_from_outside_are_stored_by_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["task=./mine.py:Task", "task.size=2", "policy=~/mine.py:build", "policy.a.b=x", "critic=none"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = read_settings([*arguments, "samplers=[unsteered]", "output=run"])
+    assert settings.task_name == "mine.Task"
+    assert task_factory(settings.task)() == 2
+    stored = settings.stored()
+    assert stored["task"] == {"name": "mine.Task", "target": f"{tmp_path}/mine.py:Task", "options": {"size": 2}}
+    assert (stored["policy"], stored["policy_target"]) == ("mine", f"{tmp_path}/mine.py:build")
+    assert (stored["policy_options"], stored["critic"]) == ({"a": {"b": "x"}}, None)
+    assert "posterior" not in stored
+    assert "takes no option seize; accepted: size" in message([*arguments, "task.seize=2"])
+
+
+def test_strengths_of_other_models_are_refused(call: Call, tmp_path: Path) -> None:
+    status, _, err = call(cli.evaluate, "samplers=[qpilots_u]", "output=run")
+    assert (status, Path("run").exists()) == (2, False)
+    assert f"of sampler qpilots_u in {SHIPPED} was tuned for another policy and critic; give one with sampler.q" in err
+    Path("mine.yaml").write_text("can: {flow: {policy: abc, critic: b, strengths: {value_guided: 0.3}}}\n")
+    settings = read_settings(["samplers=[value_guided]", "strengths=mine.yaml"])
+    check_tuned(settings, {"policy": "abc", "critic": "b"})
+    with pytest.raises(RunError, match="another critic"):
+        check_tuned(settings, {"policy": "abc", "critic": "c"})
+    check_tuned(read_settings(["samplers=[value_guided]", *STRENGTHS[:1]]), {"policy": "abc"})
+
+
+def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def try_strengths(settings: SweepSettings, samplers: Any, *models: Any) -> Iterator[Trial]:
+        for name, strength in samplers:
+            tried.append((name, strength))
+            yield Trial(name, strength, 2, int(10 * strength), (0.0, 1.0), 0.0)
+
+    monkeypatch.setattr(sim_eval.tuning.sweep, "sweep", try_strengths)
+    shipped = SHIPPED.read_bytes()
+    arguments = ["sampler=qpilots_u", "episodes=2", "workers=0", "results=mine"]
+    status, out, err = call(cli.sweep, *arguments, "strengths=[0.1,0.2]")
+    assert status == 0, err
+    assert "mine/strengths.yaml; to use them: sim-eval task=can strengths=mine/strengths.yaml" in out
+    assert call(cli.sweep, *arguments, "strengths=[0.2,0.1,0.05]")[0] == 0
+    assert tried == [("qpilots_u", 0.1), ("qpilots_u", 0.2), ("qpilots_u", 0.05)]
+    tuned = read_strengths(Path("mine/strengths.yaml"), "can", "flow")
+    assert tuned == Tuned("abc", "def", {"qpilots_u": 0.2})
+    assert SHIPPED.read_bytes() == shipped
+    status, _, err = call(cli.sweep, *arguments, "results=other", f"output={SHIPPED}")
+    assert (status, "that were tuned for another policy and critic; accepted: another output=FILE" in err) == (2, True)
+    assert not Path("other").exists()
+
+
+def test_strengths_are_added_to_a_file_and_its_comments_kept(tmp_path: Path) -> None:
+    path = tmp_path / "strengths.yaml"
+    write_strengths(path, "lift", "flow", Tuned("a", "b", {"value_guided": 0.2}))
+    path.write_text(f"# a comment\n{path.read_text()}")
+    write_strengths(path, "lift", "flow", Tuned("a", "b", {"qpilots_u": 0.3}))
+    assert path.read_text().startswith("# a comment\nlift:\n  flow:\n    policy: a\n")
+    assert read_strengths(path, "lift", "flow") == Tuned("a", "b", {"value_guided": 0.2, "qpilots_u": 0.3})
+    path.write_text("lift: {flow: {qpilots_u: 0.3}}\n")
+    with pytest.raises(RunError, match="lift: flow is no table of strengths; accepted: a file that sim-eval-sweep"):
+        read_strengths(path, "lift", "flow")
+
+
+def test_a_first_run_says_on_a_terminal_that_it_compiles(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tasks.osc, "is_compiled", lambda: False)
+    cli._tell_of_compiling({"name": "can", "stepping": "fast"})
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    cli._tell_of_compiling({"name": "can", "stepping": "stock"})
+    assert capsys.readouterr().err == ""
+    cli._tell_of_compiling({"name": "can", "stepping": "fast"})
+    assert capsys.readouterr().err == "compiling the control step, once: about a minute\n"
 
 
 def test_the_configuration_files_are_where_the_commands_look() -> None:
@@ -271,7 +416,12 @@ def test_videos_of_a_run(call: Call) -> None:
 
 
 def test_a_folders_name_is_taken_as_it_stands(call: Call) -> None:
-    for given, made in (("output=2026_06_14", "2026_06_14"), ("output=a b=c", "a b=c"), ("output='it''s'", "it''s")):
+    for given, made in (
+        ("output=2026_06_14", "2026_06_14"),
+        ("output=a b=c", "a b=c"),
+        ("output=${x}", "${x}"),
+        ("output='it''s'", "it''s"),
+    ):
         assert call(cli.evaluate, "samplers=[unsteered]", "episodes=1", "workers=0", given)[0] == 0
         assert (Path(made) / RECORDS).is_file()
 
@@ -290,7 +440,7 @@ def test_videos_that_compare_need_something_to_compare(call: Call) -> None:
 
 def test_nothing_to_render_is_told(call: Call) -> None:
     call(cli.evaluate, *QUICK, "output=run")
-    outcomes = {(one.sampler, one.success) for one in read(Path("run"))}
+    outcomes = {(record.sampler, record.success) for record in read(Path("run"))}
     assert outcomes == {("unsteered", True), ("best_of_n", True)}
     status, out, _ = call(cli.render, "run", "videos=broken")
     assert (status, out) == (0, "nothing to render: videos is broken, and no episode in run is\n")

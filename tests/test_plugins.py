@@ -116,7 +116,7 @@ def test_labels(folder: Path, value: str, label: str) -> None:
         ("here_package.hidden:build", "sim-eval has a package called policies of its own, which hides any other"),
         ("policies.mine:build", "rename yours, or name a single file, ./file.py:NAME"),
         ("./mine.py:NUMBER", "NUMBER is not callable; accepted: a class or a function"),
-        ("./mine.py:Mine", "needs an option; give policy.strength=VALUE"),
+        ("./mine.py:Mine", "needs strength; give policy.strength=VALUE"),
     ],
 )
 def test_what_cannot_be_built_is_named(folder: Path, value: str, told: str) -> None:

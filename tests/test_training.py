@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from sim_eval.checkpoints import ROOT
-from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.config.plugins import Component
+from sim_eval.config.strengths import SHIPPED, Tuned, read_strengths
 from sim_eval.errors import RunError
 from sim_eval.files import sha256
 from sim_eval.models import build_models
@@ -21,7 +21,7 @@ from sim_eval.samplers import Unsteered
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5
-from sim_eval.tuning.results import RESULTS, Sweep, Trial, chosen, publish, read_sweep, write_strengths
+from sim_eval.tuning.results import RESULTS, Sweep, Trial, chosen, publish, read_sweep
 from sim_eval.tuning.sweep import read_sweep_settings
 
 MINIATURE = [
@@ -79,7 +79,7 @@ def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
         ("strengths=[]", "strengths is"),
         ("strengths=[-1]", "strengths holds -1"),
         ("critic=none", "critic is none"),
-        ("critic=iql", "critic is critic_iql; .* choose=false"),
+        ("critic=iql", "critic is iql; accepted: .* sim-eval-train stage=critic writes iql"),
         ("episodes=0", "episodes is 0"),
     ],
 )
@@ -113,12 +113,6 @@ def test_the_best_strength_is_chosen_and_every_one_published(tmp_path: Path) -> 
     ]  # fmt: skip
     best = chosen(everything.trials)
     assert best == {"qpilots_u": 0.3, "qpilots_m": 0.3}  # of equals the smallest
-    strengths = tmp_path / "strengths.yaml"
-    strengths.write_text("# a comment\nlift:\n  flow:\n    value_guided: 0.2\n")
-    write_strengths(strengths, "lift", "flow", best)
-    assert strengths.read_text().splitlines() == [
-        "# a comment", "lift:", "  flow:", "    value_guided: 0.2", "    qpilots_m: 0.3", "    qpilots_u: 0.3",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -155,6 +149,7 @@ def test_shipped_strengths_are_the_ones_that_their_sweeps_choose(path: Path) -> 
     samplers = ("value_guided", "qpilots_u", "qpilots_m")
     for name in samplers:
         assert {0.1, 0.3, 0.6, 1.0, 2.0} <= {one.strength for one in published.trials if one.sampler == name}
-    assert load_yaml(CONFIGS / "strengths.yaml")[task][policy] == chosen(published.trials)
+    models = {role: published.checkpoints[role] for role in ("policy", "critic")}
+    assert read_strengths(SHIPPED, task, policy) == Tuned(**models, strengths=chosen(published.trials))
     files = {"policy": policy, "critic": critic, "posterior": f"posterior_{policy}"}
     assert published.checkpoints == {role: sha256(ROOT / task / f"{x}.safetensors") for role, x in files.items()}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.settings import Settings
@@ -23,8 +24,8 @@ def settings(output: Path, **changes: Any) -> Settings:
     """Two toy samplers over 10 episodes."""
     options: dict[str, Any] = {
         "task": {"name": "toy", "stepping": "fast"},
-        "policy": "toy",
-        "critic": "toy",
+        "policy": Component("toy"),
+        "critic": Component("toy"),
         "samplers": ("unsteered", "best_of_n"),
         "sampler": {"unsteered": {"n": 1}, "best_of_n": {"n": 3}},
         "episodes": 10,

@@ -7,6 +7,7 @@ configuration files and the `name=value` syntax, and gives every mistake one lin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,31 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from sim_eval.config.values import did_you_mean, one_of, shown
+from sim_eval.config.plugins import component
+from sim_eval.config.values import did_you_mean, shown
 from sim_eval.errors import RunError
+from sim_eval.resources import resource
 
-#: The repository's configs/ folder.
-CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
+CONFIGS = resource("configs")
 
-#: Options that take a folder: what is given is a path as it stands, whatever else Hydra would read in it.
-FOLDERS = ("output", "checkpoints", "results", "data")
+#: What a component may be beside a name, for messages and help.
+TARGETS = "package.module:NAME, ./file.py:NAME"
+
+#: Options whose value Hydra never reads, so that nothing in a path means anything.
+_LITERAL = ("output", "checkpoints", "results", "data", "strengths", "policy", "critic", "posterior", "samplers")
+
+#: Options of these, such as policy.size=3, are passed on to a component from outside the suite.
+_PASSED_ON = ("policy", "critic", "posterior")
+
+
+@dataclass
+class _Arguments:
+    """The command line, sorted: group choices, Hydra's options as (option, argument), and what Hydra never reads."""
+
+    picked: list[str] = field(default_factory=list)
+    options: list[tuple[str, str]] = field(default_factory=list)
+    literal: dict[str, Any] = field(default_factory=dict)
+    passed_on: list[str] = field(default_factory=list)
 
 
 def choices(group: str) -> list[str]:
@@ -35,41 +53,46 @@ def choices(group: str) -> list[str]:
 def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     """configs/<name>.yaml with the arguments `option=value` or `group=choice` applied, as plain values.
 
-    Raises RunError for an argument without `=`, an unknown option or choice, and a value of another type than the
-    default's; a default of null takes any value.
+    Beside the file's options: `given`, the names of those on the command line, and `passed_on`, the options of
+    components from outside the suite, such as {"policy": {"size": 3}}. A task from outside is a mapping of name,
+    target and options. Raises RunError for an argument without `=`, an unknown option or choice, and a value of
+    another type than the default's; a default of null takes any value.
     """
-    picked, options = _split(name, arguments)
+    sorted_out = _split(name, arguments)
     # Samplers form a group of which every file is loaded, so that a new one needs no entry elsewhere.
     every = [f"sampler=[{','.join(choices('sampler'))}]"] if "sampler" in _groups(name) else []
+    picked = [*every, *sorted_out.picked]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        default = _composed(name, [*every, *picked])
-        for option, argument in options:
-            _check_option(default, option, argument)
-        config = _composed(name, [*every, *picked, *(argument for _, argument in options)])
-    try:
-        plain = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise RunError(f"the options cannot be read: {str(error).splitlines()[0]}") from None
-    for option, _ in options:
+        default = _composed(name, picked)
+        for option, argument in sorted_out.options:
+            _check_option(name, default, option, argument)
+        config = _composed(name, [*picked, *(argument for _, argument in sorted_out.options)])
+    for option, _ in sorted_out.options:
         _check_type(option, OmegaConf.select(default, option), OmegaConf.select(config, option))
+    plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    passed_on = _typed(sorted_out.passed_on)
+    values: dict[str, Any] = {str(key): value for key, value in plain.items()} | sorted_out.literal
+    if "task" in sorted_out.literal:
+        task = component("task", values["task"], passed_on.pop("task", {}), choices("task"))
+        values["task"] = {"name": task.label, "target": task.target, "options": task.options}
+    given = [argument.partition("=")[0] for argument in arguments]
+    return {**values, "passed_on": passed_on, "given": given}
 
 
 def help_text(name: str, usage: str) -> str:
     """The usage line, the groups with their choices, and the options with defaults and meaning."""
     lines = [f"usage: {usage}", ""]
-    for group, default in _groups(name).items():
-        if group == "sampler":
-            continue
-        lines.append(_option(f"{group}={default}", f"one of {', '.join(choices(group))}"))
+    groups = _groups(name)
+    if "task" in groups:
+        lines.append(_option(f"task={groups['task']}", f"one of {', '.join(choices('task'))}, {TARGETS}"))
     _, options = _sections(name)
     for line in options:
         option, _, meaning = line.partition("  # ")
         lines.append(_option(option.replace(": ", "=", 1).replace(", ", ","), meaning))
-    if "task" in _groups(name):
+    if "task" in groups:
         lines += ["", *_task_options()]
-    if "sampler" in _groups(name):
+    if "sampler" in groups:
         lines.append("")
         for sampler in choices("sampler"):
             lines += [
@@ -115,36 +138,64 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def folder(value: str) -> Path:
-    """One of `FOLDERS` as a path, `~` expanded."""
+    """The value of an option that takes a path, `~` expanded."""
     return Path(value).expanduser()
 
 
-def _split(name: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Arguments as group choices and as (option, argument)."""
-    picked, options = [], []
-    groups = _groups(name)
+def _split(name: str, arguments: Sequence[str]) -> _Arguments:
+    groups, defaults = _groups(name), load_yaml(CONFIGS / f"{name}.yaml")
+    tasks = [argument.removeprefix("task=") for argument in arguments if argument.startswith("task=")]
+    own_task = "task" in groups and any(task not in choices("task") for task in tasks)
+    foreign = {head for head in _PASSED_ON if head in defaults} | ({"sampler"} & groups.keys())
+    foreign |= {"task"} if own_task else set()
+    found = _Arguments()
     for argument in arguments:
         option, equals, value = argument.partition("=")
+        head, dot, rest = option.partition(".")
         if not equals or not option:
             raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
-        if option in FOLDERS:
-            options.append((option, argument if value == "null" else f"{option}={_quoted(option, value)}"))
-        elif option == "sampler" and option in groups:  # all of its files are loaded already
-            options.append(("samplers", f"samplers=[{value}]"))
+        if option == "sampler" and "sampler" in groups:  # all of its files are loaded already
+            found.literal["samplers"] = [_bare(value)]
+        elif option in _LITERAL and option in defaults and (option != "strengths" or defaults[option] is None):
+            found.literal[option] = _literal(option, value, defaults[option])
+        elif option == "task" and own_task:
+            found.literal["task"] = _bare(value)
+        elif dot and head in foreign and rest.partition(".")[0] not in choices(head):
+            found.passed_on.append(argument)
+        elif "${" in value:
+            raise RunError(f"{argument}: nothing is interpolated; accepted: a plain value")
         elif option in groups:
-            one_of(option, value, choices(option))
-            picked.append(argument)
+            found.picked.append(argument)
         else:
-            options.append((option, argument))
-    return picked, options
+            found.options.append((option, argument))
+    return found
 
 
-def _quoted(option: str, path: str) -> str:
-    """A path as Hydra takes it unchanged: 2026_06_14 is no number, and a space or an equals sign means nothing."""
-    bare = path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" else path
-    if not bare:
-        raise RunError(f"{option} is empty; accepted: a folder")
-    return "'" + bare.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _literal(option: str, value: str, default: object) -> str | list[str] | None:
+    """A value that Hydra does not read: a path, a name, or a list of names."""
+    if value == "null" and default is None:
+        return None
+    if option == "samplers":
+        if not (value.startswith("[") and value.endswith("]")):
+            raise RunError(f"samplers is {value}; accepted: a list such as [a,b]")
+        return [_bare(name.strip()) for name in value[1:-1].split(",") if name.strip()]
+    if not _bare(value):
+        raise RunError(f"{option} is empty; accepted: {'a name' if option in _PASSED_ON else 'a path'}")
+    return _bare(value)
+
+
+def _bare(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+
+
+def _typed(arguments: list[str]) -> dict[str, Any]:
+    """Options of components, typed as YAML types them, and nested where they hold dots."""
+    try:
+        typed = OmegaConf.to_container(OmegaConf.from_dotlist(arguments))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise RunError(f"{' '.join(arguments)} cannot be read: {str(error).splitlines()[0]}") from None
+    assert isinstance(typed, dict)
+    return {str(key): value for key, value in typed.items()}
 
 
 def _composed(name: str, overrides: list[str]) -> DictConfig:
@@ -156,13 +207,23 @@ def _composed(name: str, overrides: list[str]) -> DictConfig:
         raise RunError(f"the options cannot be read, up to {last}: {first_line}") from None
 
 
-def _check_option(default: DictConfig, option: str, argument: str) -> None:
-    accepted = _leaves(default)
-    if option in accepted:
+def _check_option(name: str, default: DictConfig, option: str, argument: str) -> None:
+    leaves = _leaves(default)
+    if option in leaves:
         return
-    inside = [leaf for leaf in accepted if leaf.startswith(f"{option}.")]
+    inside = [leaf for leaf in leaves if leaf.startswith(f"{option}.")]
     if inside:
         raise RunError(f"{argument}: {option} is a group of options; accepted: {', '.join(inside)}")
+    takers = [
+        task
+        for task in choices("task")
+        if option in [f"task.{field.partition('=')[0]}" for field, _ in _fields("task", task)]
+    ]
+    if "task" in default and takers:
+        raise RunError(
+            f"{argument}: {option} is an option of task={' and task='.join(takers)}; task is {default.task.name}"
+        )
+    accepted = [*_groups(name), *sorted(leaves, key=lambda leaf: "." in leaf)]
     raise RunError(f"unknown option {option}; accepted: {', '.join(accepted)}{did_you_mean(option, accepted)}")
 
 

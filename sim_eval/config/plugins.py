@@ -53,10 +53,15 @@ class Component:
 
         Raises RunError for a target that cannot be found or called, and for an option that it does not take or lacks.
         """
+        target, parameters = self.check(*offered)
+        return target(**{**{name: value for name, value in offered.items() if name in parameters}, **self.options})
+
+    def check(self, *offered: str) -> tuple[Callable[..., Any], Mapping[str, inspect.Parameter]]:
+        """What `build` would call with `offered`, and its parameters, uncalled. Raises RunError as `build`."""
         target = self.load()
         parameters = inspect.signature(target).parameters
         self._check_options(parameters, offered)
-        return target(**{**{name: value for name, value in offered.items() if name in parameters}, **self.options})
+        return target, parameters
 
     def load(self) -> Callable[..., Any]:
         """Import what `target` names. Raises RunError where it cannot be found or is not callable."""
@@ -75,7 +80,7 @@ class Component:
             raise RunError(f"{self.option}={self.target}: {attribute} is not callable; accepted: a class or a function")
         return found
 
-    def _check_options(self, parameters: Mapping[str, inspect.Parameter], offered: Mapping[str, Any]) -> None:
+    def _check_options(self, parameters: Mapping[str, inspect.Parameter], offered: tuple[str, ...]) -> None:
         by_name = [
             name
             for name, parameter in parameters.items()
@@ -89,18 +94,25 @@ class Component:
         lacking = [
             name
             for name in by_name
-            if parameters[name].default is inspect.Parameter.empty and name not in {**offered, **self.options}
+            if parameters[name].default is inspect.Parameter.empty and name not in (*offered, *self.options)
         ]
         if lacking:
             prefix = f"sampler.{self.label}" if self.option == "samplers" else self.option
-            raise RunError(f"{self.option}={self.target} needs an option; give {prefix}.{lacking[0]}=VALUE")
+            raise RunError(f"{self.option}={self.target} needs {lacking[0]}; give {prefix}.{lacking[0]}=VALUE")
 
 
-def component(option: str, value: object, options: Mapping[str, Any], shipped: Iterable[str]) -> Component:
-    """The component that `option`=`value` names; `shipped` are the names that need no other package.
+def component(
+    option: str,
+    value: object,
+    options: Mapping[str, Any],
+    shipped: Iterable[str],
+    also: str = "package.module:NAME, ./file.py:NAME",
+) -> Component:
+    """The component that `option`=`value` names.
 
-    A file's path is made absolute, so that worker processes and resumed runs find it. Raises RunError for a name that
-    nobody offers, a file that does not exist, and options of a shipped component, which takes none.
+    `shipped` are the names that need no other package; `also` says what else is accepted, in messages. A file's path is
+    made absolute, so that worker processes and resumed runs find it. Raises RunError for a name that nobody offers, a
+    file that does not exist, and options of a shipped component, which takes none.
     """
     shipped = list(shipped)
     text = str(value)
@@ -113,7 +125,7 @@ def component(option: str, value: object, options: Mapping[str, Any], shipped: I
         if text.endswith(".py"):
             raise RunError(f"{option} is {text}; accepted: {text}:NAME, NAME being a class or a function of that file")
         entries = entry_points(option)
-        name = one_of(option, text, [*shipped, *entries], "NAME of these, package.module:NAME, or ./file.py:NAME")
+        name = one_of(option, text, [*shipped, *entries], also)
         return Component(name, entries[name], options, option)
     if not place or not attribute.isidentifier():
         raise RunError(f"{option} is {text}; accepted: package.module:NAME or ./file.py:NAME")

@@ -29,7 +29,7 @@ def evaluate(
     before stays.
     """
     for name, sampler in samplers.items():
-        check_needs(name, sampler, settings.policy, models)
+        check_needs(name, sampler, settings.policy.label, models)
     with open_run(settings.output, settings.stored(), models.fingerprints) as folder, tracking(settings) as track:
         before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
@@ -56,7 +56,7 @@ def _run_sampler(
     strength = settings.sampler[name].get("strength")
     outcomes = [record.success for record in folder.done.values() if record.sampler == name]
     for episode in run_episodes(pool, missing, sampler, models, name):
-        record = record_of(episode, settings.policy, name, strength)
+        record = record_of(episode, settings.policy.label, name, strength)
         folder.append(record, episode.actions)
         progress.note(record)
         if record.error is None:

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sim_eval.analysis.episode_selection import Pick, check_pick, read_pick
-from sim_eval.config.compose import CONFIGS, choices, compose, folder, load_yaml
-from sim_eval.config.values import listed, one_of, whole, worker_count
+from sim_eval.config.compose import compose, folder
+from sim_eval.config.models import read_models
+from sim_eval.config.plugins import Component
+from sim_eval.config.strengths import SHIPPED, read_strengths, with_strength
+from sim_eval.config.tasks import check_task, task_name
+from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
+from sim_eval.evaluation.samplers import build_sampler, read_samplers
 from sim_eval.evaluation.tracking import TRACKERS, check_installed
+from sim_eval.models import resolve_device
 from sim_eval.rollout.keys import BLOCKS
 from sim_eval.samplers.sampler import Sampler
-from tasks.naming import full_name
-from tasks.registry import check_exists
+
+SHIPPED_POSTERIOR = Component("default", option="posterior")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One run, resolved: `task` and each of `sampler` as their constructors take them, strengths filled in."""
+    """One run, resolved.
+
+    `task`: as `task_factory` takes it. `sampler`: of the picked ones alone, `_target_` and fields, strengths filled in;
+    `tuned` names those whose strength comes from the file `strengths`. `device`: auto, cpu or cuda.
+    """
 
     task: Mapping[str, Any]
-    policy: str
-    critic: str | None
+    policy: Component
+    critic: Component | None
     samplers: tuple[str, ...]
-    sampler: Mapping[str, Mapping[str, Any]]  # of the picked ones alone, `_target_` and fields
+    sampler: Mapping[str, Mapping[str, Any]]
     episodes: int
     seed: int
     block: str
@@ -39,44 +47,68 @@ class Settings:
     log: str
     checkpoints: Path | None
     output: Path
+    posterior: Component = SHIPPED_POSTERIOR
+    device: str = "auto"
+    strengths: Path = SHIPPED
+    tuned: tuple[str, ...] = ()
 
     @property
     def task_name(self) -> str:
         """What keys, records and checkpoints call the task."""
-        return full_name(**self.task)
+        return task_name(self.task)
 
     def stored(self) -> dict[str, Any]:
-        """What the run folder keeps as config.yaml; plain values."""
-        plain = dataclasses.asdict(self)
-        for path in ("checkpoints", "output"):
-            plain[path] = None if plain[path] is None else str(plain[path])
-        return {**plain, "samplers": list(self.samplers)}
+        """What the run folder keeps as config.yaml; plain values. What is not there is the default."""
+        plain = {
+            "task": dict(self.task),
+            "policy": self.policy.label,
+            "critic": self.critic and self.critic.label,
+            "samplers": list(self.samplers),
+            "sampler": {name: dict(config) for name, config in self.sampler.items()},
+            "checkpoints": self.checkpoints and str(self.checkpoints),
+            "output": str(self.output),
+        }
+        plain |= {name: getattr(self, name) for name in ("episodes", "seed", "block", "workers", "batch")}
+        plain |= {name: getattr(self, name) for name in ("videos", "log")}
+        device = resolve_device(self.device).type
+        plain |= {} if device == "cpu" else {"device": device}
+        for component in (self.policy, self.critic, self.posterior):
+            if component is not None and component.target is not None:
+                plain[component.option] = component.label
+                plain[f"{component.option}_target"] = component.target
+                plain[f"{component.option}_options"] = dict(component.options)
+        return plain
 
 
-def read_settings(arguments: Sequence[str], strengths: Path = CONFIGS / "strengths.yaml") -> Settings:
+def read_settings(arguments: Sequence[str]) -> Settings:
     """`sim-eval`'s arguments as Settings. Raises RunError naming the option, its value and what is accepted."""
     config = compose("eval", arguments)
-    task, policy = config["task"], config["policy"]["name"]
-    check_exists(**task)
-    name = full_name(**task)
-    samplers = _picked(config["samplers"])
-    chosen = {one: _with_strength(one, config["sampler"][one], name, policy, strengths) for one in samplers}
+    check_task(config["task"])
+    task = task_name(config["task"])
+    models = read_models(config, task)
+    policy = models["policy"].label
+    samplers = read_samplers(config)
+    strengths = SHIPPED if config["strengths"] is None else folder(config["strengths"])
+    table = read_strengths(strengths, task, policy)
+    filled = {
+        name: with_strength(name, fields, table, f"task={task} policy={policy}") for name, fields in samplers.items()
+    }
     batch = whole("batch", config["batch"], 1)
     return Settings(
-        policy=policy,
-        critic=config["critic"]["name"],
-        samplers=samplers,
-        sampler=chosen,
+        **models,
+        samplers=tuple(samplers),
+        sampler={name: fields for name, (fields, _) in filled.items()},
         episodes=whole("episodes", config["episodes"], 1),
         seed=whole("seed", config["seed"], 0),
         block=one_of("block", config["block"], BLOCKS),
         workers=min(worker_count(config["workers"]), batch),
         batch=batch,
-        videos=_videos(config["videos"], samplers),
+        videos=_videos(config["videos"], list(samplers)),
         log=_tracker(config["log"]),
-        checkpoints=None if config["checkpoints"] is None else folder(config["checkpoints"]),
-        output=_default_output(name, policy) if config["output"] is None else folder(config["output"]),
-        task=task,
+        output=_default_output(task, policy) if config["output"] is None else folder(config["output"]),
+        strengths=strengths,
+        tuned=tuple(name for name, (_, from_table) in filled.items() if from_table),
+        task=config["task"],
     )
 
 
@@ -85,48 +117,16 @@ def build_samplers(settings: Settings) -> dict[str, Sampler]:
     return {name: build_sampler(name, settings.sampler[name]) for name in settings.samplers}
 
 
-def check_critic(settings: Settings, samplers: Mapping[str, Sampler]) -> None:
-    """Raise RunError for critic=none where a sampler needs one."""
-    needy = [name for name, sampler in samplers.items() if "critic" in sampler.needs]
-    if needy and settings.critic is None:
-        raise RunError(f"critic is none, which sampler {needy[0]} needs; accepted: samplers=[unsteered], or a critic")
-
-
-def build_sampler(name: str, config: Mapping[str, Any]) -> Sampler:
-    """The sampler of this configuration. Raises RunError naming the field whose value it refuses."""
-    module, _, kind = str(config["_target_"]).rpartition(".")
-    build = getattr(importlib.import_module(module), kind)
-    fields = {field: value for field, value in config.items() if field != "_target_"}
-    for field, value in fields.items():
-        if value is None or isinstance(value, str):
-            raise RunError(f"sampler.{name}.{field} is {value}; accepted: a number")
-    try:
-        sampler: Sampler = build(**fields)
-    except ValueError as error:  # a sampler checks its own ranges
-        raise RunError(f"sampler.{name}: {error}") from None
-    return sampler
-
-
-def _picked(samplers: object) -> tuple[str, ...]:
-    picked = tuple(one_of("samplers", name, choices("sampler")) for name in listed("samplers", samplers))
-    if len(set(picked)) != len(picked):
-        raise RunError(f"samplers is [{', '.join(picked)}]: each may be picked once")
-    return picked
-
-
-def _with_strength(name: str, config: Mapping[str, Any], task: str, policy: str, strengths: Path) -> Mapping[str, Any]:
-    """The sampler's config with a null strength replaced by the tuned one."""
-    if "strength" not in config or config["strength"] is not None:
-        return config
-    tuned: Any = load_yaml(strengths)
-    for level in (task, policy, name):
-        tuned = tuned.get(level) if isinstance(tuned, dict) else None
-    if tuned is None:
-        raise RunError(
-            f"no strength has been tuned for task={task} policy={policy} sampler {name} in {strengths.name}; "
-            f"give one with sampler.{name}.strength=NUMBER"
-        )
-    return {**config, "strength": tuned}
+def check_tuned(settings: Settings, fingerprints: Mapping[str, str]) -> None:
+    """Raise RunError where strengths of the file were tuned for other models; `fingerprints`: role to SHA-256."""
+    table = read_strengths(settings.strengths, settings.task_name, settings.policy.label)
+    if not settings.tuned or table is None or not table.differing(fingerprints):
+        return
+    others = " and ".join(table.differing(fingerprints))
+    raise RunError(
+        f"the strength of sampler {settings.tuned[0]} in {settings.strengths} was tuned for another {others}; give one "
+        f"with sampler.{settings.tuned[0]}.strength=NUMBER, or tune it: sim-eval-sweep, then strengths=FILE"
+    )
 
 
 def _videos(value: object, samplers: Sequence[str]) -> Pick:

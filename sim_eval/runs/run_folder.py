@@ -99,7 +99,10 @@ def _check_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any])
     if asked["episodes"] < stored["episodes"]:
         differing.append(f"episodes is {stored['episodes']} there, {asked['episodes']} asked: it may only grow")
     if differing:
-        raise RunError(f"output={path} belongs to another configuration: {'; '.join(differing)}")
+        raise RunError(
+            f"output={path} belongs to another configuration: {'; '.join(differing)}. "
+            f"Accepted: the same options, output=OTHER, or {path} deleted"
+        )
 
 
 def _fixed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.errors import RunError
 from sim_eval.files import write_text
+from sim_eval.resources import resource
 
 #: Those of the shipped checkpoints.
-RESULTS = CONFIGS.parent / "results" / "sweeps"
+RESULTS = resource("results/sweeps")
 
 
 @dataclass(frozen=True)
@@ -102,15 +100,7 @@ def publish(path: Path, sweep: Sweep) -> Sweep:
 def chosen(trials: Iterable[Trial]) -> dict[str, float]:
     """The strength of each sampler that succeeded most often; of equals the smallest, which moves the policy least."""
     best: dict[str, Trial] = {}
-    for trial in sorted(trials, key=lambda one: one.strength):
+    for trial in sorted(trials, key=lambda trial: trial.strength):
         if trial.sampler not in best or trial.rate > best[trial.sampler].rate:
             best[trial.sampler] = trial
     return {name: trial.strength for name, trial in best.items()}
-
-
-def write_strengths(path: Path, task: str, policy: str, strengths: Mapping[str, float]) -> None:
-    """Write each sampler's strength where `sim-eval` reads it. Raises RunError when the file cannot be written."""
-    table = load_yaml(path)
-    table.setdefault(task, {}).setdefault(policy, {}).update(strengths)
-    head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
-    write_text(path, head + OmegaConf.to_yaml(table))

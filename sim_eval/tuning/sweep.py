@@ -1,4 +1,4 @@
-"""Trying steering strengths: on keys of their own, every one on the same episodes."""
+"""Trying steering strengths: on keys of their own, each on the same episodes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ import numpy as np
 from tqdm import tqdm
 
 from sim_eval.analysis.statistics import wilson
-from sim_eval.config.compose import choices, compose, folder
+from sim_eval.config.compose import compose, folder
+from sim_eval.config.models import read_models
+from sim_eval.config.plugins import Component
+from sim_eval.config.tasks import check_task, task_name
 from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import build_sampler
+from sim_eval.evaluation.samplers import build_sampler, read_samplers
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.tuning.results import Sweep, Trial
-from tasks.naming import full_name
-from tasks.registry import check_exists
 
 #: Strengths are chosen here, and reported figures come from the block `eval`: no key is in both.
 BLOCK = "tune"
-
-#: The critic that configs/strengths.yaml is for.
-DEFAULT_CRITIC = "critic"
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,10 @@ class SweepSettings:
     """The options of `sim-eval-sweep`, checked."""
 
     task: Mapping[str, Any]
-    policy: str
-    critic: str
+    policy: Component
+    critic: Component
+    posterior: Component
+    device: str
     sampler: Mapping[str, Mapping[str, Any]]
     strengths: tuple[float, ...]
     episodes: int
@@ -46,9 +46,10 @@ class SweepSettings:
     checkpoints: Path | None
     results: Path
     choose: bool
+    output: Path
 
     def samplers(self) -> dict[tuple[str, float], Sampler]:
-        """One for every sampler and strength."""
+        """Each sampler at each strength. Raises RunError for a field value that a sampler refuses."""
         return {
             (name, strength): build_sampler(name, {**config, "strength": strength})
             for name, config in self.sampler.items()
@@ -58,12 +59,12 @@ class SweepSettings:
     @property
     def task_name(self) -> str:
         """What keys, results and checkpoints call the task."""
-        return full_name(**self.task)
+        return task_name(self.task)
 
     @property
     def published(self) -> Path:
         """The file of every trial of this task, policy and critic."""
-        return self.results / f"{self.task_name}-{self.policy}-{self.critic}.json"
+        return self.results / f"{self.task_name}-{self.policy.label}-{self.critic.label}.json"
 
     def conditions(self, checkpoints: Mapping[str, str]) -> Sweep:
         """What the trials will have in common; `checkpoints`: role to SHA-256."""
@@ -82,42 +83,43 @@ class SweepSettings:
 def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
     """`sim-eval-sweep`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("sweep", arguments)
-    check_exists(**config["task"])
-    steerable = [name for name in choices("sampler") if "strength" in config["sampler"][name]]
-    picked = [one_of("samplers", name, steerable) for name in listed("samplers", config["samplers"])]
+    check_task(config["task"])
+    models = read_models(config, task_name(config["task"]))
+    if models["critic"] is None:
+        raise RunError("critic is none; every sampler with a strength needs a critic")
+    samplers = read_samplers(config)
+    steerable = [name for name, fields in config["sampler"].items() if "strength" in fields]
+    for name in samplers:
+        if name in config["sampler"]:
+            one_of("samplers", name, steerable)
     strengths = listed("strengths", config["strengths"])
     for strength in strengths:
         if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength < float("inf"):
             raise RunError(f"strengths holds {strength!r}; accepted: finite numbers of at least 0")
-    if config["critic"]["name"] is None:
-        raise RunError("critic is none; every sampler with a strength needs a critic")
-    if config["choose"] and config["critic"]["name"] != DEFAULT_CRITIC:
-        raise RunError(
-            f"critic is {config['critic']['name']}; strengths are chosen for {DEFAULT_CRITIC}: add choose=false"
-        )
+    results = folder(config["results"])
     return SweepSettings(
-        policy=config["policy"]["name"],
-        critic=config["critic"]["name"],
-        sampler={name: config["sampler"][name] for name in picked},
+        **models,
+        sampler=samplers,
         strengths=tuple(float(strength) for strength in strengths),
         episodes=whole("episodes", config["episodes"], 1),
         seed=whole("seed", config["seed"], 0),
         workers=worker_count(config["workers"]),
         batch=whole("batch", config["batch"], 1),
-        checkpoints=None if config["checkpoints"] is None else folder(config["checkpoints"]),
-        results=folder(config["results"]),
+        results=results,
         choose=config["choose"],
+        output=results / "strengths.yaml" if config["output"] is None else folder(config["output"]),
         task=config["task"],
     )
 
 
-def sweep(settings: SweepSettings, models: Models, pool: Pool) -> Iterator[Trial]:
-    """Every sampler at every strength over the same keys of the tune block, each trial as it ends.
+def sweep(
+    settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models, pool: Pool
+) -> Iterator[Trial]:
+    """Each of `samplers`, by name and strength, over the same keys of the tune block, each trial as it ends.
 
     A crashed episode raises RunError.
     """
     keys = episode_keys(settings.task_name, settings.seed, settings.episodes, BLOCK)
-    samplers = settings.samplers()
     with tqdm(total=len(keys) * len(samplers), desc="sweep", disable=None) as progress:
         for (name, strength), sampler in samplers.items():
             successes = 0

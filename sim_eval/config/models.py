@@ -1,0 +1,49 @@
+"""The options that say which models run, and where: policy, critic, posterior, checkpoints, device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sim_eval.config.compose import TARGETS, folder
+from sim_eval.config.plugins import component
+from sim_eval.config.values import one_of
+from sim_eval.resources import resource
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """The fields `policy`, `critic`, `posterior`, `checkpoints` and `device` of settings for `task`.
+
+    Raises RunError for a checkpoint that is not there and for a component that nobody offers.
+    """
+    root = None if config["checkpoints"] is None else folder(config["checkpoints"])
+    place = (root or resource("checkpoints")) / task
+    stems = sorted(path.stem for path in place.glob("*.safetensors"))
+    critics = {"default" if stem == "critic" else stem.removeprefix("critic_"): stem for stem in stems if _critic(stem)}
+    policies = [stem for stem in stems if not _critic(stem) and not stem.startswith("posterior_")]
+    options = config["passed_on"]
+    also = f"{TARGETS}, a checkpoint in {place}"
+    policy = component("policy", config["policy"], options.get("policy", {}), policies, also)
+    critic = None
+    if config["critic"] != "none":
+        if policy.target is not None and root is None:
+            critics["default"] = "critic"  # the shipped ones are not for this policy; it is refused where one is needed
+        also = f"none, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
+        critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
+        critic = replace(
+            critic, label=critics.get(critic.label, critic.label) if critic.target is None else critic.label
+        )
+    return {
+        "policy": policy,
+        "critic": critic,
+        "posterior": component("posterior", config["posterior"], options.get("posterior", {}), ["default"]),
+        "checkpoints": root,
+        "device": one_of("device", config["device"], DEVICES),
+    }
+
+
+def _critic(stem: str) -> bool:
+    return stem == "critic" or stem.startswith("critic_")

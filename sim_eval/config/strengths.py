@@ -1,0 +1,92 @@
+"""Tuned steering strengths: a file of them, and the models that each was tuned for.
+
+can:                    the task
+  flow:                 the policy
+    policy: 2b53ed...   SHA-256 of its weights, as in a run's provenance
+    critic: 5c4dd6...
+    strengths: {qpilots_u: 1.0}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from sim_eval.config.compose import CONFIGS, load_yaml
+from sim_eval.errors import RunError
+from sim_eval.files import write_text
+
+#: Those of the shipped models.
+SHIPPED = CONFIGS / "strengths.yaml"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Strengths by sampler, and the SHA-256 of the policy and the critic that they were tuned for."""
+
+    policy: str = ""
+    critic: str = ""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+
+    def differing(self, fingerprints: Mapping[str, str]) -> list[str]:
+        """Which of policy and critic are others in `fingerprints`, a mapping of role to SHA-256."""
+        roles = {"policy": self.policy, "critic": self.critic}
+        return [role for role, tuned_for in roles.items() if fingerprints.get(role, tuned_for) != tuned_for]
+
+
+def read_strengths(path: Path, task: str, policy: str) -> Tuned | None:
+    """What `path` holds for the task and the policy's label, None for nothing. Raises RunError for another file."""
+    entry: Any = load_yaml(path)
+    try:
+        entry = entry.get(task, {}).get(policy)
+        return None if entry is None else Tuned(**entry)
+    except (AttributeError, TypeError):
+        raise RunError(
+            f"{path}: {task}: {policy} is no table of strengths; accepted: a file that sim-eval-sweep wrote"
+        ) from None
+
+
+def with_strength(
+    name: str, config: Mapping[str, Any], tuned: Tuned | None, missing: str
+) -> tuple[Mapping[str, Any], bool]:
+    """The sampler's config with the tuned strength in place of none, and whether it was put there.
+
+    Raises RunError, `missing` and the way out, where a sampler of the suite has neither.
+    """
+    own = tuned.strengths.get(name) if tuned else None
+    if config.get("strength") is not None or (own is None and "strength" not in config):
+        return config, False
+    if own is None:
+        raise RunError(
+            f"no strength has been tuned for {missing} sampler {name}; give one with sampler.{name}.strength=NUMBER, "
+            "or tune it: sim-eval-sweep, then strengths=FILE"
+        )
+    return {**config, "strength": own}, True
+
+
+def write_strengths(path: Path, task: str, policy: str, tuned: Tuned) -> None:
+    """Put strengths where `strengths=FILE` of sim-eval reads them, keeping those of other samplers.
+
+    Raises RunError as `check_writable`, and when the file cannot be written.
+    """
+    before = check_writable(path, task, policy, {"policy": tuned.policy, "critic": tuned.critic})
+    table = load_yaml(path) if path.exists() else {}
+    entry = {**asdict(tuned), "strengths": {**(before.strengths if before else {}), **tuned.strengths}}
+    table.setdefault(task, {})[policy] = entry
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    write_text(path, "".join(line for line in lines if line.startswith("#")) + OmegaConf.to_yaml(table))
+
+
+def check_writable(path: Path, task: str, policy: str, fingerprints: Mapping[str, str]) -> Tuned | None:
+    """What `path` holds of the task and policy. Raises RunError where that was tuned for other models."""
+    before = read_strengths(path, task, policy) if path.exists() else None
+    if before and before.differing(fingerprints):
+        raise RunError(
+            f"output={path} holds strengths of task={task} policy={policy} that were tuned for another "
+            f"{' and '.join(before.differing(fingerprints))}; accepted: another output=FILE, or that entry deleted"
+        )
+    return before

@@ -1,0 +1,59 @@
+"""The samplers of a run, from their options: shipped ones and ones from outside the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sim_eval.config.compose import TARGETS
+from sim_eval.config.plugins import Component, component
+from sim_eval.config.values import listed
+from sim_eval.errors import RunError
+from sim_eval.samplers.sampler import Sampler
+
+#: Of each sampler by its label: `_target_`, and the fields that its constructor takes.
+SamplerConfigs = Mapping[str, Mapping[str, Any]]
+
+
+def read_samplers(config: Mapping[str, Any]) -> SamplerConfigs:
+    """The picked samplers' configurations, in the order of `samplers`.
+
+    Raises RunError for a sampler that nobody offers, one that is picked twice, and an option of one that is not.
+    """
+    shipped: SamplerConfigs = config["sampler"]
+    picked: dict[str, Mapping[str, Any]] = {}
+    values = listed("samplers", config["samplers"])
+    for value in values:
+        sampler = component("samplers", value, {}, shipped, TARGETS)
+        if sampler.label in picked or (sampler.target and sampler.label in shipped):
+            raise RunError(f"samplers is [{', '.join(values)}]: each may be picked once, {sampler.label} names two")
+        options = _passed_on(config["passed_on"].get("sampler", {}), sampler.label)
+        picked[sampler.label] = {"_target_": sampler.target, **options} if sampler.target else shipped[sampler.label]
+    for option in config["given"]:
+        if option.startswith("sampler.") and not any(option.startswith(f"sampler.{label}.") for label in picked):
+            raise RunError(f"{option} is of no sampler that runs; samplers is [{', '.join(picked)}]")
+    return picked
+
+
+def build_sampler(name: str, config: Mapping[str, Any]) -> Sampler:
+    """The sampler of this configuration. Raises RunError naming the field whose value it refuses."""
+    target = str(config["_target_"])
+    fields = {field: value for field, value in config.items() if field != "_target_"}
+    if ":" not in target:  # a shipped one: package.module.Class, and its fields are numbers
+        target = ":".join(target.rsplit(".", 1))
+        for field, value in fields.items():
+            if value is None or isinstance(value, str):
+                raise RunError(f"sampler.{name}.{field} is {value}; accepted: a number")
+    try:
+        sampler: Sampler = Component(name, target, fields, "samplers").build()
+    except ValueError as error:  # a sampler checks its own ranges
+        raise error if isinstance(error, RunError) else RunError(f"sampler.{name}: {error}") from None
+    return sampler
+
+
+def _passed_on(options: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """The options of the sampler `label`, which may hold dots."""
+    inner: Any = options
+    for part in label.split("."):
+        inner = inner.get(part, {}) if isinstance(inner, dict) else {}
+    return dict(inner)
