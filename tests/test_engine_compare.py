@@ -131,10 +131,9 @@ def test_runs_on_other_simulators_are_not_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", ["tune", "train"])
-def test_episodes_of_another_block_are_told(run: Path, block: str) -> None:
-    config = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(config.replace("block: eval", f"block: {block}"))
-    (told,) = compare([run]).warnings
+def test_episodes_of_another_block_are_told(tmp_path: Path, block: str) -> None:
+    toy_run.run(tmp_path / "run", episodes=1, block=block)
+    (told,) = compare([tmp_path / "run"]).warnings
     assert told.startswith(f"run: its episodes are of block {block}, ")
     assert ("strengths were tuned on the keys reported here" in told) == (block == "tune")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import subprocess
@@ -15,8 +16,8 @@ import pytest
 
 from sim_eval.errors import RunError
 from sim_eval.runs import provenance, records, run_folder
+from sim_eval.runs.reader import load_config, load_provenance, read_run
 from sim_eval.runs.records import RECORDS, Record, Writer, actions_path, read
-from sim_eval.runs.run_folder import load_config, load_provenance
 from sim_eval.samplers.sampler import Models
 from tests import toy_run
 from tests.toy_models import ToyCritic, ToyDenoiser
@@ -27,8 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def comparable(found: list[Record]) -> list[dict[str, Any]]:
     """Sorted, without the timings."""
-    untimed = [{**vars(record), "wall_s": 0, "decision_ms": 0} for record in found]
-    return sorted(untimed, key=lambda one: (one["sampler"], one["episode"]))
+    untimed = [
+        {**vars(record), "wall_s": 0, "cost": dataclasses.replace(record.cost, decision_ms=None)} for record in found
+    ]
+    return sorted(untimed, key=lambda values: (values["sampler"], values["episode"]))
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +42,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_a_run_stores_every_episode_with_its_actions(tmp_path: Path) -> None:
     found = toy_run.run(tmp_path)
     assert comparable(read(tmp_path)) == comparable(found)
-    assert {(one.sampler, one.episode) for one in found} == {
+    assert {(record.sampler, record.episode) for record in found} == {
         (sampler, episode) for sampler in toy_run.SAMPLERS for episode in range(10)
     }
-    for one in found:
-        actions = np.load(actions_path(tmp_path, one.sampler, one.episode))
-        assert actions.shape == (one.steps, 2)
+    for record in found:
+        actions = np.load(actions_path(tmp_path, record.sampler, record.episode))
+        assert actions.shape == (record.steps, 2)
         assert actions.dtype == np.float32
     account = load_provenance(tmp_path)
     assert len(account) == 1
@@ -82,7 +85,7 @@ def test_a_killed_run_resumes_to_the_same_records(
     subprocess.run([*command, "0"], cwd=ROOT, check=True)
     stored = (tmp_path / RECORDS).read_text().splitlines()
     assert len(stored) == 20
-    assert comparable([Record(**json.loads(line)) for line in stored]) == reference
+    assert comparable(read(tmp_path)) == reference
 
 
 def count_lines(folder: Path) -> int:
@@ -106,19 +109,147 @@ def test_a_bad_line_elsewhere_is_an_error_that_names_it(tmp_path: Path) -> None:
     path.write_text("".join([lines[0], lines[1][:30] + "\n", *lines[2:]]))
     with pytest.raises(RunError, match=f"{RECORDS} line 2 is not JSON"):
         read(tmp_path)
-    path.write_text(lines[0] + '{"task": "toy"}\n')
-    with pytest.raises(RunError, match=f"{RECORDS} line 2 is not a record"):
+    path.write_text(lines[0] + "[1, 2]\n")
+    with pytest.raises(RunError, match=f"{RECORDS} line 2 is no record; accepted: a JSON object"):
         toy_run.run(tmp_path, episodes=2)
+
+
+def edit_line(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Change the first line of the records; a value of `...` deletes its field. The line's content before."""
+    path = folder / RECORDS
+    first, *others = path.read_text().splitlines(keepends=True)
+    before: dict[str, Any] = json.loads(first)
+    after = {name: value for name, value in {**before, **changes}.items() if value is not ...}
+    path.write_text("".join([json.dumps(after) + "\n", *others]))
+    return before
+
+
+def test_records_of_version_1_are_read(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
+    toy_run.run(tmp_path)
+    path = tmp_path / RECORDS
+    old = []
+    for stored in map(json.loads, path.read_text().splitlines()):
+        del stored["version"]
+        old.append({**stored, **stored.pop("cost"), "assets": None, "video": None})
+    path.write_text("".join(json.dumps(values) + "\n" for values in old))
+    found = read(tmp_path)
+    assert found[0].extra == {"assets": None, "video": None}
+    assert comparable([dataclasses.replace(record, extra={}) for record in found]) == reference
+    assert len(toy_run.run(tmp_path, episodes=11)) == 22, "and the run goes on"
+
+
+def test_fields_of_other_versions_are_kept(tmp_path: Path) -> None:
+    toy_run.run(tmp_path, episodes=1)
+    before = edit_line(tmp_path, version=3, robot="ur5e", cost={**_cost(tmp_path), "joules": 2.5})
+    record = read(tmp_path)[0]
+    assert record.extra == {"robot": "ur5e"}
+    assert record.cost.extra == {"joules": 2.5}
+    written = json.loads(records.to_line(record))
+    assert written == {**before, "robot": "ur5e", "cost": {**before["cost"], "joules": 2.5}}
+
+
+def _cost(folder: Path) -> dict[str, Any]:
+    cost: dict[str, Any] = json.loads((folder / RECORDS).read_text().splitlines()[0])["cost"]
+    return cost
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": "many"}, 'line 1: steps is "many"; accepted: a whole number of at least 0'),
+        ({"success": 1}, "line 1: success is 1; accepted: true or false"),
+        ({"episode": -1}, "line 1: episode is -1; accepted: a whole number of at least 0"),
+        ({"strength": []}, r"line 1: strength is \[\]; accepted: a number or null"),
+        ({"q": [1.0, None]}, r"line 1: q is \[1.0, null\]; accepted: a list of a number or null"),
+        ({"mean_q": float("nan")}, "line 1: mean_q is NaN; accepted: a number or null"),
+        ({"version": "two"}, 'line 1: version is "two"; accepted: a whole number'),
+        (
+            {"cost": {"policy_rows": 3}},
+            "line 1: cost is no cost of version 2: .* lacks critic_rows, posterior",
+        ),
+        (
+            {"version": 3, "steps": ..., "length": 40},
+            "line 1 is no record of version 2: it is of version 3, lacks steps and has length besides",
+        ),
+        ({"sampler": "../../evil"}, r'line 1: sampler is "../../evil"; accepted: letters, digits and _ . \+ -'),
+        ({"policy": ".."}, r'line 1: policy is ".."; accepted: letters'),
+        ({"policy": "other"}, r"line 1: policy is other, but this run \(seed=0 block=eval\) has toy"),
+        ({"task": "lift"}, "line 1: task is lift, but this run .* has toy"),
+        ({"sampler": "qpilots_u"}, "line 1: sampler is qpilots_u; accepted: this run's, unsteered, best_of_n"),
+        ({"env_seed": 4}, r"line 1: env_seed is 4, but this run \(seed=0 block=eval\) has \d+ in episode \d"),
+        ({"noise_seed": 4}, "line 1: noise_seed is 4, but this run .*: the line is another run's"),
+        ({"episode": 99, "env_seed": 0}, "line 1: env_seed is 0, but this run"),
+    ],
+)
+def test_a_line_that_is_not_the_runs_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    toy_run.run(tmp_path, episodes=2)
+    edit_line(tmp_path, **changes)
+    with pytest.raises(RunError, match=message):
+        read_run(tmp_path)
+    with pytest.raises(RunError, match=message):
+        toy_run.run(tmp_path, episodes=2)
+
+
+def test_records_of_another_seed_do_not_count_as_done(tmp_path: Path) -> None:
+    toy_run.run(tmp_path / "one", episodes=1)
+    toy_run.run(tmp_path / "two", episodes=1, seed=1)
+    (tmp_path / "one" / RECORDS).write_bytes((tmp_path / "two" / RECORDS).read_bytes())
+    with pytest.raises(RunError, match=r"one/records.jsonl line 1: env_seed is \d+, but this run \(seed=0 "):
+        toy_run.run(tmp_path / "one", episodes=1)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "config.yaml",
+            {"episodes": "many"},
+            'config.yaml: episodes is "many"; accepted: a whole number',
+        ),
+        ("config.yaml", {"samplers": "unsteered"}, 'samplers is "unsteered"; accepted: a list of text'),
+        ("config.yaml", {"task": {"stepping": "fast"}}, "config.yaml: task: name is null; accepted: text"),
+        ("config.yaml", {"block": "dev"}, "config.yaml: block is dev; accepted: eval, tune, train"),
+        ("config.yaml", {"sampler": {}}, "config.yaml: sampler lacks unsteered, best_of_n"),
+        ("provenance.json", {}, "provenance.json: the content is .* accepted: a list of a mapping"),
+        ("provenance.json", [{}], "provenance.json entry 1 lacks versions, checkpoints, machine, git"),
+        (
+            "provenance.json",
+            [{"versions": {"torch": 2}, "checkpoints": {}, "machine": {}, "git": None}],
+            "provenance.json entry 1: versions is .* accepted: a mapping of text",
+        ),
+    ],
+)
+def test_wrong_types_in_a_run_folder_are_named(tmp_path: Path, file: str, content: Any, message: str) -> None:
+    toy_run.run(tmp_path, episodes=1)
+    stored = load_config(tmp_path) if file == "config.yaml" else None
+    (tmp_path / file).write_text(json.dumps(content if stored is None else {**stored, **content}))
+    with pytest.raises(RunError, match=message):
+        read_run(tmp_path)
+
+
+def test_names_that_are_no_file_names_are_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r'policy is "a/b"; accepted: letters, digits and _'):
+        toy_run.run(tmp_path / "run", policy="a/b")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_where_nothing_was_recorded_takes_another_configuration(tmp_path: Path) -> None:
+    def unbuildable() -> ToyTask:
+        raise ValueError("no such stepping")
+
+    with pytest.raises(RunError, match="the task cannot be built"):
+        toy_run.run(tmp_path, make_task=unbuildable, task={"name": "toy", "stepping": "slow"})
+    assert len(toy_run.run(tmp_path, episodes=1)) == 2
 
 
 def test_errors_are_run_again(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
     broken = functools.partial(ToyTask, crash="step", crash_in=(1, 4))
     found = toy_run.run(tmp_path, make_task=broken)
-    assert [one.episode for one in found if one.error] == [1, 4, 1, 4]
+    assert [record.episode for record in found if record.error] == [1, 4, 1, 4]
     toy_run.run(tmp_path, samplers=("unsteered",))
-    assert [one.episode for one in read(tmp_path) if one.error] == [1, 4], "another sampler's errors stay on record"
+    assert [record.episode for record in read(tmp_path) if record.error] == [1, 4], "another sampler's errors stay"
     assert comparable(toy_run.run(tmp_path)) == reference
-    assert not any(one.error for one in read(tmp_path))
+    assert not any(record.error for record in read(tmp_path))
 
 
 def test_a_run_may_grow(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
@@ -154,10 +285,10 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path: Path, changes: d
 
 
 def test_other_checkpoints_are_refused_however_long_ago_they_ran(tmp_path: Path) -> None:
-    toy_run.run(tmp_path, episodes=1, checkpoints={"policy": "abc", "posterior": "old"})
-    toy_run.run(tmp_path, episodes=2, checkpoints={"policy": "abc"})
+    toy_run.run(tmp_path, episodes=1, fingerprints={"policy": "abc", "posterior": "old"})
+    toy_run.run(tmp_path, episodes=2, fingerprints={"policy": "abc"})
     with pytest.raises(RunError, match="another checkpoint posterior: its hash is old there, new now"):
-        toy_run.run(tmp_path, episodes=3, checkpoints={"policy": "abc", "posterior": "new"})
+        toy_run.run(tmp_path, episodes=3, fingerprints={"policy": "abc", "posterior": "new"})
     assert len(read(tmp_path)) == 4
 
 
@@ -199,7 +330,7 @@ def test_a_critics_nan_leaves_earlier_records_intact(tmp_path: Path) -> None:
 def test_a_full_disk_ends_with_one_message_and_whole_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = toy_run.run(tmp_path, episodes=2)
     writer, before = Writer(tmp_path), (tmp_path / RECORDS).read_bytes()
-    monkeypatch.setattr(records, "_line", lambda one: b"x" * 20_000)
+    monkeypatch.setattr(records, "to_line", lambda record: b"x" * 20_000)
     import resource
     import signal
 

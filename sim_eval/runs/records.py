@@ -162,8 +162,9 @@ def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: 
 def to_line(record: Record) -> bytes:
     """A record as it is stored."""
     plain = {"version": VERSION, **asdict(record)}
-    plain["cost"].update(plain["cost"].pop("extra"))
-    return json.dumps({**plain, **plain.pop("extra")}, allow_nan=False).encode() + b"\n"
+    for fields_of in (plain, plain["cost"]):
+        fields_of.update(fields_of.pop("extra"))
+    return json.dumps(plain, allow_nan=False).encode() + b"\n"
 
 
 def actions_path(folder: Path, sampler: str, episode: int) -> Path:
