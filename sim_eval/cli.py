@@ -256,9 +256,7 @@ def sweep(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _try(
-    settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models
-) -> Sweep:
+def _try(settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models) -> Sweep:
     """Run the samplers, by name and strength, publishing each trial as it ends; everything that is published then."""
     from dataclasses import replace
 

@@ -72,7 +72,7 @@ def offers_features(policy: FrozenPolicy) -> bool:
 
 
 def resolve_device(device: str) -> torch.device:
-    """ "auto" to a GPU where there is one; RunError for cuda where there is none."""
+    """The device of the option `device`: auto, cpu or cuda. Raises RunError for cuda where torch finds no GPU."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RunError("device is cuda, and torch finds no GPU; accepted: auto, cpu")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

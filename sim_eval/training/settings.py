@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import tasks
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
-from sim_eval.config.compose import CONFIGS, compose, folder, load_yaml
-from sim_eval.config.plugins import Component
+from sim_eval.config.compose import CONFIGS, TARGETS, compose, folder, load_yaml
+from sim_eval.config.models import DEVICES
+from sim_eval.config.plugins import Component, component
+from sim_eval.config.tasks import check_task, task_factory, task_name
 from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
-from sim_eval.training.stages import STAGES, Recipe
+from sim_eval.training.stages import OUTSIDE, STAGES, Recipe
 from sim_eval.training.workspace import Workspace
-from tasks.naming import full_name
-from tasks.registry import check_exists
 
 
 @dataclass(frozen=True)
@@ -33,46 +31,87 @@ class TrainSettings:
 
 def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     """`sim-eval-train`'s arguments. Raises RunError naming the option, its value and what is accepted."""
-    config = compose("train", arguments)
-    check_exists(**config["task"])
-    task = full_name(**config["task"])
-    config.update({name: value for name, value in _recipe(task).items() if config[name] is None})
-    stage = config["stage"]
-    stages = tuple(STAGES) if one_of("stage", stage, [*STAGES, "all"]) == "all" else (stage,)
-    if not isinstance(config["sloppy"], int | float) or not 0 <= config["sloppy"] <= 1:
-        raise RunError(f"sloppy is {config['sloppy']}; accepted: a share from 0 to 1")
-    methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
-    counts = {"demos": 1, "rollouts": 2, "posterior_samples": 1, "batch": 1}  # a rollout is kept to score the critic
-    counts |= dict.fromkeys(("policy_steps", "critic_steps", "posterior_steps"), LEAST_STEPS)
-    recipe = Recipe(
-        sloppy=float(config["sloppy"]),
-        policies=[Component(family) for family in _names("families", config["families"], FAMILIES)],
-        critic_methods=methods,
-        ship_critic=one_of("ship_critic", config["ship_critic"], methods),
-        **{name: whole(name, config[name], least) for name, least in counts.items()},
-    )
+    config = compose("train", [_listed_stages(argument) for argument in arguments])
+    check_task(config["task"])
+    task = task_name(config["task"])
+    policies = _policies(config, task)
     workspace = Workspace(
         task=task,
         data=folder(config["data"]),
         checkpoints=folder(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
-        make_task=partial(tasks.make, **config["task"]),
+        make_task=task_factory(config["task"]),
     )
-    return TrainSettings(stages, workspace, recipe, worker_count(config["workers"]))
+    stages = _stages(config, from_outside=policies[0].target is not None)
+    return TrainSettings(stages, workspace, _recipe(config, policies), worker_count(config["workers"]))
 
 
-def _recipe(task: str) -> dict[str, Any]:
-    """What the task's own checkpoints were trained on."""
+def _listed_stages(argument: str) -> str:
+    """stage=rollouts,critic as stage=[rollouts,critic], which Hydra takes for a list."""
+    option, _, value = argument.partition("=")
+    return f"stage=[{value}]" if option == "stage" and "," in value and not value.startswith("[") else argument
+
+
+def _policies(config: dict[str, Any], task: str) -> list[Component]:
+    """The families that are trained here, or a policy from outside; fills in what the task's recipe leaves open."""
+    if config["policy"] is not None:
+        policy = component("policy", config["policy"], config["passed_on"].get("policy", {}), [], TARGETS)
+        if "checkpoints" not in config["given"]:
+            raise RunError(
+                f"policy is {config['policy']}, and checkpoints is not given; accepted: checkpoints=DIR, a folder for "
+                "its critic and posterior net (checkpoints/ holds those of the shipped policies)"
+            )
+        config.update({name: config[name] or 0 for name in ("demos", "sloppy", "policy_steps")})
+        return [policy]
     path = CONFIGS / "recipes.yaml"
     recipes = load_yaml(path)
     if task not in recipes:
-        raise RunError(f"task {task} has no recipe in {path.name}; there are {', '.join(recipes)}")
-    recipe: dict[str, Any] = recipes[task]
-    return recipe
+        raise RunError(
+            f"task {task} has no recipe in {path.name}; accepted: {', '.join(recipes)}, or policy={TARGETS}, whose "
+            "critic and posterior net need no recipe"
+        )
+    config.update({name: value for name, value in recipes[task].items() if config[name] is None})
+    return [Component(family) for family in _names("families", config["families"], FAMILIES)]
+
+
+def _stages(config: dict[str, Any], from_outside: bool) -> tuple[str, ...]:
+    every = OUTSIDE if from_outside else tuple(STAGES)
+    named = _names("stage", config["stage"], [*STAGES, "all"])
+    if from_outside and (trained := [stage for stage in named if stage not in (*OUTSIDE, "all")]):
+        raise RunError(
+            f"stage is {trained[0]}, and policy={config['policy']} is trained elsewhere; accepted: {', '.join(OUTSIDE)}"
+        )
+    return every if "all" in named else tuple(stage for stage in STAGES if stage in named)
+
+
+def _recipe(config: dict[str, Any], policies: Sequence[Component]) -> Recipe:
+    if not isinstance(config["sloppy"], int | float) or not 0 <= config["sloppy"] <= 1:
+        raise RunError(f"sloppy is {config['sloppy']}; accepted: a share from 0 to 1")
+    methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
+    counts = {"rollouts": 2, "posterior_samples": 1, "batch": 1}  # a rollout is kept to score the critic
+    counts |= dict.fromkeys(("critic_steps", "posterior_steps"), LEAST_STEPS)
+    if policies[0].target is None:
+        counts |= {"demos": 1, "policy_steps": LEAST_STEPS}
+    critic = dict(config["passed_on"].get("critic", {}))
+    inputs = one_of("critic.inputs", critic.pop("inputs", "state"), ("state", "features"))
+    if critic:
+        raise RunError(f"unknown option critic.{next(iter(critic))}; accepted: critic.inputs")
+    numbers = {name: whole(name, config[name], least) for name, least in counts.items()}
+    return Recipe(
+        policies=policies,
+        demos=numbers.pop("demos", 0),
+        sloppy=float(config["sloppy"]),
+        policy_steps=numbers.pop("policy_steps", 0),
+        critic_methods=methods,
+        ship_critic=one_of("ship_critic", config["ship_critic"], methods),
+        critic_inputs=inputs,
+        device=one_of("device", config["device"], DEVICES),
+        **numbers,
+    )
 
 
 def _names(option: str, value: Any, accepted: Iterable[str]) -> list[str]:
-    """One name or a list of names, each accepted."""
+    """A name or a list of names, each accepted."""
     names = value if isinstance(value, list) else [value]
     if not names:
         raise RunError(f"{option} is empty; accepted: {', '.join(accepted)}")
