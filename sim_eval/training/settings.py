@@ -92,10 +92,7 @@ def _recipe(config: dict[str, Any], policies: Sequence[Component]) -> Recipe:
     counts |= dict.fromkeys(("critic_steps", "posterior_steps"), LEAST_STEPS)
     if policies[0].target is None:
         counts |= {"demos": 1, "policy_steps": LEAST_STEPS}
-    critic = dict(config["passed_on"].get("critic", {}))
-    inputs = one_of("critic.inputs", critic.pop("inputs", "state"), ("state", "features"))
-    if critic:
-        raise RunError(f"unknown option critic.{next(iter(critic))}; accepted: critic.inputs")
+    inputs = one_of("critic.inputs", config["critic"]["inputs"], ("state", "features"))
     numbers = {name: whole(name, config[name], least) for name, least in counts.items()}
     return Recipe(
         policies=policies,
