@@ -146,7 +146,7 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
     groups, defaults = _groups(name), load_yaml(CONFIGS / f"{name}.yaml")
     tasks = [argument.removeprefix("task=") for argument in arguments if argument.startswith("task=")]
     own_task = "task" in groups and any(task not in choices("task") for task in tasks)
-    foreign = {head for head in _PASSED_ON if head in defaults} | ({"sampler"} & groups.keys())
+    foreign = {head for head in _PASSED_ON if head in defaults and not isinstance(defaults[head], dict)} | ({"sampler"} & groups.keys())
     foreign |= {"task"} if own_task else set()
     found = _Arguments()
     for argument in arguments:
@@ -156,7 +156,7 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
             raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
         if option == "sampler" and "sampler" in groups:  # all of its files are loaded already
             found.literal["samplers"] = [_bare(value)]
-        elif option in _LITERAL and option in defaults and (option != "strengths" or defaults[option] is None):
+        elif option in _LITERAL and not isinstance(defaults.get(option, {}), dict) and (option != "strengths" or defaults[option] is None):
             found.literal[option] = _literal(option, value, defaults[option])
         elif option == "task" and own_task:
             found.literal["task"] = _bare(value)

@@ -47,9 +47,9 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
 
 
 def _listed_stages(argument: str) -> str:
-    """stage=rollouts,critic as stage=[rollouts,critic], which Hydra takes for a list."""
+    """stage=critic and stage=rollouts,critic as the lists that Hydra takes."""
     option, _, value = argument.partition("=")
-    return f"stage=[{value}]" if option == "stage" and "," in value and not value.startswith("[") else argument
+    return f"stage=[{value}]" if option == "stage" and not value.startswith("[") else argument
 
 
 def _policies(config: dict[str, Any], task: str) -> list[Component]:
