@@ -41,21 +41,21 @@ def run(asked: Settings) -> list[Record]:
     sizes = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 10}
     policy = ChunkPolicy(PolicyConfig("flow", sizes, action_dim=7)).requires_grad_(False)
     torch.nn.init.normal_(policy.network.output.weight, 0.0, 0.02)
-    found = evaluate(asked, {"unsteered": Unsteered(steps=3)}, LIFT, Models(policy), {})
+    found = evaluate(asked, {"unsteered": Unsteered(steps=3)}, LIFT, Models(policy))
     untimed = [
         dataclasses.replace(record, wall_s=0.0, cost=dataclasses.replace(record.cost, decision_ms=None))
         for record in found
     ]
-    return sorted(untimed, key=lambda one: one.episode)
+    return sorted(untimed, key=lambda record: record.episode)
 
 
 def test_records_do_not_depend_on_workers_or_batch(tmp_path: Path) -> None:
     alone = run(settings(tmp_path / "alone", "workers=0", "batch=1"))
-    assert [one.error for one in alone] == [None, None]
+    assert [record.error for record in alone] == [None, None]
     assert alone[0].state_hash != alone[1].state_hash
     assert run(settings(tmp_path / "beside", "workers=2", "batch=8")) == alone
-    for one in alone:
-        first, second = (actions_path(tmp_path / name, "unsteered", one.episode) for name in ("alone", "beside"))
+    for record in alone:
+        first, second = (actions_path(tmp_path / name, "unsteered", record.episode) for name in ("alone", "beside"))
         assert first.read_bytes() == second.read_bytes()
 
 

@@ -86,7 +86,9 @@ def make_toy(name: str, stepping: str) -> ToyTask:
 
 
 def toy_without_torch() -> ToyTask:
-    """The toy, in processes that have not loaded torch."""
+    """The toy, in processes that have not loaded torch, and that software GL draws in with one thread."""
     if "torch" in sys.modules:
         raise RuntimeError("torch is loaded here")
+    if os.environ.get("LP_NUM_THREADS") != "1":
+        raise RuntimeError("software GL may start a thread a core here")
     return ToyTask()

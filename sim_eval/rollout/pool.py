@@ -114,7 +114,7 @@ class _Worker:
                 pass_fds=(handle,),
                 # Environments are the unit of parallelism: threads inside one would fight over the same
                 # cores.
-                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "LP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
             )
         self._pipe: Connection = Connection(ours.detach())

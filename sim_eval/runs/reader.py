@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.config.compose import load_yaml
+from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.fields import check_fields
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
-from tasks.naming import full_name
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
@@ -52,7 +52,7 @@ class Run:
     @property
     def setting(self) -> tuple[str, str]:
         """Task and policy: runs that share them are compared."""
-        return full_name(**self.config["task"]), self.config["policy"]
+        return task_name(self.config["task"]), self.config["policy"]
 
     def video(self, record: Record) -> Path | None:
         """Where the video of a record is, or was; None where none was rendered."""
@@ -116,7 +116,7 @@ def read_records(folder: Path, config: Mapping[str, Any]) -> list[Record]:
 
 def _check_own(config: Mapping[str, Any], where: str, record: Record) -> None:
     """Raise RunError unless the record follows from the run's configuration."""
-    task, seed, block = full_name(**config["task"]), config["seed"], config["block"]
+    task, seed, block = task_name(config["task"]), config["seed"], config["block"]
     key = episode_key(task, seed, record.episode, block)
     expected = {"task": task, "policy": config["policy"], "env_seed": key.env_seed, "noise_seed": key.noise_seed}
     for name, value in expected.items():

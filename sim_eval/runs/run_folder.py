@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
 from sim_eval.files import locked, write_text
 from sim_eval.runs.fields import check_name
 from sim_eval.runs.provenance import SIMULATION, provenance, versions
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
 from sim_eval.runs.records import Record, Writer
-from tasks.naming import full_name
 
 _LOCK = ".lock"
 
 # What may change when a run is resumed: results do not depend on it. Samplers and episodes may only be added.
-_FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "device", "samplers", "sampler", "episodes"}
+_FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
 
 
 @dataclass
@@ -52,7 +52,7 @@ def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, st
     for a folder in use, one that holds something else, and one of another configuration, of other checkpoints or of
     another simulator's version, naming what differs. A folder without records yet takes any configuration.
     """
-    named = {"task": full_name(**config["task"]), "policy": config["policy"]}
+    named = {"task": task_name(config["task"]), "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
         check_name(what, name)
     _make(path)

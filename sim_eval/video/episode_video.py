@@ -37,8 +37,9 @@ def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[Row] | Repla
     """
     try:
         with ExitStack() as stack:
+            (size,) = task.spec.action.shape
             replays = [
-                stack.enter_context(closing(replay(task, record, _actions(video.folder, record), view)))
+                stack.enter_context(closing(replay(task, record, _actions(video.folder, record, size), view)))
                 for record in video.records
             ]
             instruction, fps = task.spec.instruction, task.spec.control_hz / view.every
@@ -56,14 +57,16 @@ def _frames(replays: Sequence[Replay], instruction: str, size: int) -> Iterator[
         yield overlay.frame([replayed.moment(number) for replayed in replays])
 
 
-def _actions(folder: Path, record: Record) -> np.ndarray:
+def _actions(folder: Path, record: Record, size: int) -> np.ndarray:
+    """The executed actions (steps, size) of a record."""
     path = actions_path(folder, record.sampler, record.episode)
     try:
         actions: np.ndarray = np.load(path)
     except (OSError, ValueError, EOFError):
         raise ReplayError(f"{title(record)}: its actions cannot be read from {path}") from None
-    if actions.ndim != 2 or len(actions) != record.steps:
+    if actions.shape != (record.steps, size) or actions.dtype != np.float32 or not np.isfinite(actions).all():
         raise ReplayError(
-            f"{title(record)}: {path} holds actions of shape {actions.shape}, the record {record.steps} steps"
+            f"{title(record)}: {path} holds {actions.dtype} of shape {actions.shape}; accepted: finite float32 of "
+            f"shape {(record.steps, size)}"
         )
     return actions

@@ -89,8 +89,8 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
             if not path.exists() or index[path.resolve()] != _shown(records)
         }
     kept = sum(video.exists for video in videos)
-    on_sheets = {id(record) for records in sheets.values() for record in records}
-    todo = [video for video in videos if not video.exists or any(id(record) in on_sheets for record in video.records)]
+    on_sheets = {key for records in sheets.values() for key in _shown(records)}
+    todo = [video for video in videos if not video.exists or on_sheets.intersection(_shown(video.records))]
     if not todo:
         return Rendered([], kept)
     check_encoder()
@@ -98,16 +98,17 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
     with _listing(settings.folder, {**new, **{path: _shown(records) for path, records in sheets.items()}}) as listed:
         rows, skipped = _draw(settings, todo, make_task)
         for path, records in sheets.items():
-            shown = [row for record in records if (row := rows.get(id(record))) is not None]
-            if shown:
-                write_sheet(path, shown)
+            if drawn := [rows[key] for key in _shown(records) if key in rows]:
+                write_sheet(path, drawn)
     return Rendered([path for path in (*new, *sheets) if path.exists()], kept, skipped, listed)
 
 
-def _draw(settings: RenderSettings, videos: Sequence[EpisodeVideo], make_task: MakeTask) -> tuple[dict[int, Row], int]:
-    """Make the videos; the rows of contact sheets, if any, by the id of their record, and how many were skipped."""
+def _draw(
+    settings: RenderSettings, videos: Sequence[EpisodeVideo], make_task: MakeTask
+) -> tuple[dict[tuple[str, int], Row], int]:
+    """Make the videos. Returns the rows of contact sheets, if any, by (sampler, episode), and how many were skipped."""
     work = functools.partial(draw_video, view=View(settings.camera, settings.size, settings.every))
-    rows: dict[int, Row] = {}
+    rows: dict[tuple[str, int], Row] = {}
     skipped = 0
     with tqdm(total=len(videos), unit="video", disable=None) as progress:
         for video, made in zip(videos, work_through(videos, work, make_task, settings.workers), strict=True):
@@ -115,7 +116,7 @@ def _draw(settings: RenderSettings, videos: Sequence[EpisodeVideo], make_task: M
                 tqdm.write(f"skipped: {made}", file=sys.stderr)
                 skipped += 1
             elif settings.sheet:  # hundreds of rows fill the memory
-                rows.update({id(record): row for record, row in zip(video.records, made, strict=True)})
+                rows.update(zip(_shown(video.records), made, strict=True))
             progress.update()
     return rows, skipped
 
