@@ -64,5 +64,5 @@ class Push(sim_eval.Policy):
 
 
 if __name__ == "__main__":
-    run = sim_eval.evaluate(task=Puck, policy=Push(), samplers=["unsteered"], episodes=10, output="runs/puck")
-    print(run.frame()[["episode", "success", "steps"]])
+    run = sim_eval.evaluate(task=Puck, policy=Push(), critic="none", episodes=10, output="runs/puck")
+    print(sim_eval.read_runs(run.folder)[["episode", "success", "steps"]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -144,8 +143,7 @@ def _fingerprint(component: Component, weights: str) -> str:
     """SHA-256 of what a component is made from: its source file, its options, its weights."""
     digest = hashlib.sha256(weights.encode())
     digest.update(json.dumps(dict(component.options), sort_keys=True, default=str).encode())
-    source = inspect.getsourcefile(component.load())
-    digest.update(Path(source).read_bytes() if source else b"")
+    digest.update(component.source())
     return digest.hexdigest()
 
 

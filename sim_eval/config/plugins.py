@@ -80,6 +80,11 @@ class Component:
             raise RunError(f"{self.option}={self.target}: {attribute} is not callable; accepted: a class or a function")
         return found
 
+    def source(self) -> bytes:
+        """The file that the target is defined in; empty where it has none."""
+        path = inspect.getsourcefile(self.load())
+        return Path(path).read_bytes() if path else b""
+
     def _check_options(self, parameters: Mapping[str, inspect.Parameter], offered: tuple[str, ...]) -> None:
         by_name = [
             name
@@ -115,6 +120,9 @@ def component(
     file that does not exist, and options of a shipped component, which takes none.
     """
     shipped = list(shipped)
+    if not isinstance(value, str | int | float):
+        kind = type(value)
+        return Built(kind.__name__, f"{kind.__module__}:{kind.__qualname__}", {}, option, value)
     text = str(value)
     if text in shipped:
         if options:

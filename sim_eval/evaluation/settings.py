@@ -105,7 +105,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         batch=batch,
         videos=_videos(config["videos"], list(samplers)),
         log=_tracker(config["log"]),
-        output=_default_output(task, policy) if config["output"] is None else folder(config["output"]),
+        output=default_output(task, policy) if config["output"] is None else folder(config["output"]),
         strengths=strengths,
         tuned=tuple(name for name, (_, from_table) in filled.items() if from_table),
         task=config["task"],
@@ -141,5 +141,6 @@ def _tracker(log: object) -> str:
     return name
 
 
-def _default_output(task: str, policy: str) -> Path:
+def default_output(task: str, policy: str) -> Path:
+    """A run folder of its own for each run, by the time of day."""
     return Path("runs") / f"{task}-{policy}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
