@@ -191,8 +191,8 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
     from sim_eval.analysis.compare import compare
 
     comparison = compare(folders)
-    report.write(comparison, output)
-    print(report.terminal(comparison))
+    print(report.terminal(comparison), flush=True)
+    report.write(comparison, output)  # after the table, which a full disk does not keep from the user
     print(f"\n{output / report.HTML}")
     return comparison.compared
 

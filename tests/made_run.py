@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sim_eval.rollout.keys import episode_key
+from sim_eval.rollout.keys import EpisodeKey, episode_key
 from sim_eval.runs.records import RECORDS, Record, to_line
 
 #: What a made run says that it loaded.
@@ -25,8 +25,18 @@ _ACCOUNT = {
 }
 
 
-def write(folder: Path, task: str, outcomes: Mapping[str, Sequence[Any]], **changes: Any) -> Path:
-    """Samplers with the success of each episode; `changes` are laid over every record."""
+def write(
+    folder: Path,
+    task: str,
+    outcomes: Mapping[str, Sequence[Any]],
+    settings: Mapping[str, Any] = {},
+    checkpoints: Mapping[str, str] = CHECKPOINTS,
+    **changes: Any,
+) -> Path:
+    """Samplers with the success of each episode.
+
+    `settings` are laid over the configuration, `changes` over every record.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "task": {"name": task, "stepping": "fast"},
@@ -37,14 +47,17 @@ def write(folder: Path, task: str, outcomes: Mapping[str, Sequence[Any]], **chan
         "episodes": len(next(iter(outcomes.values()))),
         "seed": 0,
         "block": "eval",
+        **settings,
     }
     (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
-    (folder / "provenance.json").write_text(json.dumps([_ACCOUNT]))
+    (folder / "provenance.json").write_text(json.dumps([{**_ACCOUNT, "checkpoints": checkpoints}]))
     generator = np.random.default_rng(0)
     lines = []
     for number, (sampler, successes) in enumerate(outcomes.items()):
         for episode, success in enumerate(successes):
-            lines.append(json.dumps({**_record(task, sampler, number, episode, bool(success), generator), **changes}))
+            key = episode_key(task, config["seed"], episode, config["block"])
+            record = _record(key, config["policy"], sampler, number, bool(success), generator)
+            lines.append(json.dumps({**record, **changes}))
     (folder / RECORDS).write_text("\n".join(lines) + "\n")
     return folder
 
@@ -55,17 +68,16 @@ def rewrite(folder: Path, records: Sequence[Record]) -> None:
 
 
 def _record(
-    task: str, sampler: str, number: int, episode: int, success: bool, generator: np.random.Generator
+    key: EpisodeKey, policy: str, sampler: str, number: int, success: bool, generator: np.random.Generator
 ) -> dict[str, Any]:
-    key = episode_key(task, 0, episode)
     steps = int(generator.integers(50, 300)) if success else 400
     return {
         "version": 2,
-        "task": task,
-        "policy": "flow",
+        "task": key.task,
+        "policy": policy,
         "sampler": sampler,
         "strength": None,
-        "episode": episode,
+        "episode": key.episode,
         "env_seed": key.env_seed,
         "noise_seed": key.noise_seed,
         "state_hash": f"{key.env_seed:064x}",

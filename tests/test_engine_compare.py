@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sim_eval.analysis.compare import Row, compare
+from sim_eval.analysis import records_frame
+from sim_eval.analysis.compare import compare, compare_runs
+from sim_eval.analysis.rows import Row
 from sim_eval.errors import RunError
+from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record, read
 from tests import made_run, toy_run
 from tests.toy_task import ToyTask
 
+TWO = {"unsteered": [0, 1] * 5, "a": [1] * 10}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    toy_run.run(tmp_path / "run")
-    return tmp_path / "run"
+    return made_run.write(tmp_path / "run", "made", TWO)
+
+
+def written_apart(folder: Path, **settings: Any) -> list[Path]:
+    """A run of unsteered and a run of another sampler, the second with these settings."""
+    return [
+        made_run.write(folder / "one", "made", {"unsteered": [0] * 10}),
+        made_run.write(folder / "two", "made", {"a": [1] * 6}, settings),
+    ]
 
 
 def change(folder: Path, edit: Callable[[Record], Record]) -> None:
-    made_run.rewrite(folder, [edit(one) for one in read(folder)])
+    made_run.rewrite(folder, [edit(record) for record in read(folder)])
 
 
 def rows(*folders: Path) -> dict[str, Row]:
@@ -33,11 +47,14 @@ def rows(*folders: Path) -> dict[str, Row]:
     return {row.label: row for row in table.rows}
 
 
-def test_figures_of_a_run(run: Path) -> None:
-    def edit(one: Record) -> Record:
-        success = one.episode < (3 if one.sampler == "unsteered" else 8)
-        cost = dataclasses.replace(one.cost, decision_ms=float(one.episode))
-        return dataclasses.replace(one, success=success, cost=cost)
+def test_figures_of_a_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    toy_run.run(run)
+
+    def edit(record: Record) -> Record:
+        success = record.episode < (3 if record.sampler == "unsteered" else 8)
+        cost = dataclasses.replace(record.cost, decision_ms=float(record.episode))
+        return dataclasses.replace(record, success=success, cost=cost)
 
     change(run, edit)
     table = rows(run)
@@ -56,12 +73,12 @@ def test_figures_of_a_run(run: Path) -> None:
 
 
 def test_broken_pairs_are_left_out_and_told(run: Path) -> None:
-    def edit(one: Record) -> Record:
-        moved = one.sampler == "best_of_n" and one.episode in (2, 7)
-        return dataclasses.replace(one, state_hash="moved") if moved else one
+    def edit(record: Record) -> Record:
+        moved = record.sampler == "a" and record.episode in (2, 7)
+        return dataclasses.replace(record, state_hash="moved") if moved else record
 
     change(run, edit)
-    pairing = rows(run)["best_of_n"].pairing
+    pairing = rows(run)["a"].pairing
     assert pairing is not None
     assert pairing.pairs == 8
     told = compare([run]).warnings
@@ -77,33 +94,93 @@ def test_errors_are_no_failures_and_told(tmp_path: Path) -> None:
 
 
 def test_samplers_of_two_runs_are_compared(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    toy_run.run(one, samplers=("unsteered",), sampler={"unsteered": {"n": 1}})
-    toy_run.run(two, samplers=("best_of_n",), sampler={"best_of_n": {"n": 3}}, episodes=6)
-    pairing = rows(one, two)["best_of_n"].pairing
+    runs = written_apart(tmp_path)
+    pairing = rows(*runs)["a"].pairing
     assert pairing is not None
     assert (pairing.against, pairing.pairs) == ("unsteered", 6)
-    assert "toy best_of_n against unsteered: 6 pairs of 6 and 10 episodes" in compare([one, two]).warnings
+    assert "made a against unsteered: 6 pairs of 6 and 10 episodes" in compare(runs).warnings
 
 
-def test_equal_samplers_of_two_runs_are_told_apart(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    toy_run.run(one)
-    toy_run.run(two, workers=1)
-    table = rows(one, two)
-    assert set(table) == {"one/unsteered", "one/best_of_n", "two/unsteered", "two/best_of_n"}
-    against = table["two/unsteered"].pairing
-    assert against is not None
-    assert (against.won, against.lost, against.p) == (0, 0, 1.0)
+def test_the_same_run_twice_counts_once(tmp_path: Path) -> None:
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for run in runs:
+        made_run.write(run, "made", {"unsteered": [0, 1, 0], "a": [1, 1, 1 if run == runs[0] else 0]})
+    table = rows(*runs)
+    assert {label: row.n for label, row in table.items()} == {"unsteered": 3, "a": 3}
+    told = compare(runs).warnings
+    assert "made unsteered in two: 3 episodes are in one as well; each counts once" in told
+    assert "made a in two: 3 episodes are in one as well; each counts once, although 1 ended differently" in told
+
+
+def test_seeds_of_the_same_thing_are_pooled(tmp_path: Path) -> None:
+    half, most = [0, 1] * 10, [1] * 18 + [0] * 2
+    runs = [
+        made_run.write(tmp_path / f"seed{seed}", "made", {"unsteered": half, "a": most}, {"seed": seed})
+        for seed in (0, 1)
+    ]
+    comparison = compare(runs)
+    (table,) = comparison.tables
+    assert [(row.label, row.n, row.successes) for row in table.rows] == [("unsteered", 40, 20), ("a", 40, 36)]
+    pairing = table.row("a").pairing
+    assert pairing is not None
+    assert (pairing.pairs, pairing.both, pairing.won, pairing.lost) == (40, 18, 18, 2)
+    assert comparison.warnings == []
+
+
+def test_a_sampler_with_other_strengths_has_a_row_for_each(tmp_path: Path) -> None:
+    runs = [
+        made_run.write(
+            tmp_path / f"run{strength}",
+            "made",
+            {"unsteered": [0, 1], "a": [1, 1]},
+            {"sampler": {"unsteered": {}, "a": {"strength": strength}}},
+        )
+        for strength in (0.5, 1.0)
+    ]
+    assert list(rows(*runs)) == ["unsteered", "a at 0.5", "a at 1"]
+
+
+def test_a_sampler_with_other_options_is_named_after_its_run(tmp_path: Path) -> None:
+    runs = [
+        made_run.write(tmp_path / name, "made", {"unsteered": [0, 1], "a": [1, 1]}, {"sampler": options})
+        for name, options in {
+            "few": {"unsteered": {}, "a": {"n": 2}},
+            "many": {"unsteered": {}, "a": {"n": 9}},
+        }.items()
+    ]
+    assert list(rows(*runs)) == ["unsteered", "few/a", "many/a"]
+    assert "made flow: sampler.a.n differs: 2 in few's a; 9 in many's a" in compare(runs).warnings
+
+
+def test_two_policies_of_one_name_are_not_paired(tmp_path: Path) -> None:
+    runs = [
+        made_run.write(tmp_path / name, "made", {sampler: [0, 1]}, checkpoints={"policy": digest})
+        for name, sampler, digest in (("one", "unsteered", "11112222333"), ("two", "a", "44445555666"))
+    ]
+    comparison = compare(runs)
+    assert [table.name for table in comparison.tables] == ["made flow (11112222)", "made flow (44445555)"]
+    assert not comparison.compared
+    told = "made: 2 different policies are called flow; they are not compared with each other: "
+    assert f"{told}flow (11112222) in one; flow (44445555) in two" in comparison.warnings
+
+
+def test_records_as_a_table(tmp_path: Path) -> None:
+    runs = [
+        read_run(made_run.write(tmp_path / f"seed{seed}", "made", {"unsteered": [0, 1]}, {"seed": seed}))
+        for seed in (0, 1)
+    ]
+    frame = records_frame(runs)
+    assert frame.groupby("run")["success"].mean().to_dict() == {"seed0": 0.5, "seed1": 0.5}
+    assert frame["seed"].tolist() == [0, 0, 1, 1]
+    assert frame["policy_rows"].tolist() == [10] * 4
+    assert "cost" not in frame
+    assert records_frame([]).empty
 
 
 def test_other_seeds_are_not_compared(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    toy_run.run(one, samplers=("unsteered",), sampler={"unsteered": {"n": 1}})
-    toy_run.run(two, samplers=("best_of_n",), sampler={"best_of_n": {"n": 3}}, seed=1)
-    comparison = compare([one, two])
+    comparison = compare(written_apart(tmp_path, seed=1))
     assert not comparison.compared
-    told = "toy best_of_n against unsteered: not compared, for they ran other keys: no episode key in common"
+    told = "made a against unsteered: not compared: they have no episode key in common"
     assert told in comparison.warnings
 
 
@@ -117,33 +194,28 @@ def test_unequal_versions_are_told(run: Path) -> None:
 
 
 def test_runs_on_other_simulators_are_not_compared(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    toy_run.run(one, samplers=("unsteered",), sampler={"unsteered": {"n": 1}})
-    toy_run.run(two, samplers=("best_of_n",), sampler={"best_of_n": {"n": 3}})
-    (account,) = json.loads((two / "provenance.json").read_text())
+    first, second = written_apart(tmp_path)
+    (account,) = json.loads((second / "provenance.json").read_text())
     current = account["versions"]["mujoco"]
     account["versions"]["mujoco"] = "3.9"
-    (two / "provenance.json").write_text(json.dumps([account]))
-    comparison = compare([one, two])
+    (second / "provenance.json").write_text(json.dumps([account]))
+    comparison = compare([first, second])
     assert not comparison.compared
     told = f"not compared, for these are different tasks: mujoco 3.9 in two, {current} in one"
-    assert f"toy best_of_n against unsteered: {told}" in comparison.warnings
+    assert f"made a against unsteered: {told}" in comparison.warnings
 
 
 @pytest.mark.parametrize("block", ["tune", "train"])
 def test_episodes_of_another_block_are_told(tmp_path: Path, block: str) -> None:
-    toy_run.run(tmp_path / "run", episodes=1, block=block)
-    (told,) = compare([tmp_path / "run"]).warnings
+    (told,) = compare([made_run.write(tmp_path / "run", "made", TWO, {"block": block})]).warnings
     assert told.startswith(f"run: its episodes are of block {block}, ")
     assert ("strengths were tuned on the keys reported here" in told) == (block == "tune")
 
 
 def test_runs_in_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
-    toy_run.run(tmp_path / "a" / "run")
-    toy_run.run(tmp_path / "b" / "run")
-    assert set(rows(tmp_path / "a" / "run", tmp_path / "b" / "run")) == {
-        f"{folder}/run/{sampler}" for folder in "ab" for sampler in ("unsteered", "best_of_n")
-    }
+    for name in ("a", "b"):
+        made_run.write(tmp_path / name / "run", "made", {"unsteered": [0]}, {"sampler": {"unsteered": {"n": name}}})
+    assert set(rows(tmp_path / "a" / "run", tmp_path / "b" / "run")) == {"a/run/unsteered", "b/run/unsteered"}
 
 
 def test_the_correction_is_over_every_pair_of_every_table(tmp_path: Path) -> None:
@@ -158,7 +230,7 @@ def test_the_correction_is_over_every_pair_of_every_table(tmp_path: Path) -> Non
         # Sorted: twice 2/2^10 (times 6, times 5), twice 2/2^6 (4, 3), twice 2/2^4 (2, 1).
         assert [pairing.p_holm for pairing in table.every_pair] == pytest.approx([12 / 2**10, 8 / 2**6, 4 / 2**4])
         assert [row.pairing.survives for row in table.rows if row.pairing] == [True, False]
-    overall = {one.label: one for one in comparison.overall}
+    overall = {mean.label: mean for mean in comparison.overall}
     assert (overall["b"].rate, overall["b"].difference, overall["b"].episodes) == (0.6, 0.6, 20)
     assert overall["unsteered"].difference is None
 
@@ -166,14 +238,19 @@ def test_the_correction_is_over_every_pair_of_every_table(tmp_path: Path) -> Non
 def test_the_same_sampler_with_other_noise_seldom_differs(tmp_path: Path) -> None:
     """A/A: the report of four equal samplers marks a difference in at most 5 of 100 studies."""
     generator, marked = np.random.default_rng(0), 0
-    for study in range(100):
+    names = ["unsteered", "again", "and_again", "once_more"]
+    run = read_run(made_run.write(tmp_path, "aa", dict.fromkeys(names, [0] * 60)))
+    gc.freeze()  # statsmodels collects garbage at each correction, which takes long among all that pytest holds
+    for _ in range(100):
         difficulty = generator.beta(1, 1, 60)  # starts differ, the samplers' noise is their own
-        names = ["unsteered", "again", "and_again", "once_more"]
-        folder = made_run.write(
-            tmp_path / str(study), "aa", {name: (generator.random(60) < difficulty).tolist() for name in names}
-        )
-        (table,) = compare([folder]).tables
+        outcomes = np.concatenate([generator.random(60) < difficulty for _ in names])
+        records = [
+            dataclasses.replace(record, success=bool(success))
+            for record, success in zip(run.records, outcomes, strict=True)
+        ]
+        (table,) = compare_runs([dataclasses.replace(run, records=records)]).tables
         marked += any(pairing.survives for pairing in table.every_pair)
+    gc.unfreeze()
     assert marked <= 5
 
 

@@ -55,7 +55,7 @@ def test_the_headline_names_winner_gain_and_certainty(tmp_path: Path) -> None:
         one={"unsteered": HALF, "qpilots_u": MOST, "best_of_n": MOST},
         two={"unsteered": HALF, "qpilots_u": [*HALF[2:], 1, 1], "best_of_n": [0] * 40},
     )
-    assert said.startswith("qpilots_u succeeds most often: 71 % against 50 % for unsteered, +21 points [")
+    assert said.startswith("qpilots_u succeeds most often: 71 % against 50 % for unsteered, +21 points (95 % interval ")
     assert "over 80 paired episodes of one and two." in said
     assert "survives Holm's correction over all 6 comparisons of this report on one, not on two." in said
     assert "It also beats best_of_n on two." in said
@@ -86,12 +86,40 @@ def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:
     assert alone.startswith("unsteered succeeds in 50 % of 40 episodes of one; nothing ran")
 
 
+def test_the_headline_compares_rates_over_the_same_episodes(tmp_path: Path) -> None:
+    """Over its own episodes a would lead by 10 points; on those that both ran, it gains nothing."""
+    runs = [
+        made_run.write(tmp_path / "one", "made", {"unsteered": [1] * 20 + [0] * 20}),
+        made_run.write(tmp_path / "two", "made", {"a": [1] * 20 + [0] * 10}),
+    ]
+    assert headline(compare(runs))[0].startswith("No sampler succeeds more often than unsteered, 50 % over 40 episodes")
+    made_run.write(tmp_path / "two", "made", {"a": [1] * 24 + [0] * 6})
+    said = headline(compare(runs))
+    assert said[0].startswith("a succeeds most often: 80 % against 67 % for unsteered, +13 points (")
+    assert "Only part is compared of a on 30 of 40 episodes." in said
+
+
+def test_a_sampler_with_few_episodes_does_not_lead(tmp_path: Path) -> None:
+    runs = [
+        made_run.write(tmp_path / "one", "made", {"unsteered": HALF, "a": MOST}),
+        made_run.write(tmp_path / "two", "made", {"b": [1] * 4}),
+    ]
+    assert headline(compare(runs))[0].startswith("a succeeds most often: 90 % against 50 %")
+
+
+def test_the_headline_of_many_samplers_is_short(tmp_path: Path) -> None:
+    names = [f"sampler_{number}" for number in range(30)]
+    said = sentences(tmp_path, made={"unsteered": HALF} | {name: MOST for name in names})
+    assert "level with sampler_1, sampler_2, sampler_3, sampler_4, sampler_5, sampler_6 and 23 others" in said
+    assert len(said) < 1000
+
+
 def test_the_headline_names_what_it_compares_with(tmp_path: Path) -> None:
     first = sentences(tmp_path / "a", one={"value_guided": HALF, "a": MOST, "b": MOST})
-    assert first.startswith("a, level with b, succeeds most often: 90 % against 50 % for value_guided, +40 points [")
+    assert first.startswith("a, level with b, succeeds most often: 90 % against 50 % for value_guided, +40 points (")
     assert first.endswith("rows for value_guided.")
     apart = sentences(tmp_path / "b", one={"unsteered": HALF, "a": MOST}, two={"best_of_n": HALF, "a": MOST})
-    assert apart.startswith("a succeeds most often, 90 % over 80 episodes of one and two, but is not compared with one")
+    assert apart.startswith("a succeeds most often, 90 % over 80 episodes of one and two, but is not compared with the")
 
 
 def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> None:
@@ -99,9 +127,44 @@ def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> 
     made_run.rewrite(
         run, [dataclasses.replace(x, error="boom" if x.sampler == "unsteered" else None) for x in read(run)]
     )
-    assert headline(compare([run]))[0].startswith("b succeeds most often: 90 % against 50 % for a, +40 points [")
+    assert headline(compare([run]))[0].startswith("b succeeds most often: 90 % against 50 % for a, +40 points (")
     made_run.rewrite(run, [dataclasses.replace(x, error="boom") for x in read(run)])
     assert headline(compare([run])) == ["Every episode of made ended in an error."]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_fits_the_terminal(tmp_path: Path, width: int) -> None:
+    name = "qpilots_with_a_name_of_its_own"
+    runs = [made_run.write(tmp_path / "run", "made", {"unsteered": HALF, name: MOST})]
+    head, *table = terminal(compare(runs), width).split("\n\n")[0].splitlines()[1:]
+    assert head.split()[0] == "sampler"
+    assert "difference %" in head
+    assert max(map(len, [head, *table])) <= width
+    assert any("(no room for posterior" in line for line in table)
+    full = terminal(compare(runs), 300)
+    assert name in full
+    assert "no room" not in full
+
+
+def test_names_and_errors_are_no_markup(tmp_path: Path) -> None:
+    evil = "<script>alert(1)<script>|`x`[a](b)"
+    runs = [
+        made_run.write(tmp_path / name, "made", {"unsteered": HALF}, {"sampler": {"unsteered": {"n": name}}})
+        for name in (evil, "plain")
+    ]
+    records = read(runs[1])
+    made_run.rewrite(runs[1], [dataclasses.replace(records[0], error=f"boom\n{evil}"), *records[1:]])
+    write(compare(runs), tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "<script>" not in re.sub("``.*?``", "", text)  # code spans show it as it is
+    (row,) = [line for line in text.splitlines() if line.startswith("| &lt;script") and "unsteered | -" in line]
+    assert r"&gt;\|\`x\`\[a\](b)/unsteered" in row
+    assert len(re.findall(r"(?<!\\)\|", row)) == 16
+    assert r"(0): boom &lt;script&gt;alert(1)" in text
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script>alert" not in page
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["tables"][0]["rows"][0]["label"] == f"{evil}/unsteered"
 
 
 def test_every_format_holds_the_figures(run: Path, tmp_path: Path) -> None:
@@ -154,7 +217,7 @@ def test_text_of_a_record_is_no_markup(run: Path) -> None:
 def test_warnings_stand_above_the_figures(run: Path) -> None:
     update_index(run, {run / "gone.mp4": tuple((record.sampler, record.episode) for record in read(run))})
     page = html(compare([run]), run)
-    assert 0 < page.index("80 of 80 recorded videos are not there any more") < page.index('id="results"')
+    assert 0 < page.index("80 of 80 recorded videos are missing") < page.index('id="results"')
 
 
 def test_the_strip_tells_rescued_from_broken(tmp_path: Path) -> None:
@@ -171,8 +234,12 @@ def test_the_strip_tells_rescued_from_broken(tmp_path: Path) -> None:
 
 def test_each_lane_is_judged_by_its_own_reference(tmp_path: Path) -> None:
     outcomes = {"one": {"unsteered": [0, 0, 0], "a": [1, 1, 0]}, "two": {"unsteered": [1, 1, 1], "a": [1, 1, 0]}}
-    (table,) = compare([made_run.write(tmp_path / name, "made", runs) for name, runs in outcomes.items()]).tables
-    drawn = {one.title: {row.label: row.counts for row in one.rows} for one in strips(table, starts(table))}
+    runs = [
+        made_run.write(tmp_path / name, "made", samplers, {"sampler": {"unsteered": {"n": name}, "a": {"n": name}}})
+        for name, samplers in outcomes.items()
+    ]
+    (table,) = compare(runs).tables
+    drawn = {strip.title: {row.label: row.counts for row in strip.rows} for strip in strips(table, starts(table))}
     assert drawn["made flow, against one/unsteered"]["one/unsteered"] == {"neither": 3}
     assert drawn["made flow, against one/unsteered"]["one/a"] == {"rescued": 2, "neither": 1}
     assert drawn["made flow, against two/unsteered"]["two/a"] == {"both": 2, "broken": 1}
@@ -184,16 +251,16 @@ def test_an_over_optimised_critic_is_told() -> None:
         Trial("qpilots_u", strength, 50, successes, (0.1, 0.9), q)
         for strength, successes, q in [(0.5, 40, 1.0), (1.0, 45, 2.0), (2.0, 30, 3.0)]
     ]
-    (panel,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): trials}).panels
+    (panel,) = strengths([Table("can", "flow", [])], STYLES, {"can flow": trials}).panels
     assert (
         panel.note == "Q rises while success falls (50 episodes a strength, Fisher's exact p < 0.05): "
         "qpilots_u from 1 to 2: success 90 to 60 %, Q 2.0 to 3.0."
     )
-    assert not strengths([Table("lift", "flow", [])], STYLES, {("can", "flow"): trials}).panels
-    (calm,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): trials[:2]}).panels
+    assert not strengths([Table("lift", "flow", [])], STYLES, {"can flow": trials}).panels
+    (calm,) = strengths([Table("can", "flow", [])], STYLES, {"can flow": trials[:2]}).panels
     assert calm.note == ""
     noise = [*trials[:2], Trial("qpilots_u", 2.0, 50, 42, (0.1, 0.9), 3.0)]
-    (quiet,) = strengths([Table("can", "flow", [])], STYLES, {("can", "flow"): noise}).panels
+    (quiet,) = strengths([Table("can", "flow", [])], STYLES, {"can flow": noise}).panels
     assert quiet.note == "", "45 and 42 of 50 may well be equal"
 
 
@@ -298,7 +365,7 @@ def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float
     ]
     made_run.rewrite(folder, changed)
     trials = [Trial("qpilots_u", abs(one) + 0.1, 50, 50, (0.9, 1.0), one) for one in values]
-    swept = strengths([Table("made", "flow", [])], STYLES, {("made", "flow"): trials}).panels[0].drawing
+    swept = strengths([Table("made", "flow", [])], STYLES, {"made flow": trials}).panels[0].drawing
     drawn = plots(html(compare([folder]), folder) + swept)
     assert len(drawn) == 5
     for plot in drawn:
@@ -313,7 +380,10 @@ def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float
 
 def test_long_and_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     names = ("plain", "$a_b$ <&> a run of a name that is longer than the plot is wide")
-    runs = [made_run.write(tmp_path / name, "made", {"unsteered": MOST}) for name in names]
+    runs = [
+        made_run.write(tmp_path / name, "made", {"unsteered": MOST}, {"sampler": {"unsteered": {"n": name}}})
+        for name in names
+    ]
     page = html(compare(runs), tmp_path)
     texts = [text.text for text in plots(page)[0].iter("text")]
     label = f"{names[1]}/unsteered"

@@ -1,1 +1,5 @@
 """What the records of one or more runs say."""
+
+from sim_eval.analysis.records_frame import records_frame
+
+__all__ = ["records_frame"]

@@ -1,4 +1,4 @@
-"""The progress bar of a run: episodes a minute and running success of every sampler."""
+"""The progress bar of a run: episodes a minute, and the successes so far of the sampler that is running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Progress:
             total=total,
             initial=len(before),
             disable=None,
-            bar_format="{n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining} {postfix}",
+            dynamic_ncols=True,
+            bar_format="{n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining}{postfix}",
+            postfix="starting; the first run on a machine compiles",
         )
         for record in before:
             self._count(record)
@@ -33,8 +35,8 @@ class Progress:
         self._count(record)
         self._new += 1
         rate = 60 * self._new / (time.perf_counter() - self._start)
-        shown = " ".join(f"{name} {won}/{n}" for name, (won, n) in self._tally.items())
-        self._bar.set_postfix_str(f"{rate:.0f} episodes/min  {shown}", refresh=False)
+        won, n = self._tally[record.sampler]
+        self._bar.set_postfix_str(f"{rate:.0f}/min, {record.sampler} {won}/{n}", refresh=False)
         self._bar.update()
 
     def _count(self, record: Record) -> None:

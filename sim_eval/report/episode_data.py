@@ -1,15 +1,16 @@
-"""Every start with what each sampler made of it, as the compact JSON that the page's episode table reads."""
+"""Every start with each sampler's result, as the compact JSON that the page's episode table reads."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.rows import key_of
 from sim_eval.report.outcome_strip import Strip
 from sim_eval.report.paired_outcomes import Start
 from sim_eval.runs.reader import Run
@@ -18,20 +19,20 @@ from sim_eval.runs.reader import Run
 def episode_data(
     comparison: Comparison, starts: Sequence[Sequence[Start]], strips: Sequence[Sequence[Strip]], folder: Path
 ) -> str:
-    """JSON that may stand inside a script element; videos as links relative to `folder`, where the page lies.
+    """JSON that is safe inside a script element; videos are links relative to `folder`, which holds the page.
 
-    A start is [episode, env_seed, noise_seed, state hash, cells]; a cell is [outcome, success, steps, mean Q, video,
-    error] for each of `samplers`, or 0 where that sampler has no record.
+    A start is [episode, env_seed, noise_seed, state hash, cells, index of its run]; a cell is [outcome, success,
+    steps, mean Q, video, error] for each of `samplers`, or 0 where that sampler has no record.
     """
     samplers = list(dict.fromkeys(row.label for table in comparison.tables for row in table.rows))
     tables = []
     for table, group in zip(comparison.tables, starts, strict=True):
-        runs = {row.label: row.run for row in table.rows}
+        runs = list(dict.fromkeys(run.folder for row in table.rows for run in row.runs))
         tables.append(
             {
                 "name": table.name,
-                "runs": [str(path) for path in dict.fromkeys(_shown(run.folder) for run in runs.values())],
-                "starts": [_start(start, samplers, runs, folder) for start in group],
+                "runs": [str(_shown(path)) for path in runs],
+                "starts": [_start(start, samplers, table, runs, folder) for start in group],
             }
         )
     columns = {
@@ -47,30 +48,35 @@ def episode_data(
 
 def missing_videos(tables: Sequence[Table]) -> list[str]:
     """One line where recorded videos are no longer there."""
-    every = [row.run.video(record) for table in tables for row in table.rows for record in row.records]
+    rows = [row for table in tables for row in table.rows]
+    every = [row.run_of[key_of(record)].video(record) for row in rows for record in row.records]
     noted = [path for path in every if path is not None]
     gone = [path for path in noted if not path.is_file()]
     if not gone:
         return []
-    return [f"{len(gone)} of {len(noted)} recorded videos are not there any more, such as {_shown(gone[0])}"]
+    return [f"{len(gone)} of {len(noted)} recorded videos are missing, such as {_shown(gone[0])}"]
 
 
-def _start(start: Start, samplers: Sequence[str], runs: Mapping[str, Run], folder: Path) -> list[Any]:
+def _start(start: Start, samplers: Sequence[str], table: Table, runs: Sequence[Path], folder: Path) -> list[Any]:
     first = next(iter(start.records.values()))
-    cells = [_cell(start, label, runs[label], folder) if label in start.records else 0 for label in samplers]
+    run_of = {
+        row.label: row.run_of[key_of(start.records[row.label])] for row in table.rows if row.label in start.records
+    }
+    cells = [_cell(start, label, run_of[label], folder) if label in run_of else 0 for label in samplers]
     # JavaScript's numbers hold 53 bits, a noise seed has 63.
-    return [start.episode, start.env_seed, str(start.noise_seed), (first.state_hash or "")[:12], cells]
+    seeds = [start.env_seed, str(start.noise_seed)]
+    return [start.episode, *seeds, (first.state_hash or "")[:12], cells, runs.index(start.run.folder)]
 
 
 def _cell(start: Start, label: str, run: Run, folder: Path) -> list[Any]:
-    one = start.records[label]
+    record = start.records[label]
     cell = [
         start.outcomes.get(label, ""),
-        int(one.success),
-        one.steps,
-        None if one.mean_q is None else round(one.mean_q, 2),
-        _link(run.video(one), folder),
-        one.error or 0,
+        int(record.success),
+        record.steps,
+        None if record.mean_q is None else round(record.mean_q, 2),
+        _link(run.video(record), folder),
+        record.error or 0,
     ]
     while not cell[-1] and len(cell) > 4:
         cell.pop()

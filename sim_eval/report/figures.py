@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import fisher_exact
 
-from sim_eval.analysis.compare import ALPHA, Row, Table
+from sim_eval.analysis.compare import Table
+from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.statistics import binned_success, roc_area
 from sim_eval.report.formatting import interval, number, percent
 from sim_eval.report.plot_style import SERIES, TEXT, canvas, look, mark, svg
@@ -45,8 +46,8 @@ class Figure:
 
 #: The number of colour and shape of every label.
 Styles = Mapping[str, int]
-#: By task and policy.
-Sweeps = Mapping[tuple[str, str], Sequence[Trial]]
+#: Trials by the name of their table.
+Sweeps = Mapping[str, Sequence[Trial]]
 
 
 def success(tables: Iterable[Table], styles: Styles) -> Figure:
@@ -75,7 +76,7 @@ def success(tables: Iterable[Table], styles: Styles) -> Figure:
 
     reading = (
         "Share of episodes that succeed, with Wilson 95 % intervals; the dashed line is the reference's rate. "
-        "Overlapping intervals do not mean equal samplers: the pairs below decide that."
+        "Samplers with overlapping intervals can still differ; the paired tests below decide."
     )
     return Figure("success", "How often each sampler succeeds", reading, _panels(tables, panel))
 
@@ -114,11 +115,11 @@ def speed(tables: Iterable[Table], styles: Styles) -> Figure:
         rows = [row for row in table.rows if row.n]
         if not any(row.successes for row in rows):
             return None
-        longest = max(one.steps for row in rows for one in row.records)
+        longest = max(record.steps for row in rows for record in row.records)
         figure = canvas(_HEIGHT)
         (axes,) = figure.axes
         for row in rows:
-            steps, solved = np.unique([one.steps for one in row.records if one.success], return_counts=True)
+            steps, solved = np.unique([record.steps for record in row.records if record.success], return_counts=True)
             shares = [0, *np.cumsum(solved) / row.n]
             axes.step([0, *steps, longest], [*shares, shares[-1]], where="post", color=SERIES[styles[row.label]])
         axes.set(xlim=(0, longest), xlabel="control steps")
@@ -129,29 +130,29 @@ def speed(tables: Iterable[Table], styles: Styles) -> Figure:
         return Panel(table.name, [row.label for row in rows], svg(figure, alt))
 
     reading = (
-        "Share of all episodes solved within so many control steps. A curve further left is faster, one that ends "
-        "higher solves more; so both show at once, without dropping the failures."
+        "Share of all episodes solved within so many control steps. A curve further left is faster; one that ends "
+        "higher solves more."
     )
     return Figure("speed", "Steps to success", reading, _panels(tables, panel))
 
 
 def calibration(tables: Iterable[Table], styles: Styles) -> Figure:
-    """What the critic said of the first chunk against what became of the episode."""
+    """The critic's value of the first chunk against the outcome of the episode."""
 
     def panel(table: Table) -> Panel | None:
         figure = canvas(_HEIGHT)
         (axes,) = figure.axes
         labels, areas = [], []
         for row in table.rows:
-            judged = [(one.q[0], one.success) for one in row.records if one.q]
+            judged = [(record.q[0], record.success) for record in row.records if record.q]
             values, outcomes = [q for q, _ in judged], [won for _, won in judged]
             bins = binned_success(values, outcomes, min(_MOST_BINS, max(1, len(judged) // _BIN)))
             if bins:
                 labels.append(row.label)
-                _line(axes, styles[row.label], [(one.value, one.successes / one.n) for one in bins])
-            for one in bins:
-                title = f"{row.label}: Q near {one.value:.2f}, {one.successes} of {one.n} succeed"
-                mark(axes, styles[row.label], one.value, one.successes / one.n, title, across=one.interval)
+                _line(axes, styles[row.label], [(part.value, part.successes / part.n) for part in bins])
+            for part in bins:
+                title = f"{row.label}: Q near {part.value:.2f}, {part.successes} of {part.n} succeed"
+                mark(axes, styles[row.label], part.value, part.successes / part.n, title, across=part.interval)
             if (area := roc_area(values, outcomes)) is not None:
                 areas.append(f"{row.label} {area:.2f}")
         if not labels:
@@ -163,54 +164,54 @@ def calibration(tables: Iterable[Table], styles: Styles) -> Figure:
         return Panel(table.name, labels, svg(figure, alt), told and f"{told}.")
 
     reading = (
-        "Episodes in bins of equal size by the critic's value of their first executed chunk; intervals are Wilson's. "
-        "A critic that knows rises from left to right. A sampler whose curve lies to the right of the unsteered "
-        "one's, and no higher, has raised Q and not success. The area under the ROC curve is 0.5 for a critic that "
-        "tells nothing about this start, 1 for one that tells all."
+        "Episodes in bins of equal size by the critic's value of their first executed chunk, with Wilson 95 % "
+        "intervals. For a good critic the curve rises from left to right. A curve that lies to the right of the "
+        "unsteered one, but no higher, shows a sampler that raised Q without raising success. The area under the ROC "
+        "curve is 0.5 for a critic that cannot predict success from the start, and 1 for a perfect one."
     )
-    return Figure("critic", "Does the critic foretell success?", reading, _panels(tables, panel))
+    return Figure("critic", "Does the critic predict success?", reading, _panels(tables, panel))
 
 
 def strengths(tables: Iterable[Table], styles: Styles, sweeps: Sweeps) -> Figure:
     """Success and mean Q over the strengths that were tried."""
 
     def panel(table: Table) -> Panel | None:
-        trials = sweeps.get((table.task, table.policy))
+        trials = sweeps.get(table.name)
         if not trials:
             return None
-        names = list(dict.fromkeys(one.sampler for one in trials))
+        names = list(dict.fromkeys(trial.sampler for trial in trials))
         used = {(row.sampler, row.strength) for row in table.rows}
         figure = canvas(370, rows=2)
         upper, lower = figure.axes
         for name in names:
-            mine = [one for one in trials if one.sampler == name]
-            _line(upper, styles[name], [(one.strength, one.rate) for one in mine])
-            _line(lower, styles[name], [(one.strength, one.mean_q) for one in mine])
-            for one in mine:
-                at, ring = f"{name} at {one.strength:g}", (name, one.strength) in used
-                rate = f"{at}: {one.successes} of {one.episodes}, {interval(one.interval)} %"
-                mark(upper, styles[name], one.strength, one.rate, rate, across=one.interval, ring=ring)
-                mark(lower, styles[name], one.strength, one.mean_q, f"{at}: mean Q {one.mean_q:.2f}", ring=ring)
+            mine = [trial for trial in trials if trial.sampler == name]
+            _line(upper, styles[name], [(trial.strength, trial.rate) for trial in mine])
+            _line(lower, styles[name], [(trial.strength, trial.mean_q) for trial in mine])
+            for trial in mine:
+                at, ring = f"{name} at {trial.strength:g}", (name, trial.strength) in used
+                rate = f"{at}: {trial.successes} of {trial.episodes}, {interval(trial.interval)} %"
+                mark(upper, styles[name], trial.strength, trial.rate, rate, across=trial.interval, ring=ring)
+                mark(lower, styles[name], trial.strength, trial.mean_q, f"{at}: mean Q {trial.mean_q:.2f}", ring=ring)
         _percents(upper, "success, %")
         lower.set(ylabel="mean Q", xlabel="steering strength")
         lower.set_xlim(left=0)
         figure.align_ylabels()
         alt = f"Success and mean Q against strength on {table.name}: " + "; ".join(
-            f"{one.sampler} at {one.strength:g} {percent(one.rate)} %, Q {one.mean_q:.2f}" for one in trials
+            f"{trial.sampler} at {trial.strength:g} {percent(trial.rate)} %, Q {trial.mean_q:.2f}" for trial in trials
         )
         return Panel(table.name, names, svg(figure, alt), _over_optimised(trials, names))
 
     reading = (
-        "Every strength tried, on the tune block of keys, which shares no start with the episodes reported here; the "
-        "ring is the strength that these runs used. Where Q keeps rising while success falls, the critic is "
-        "over-optimised."
+        "Every strength tried, on the tune block of keys, which shares no start with the episodes reported here. A "
+        "ring marks the strength that these runs used. Where Q keeps rising while success falls, the sampler "
+        "exploits errors of the critic."
     )
     return Figure("strengths", "Success and Q against steering strength", reading, _panels(tables, panel))
 
 
 def _panels(tables: Iterable[Table], panel: Callable[[Table], Panel | None]) -> list[Panel]:
     with look():
-        return [one for table in tables if (one := panel(table)) is not None]
+        return [drawn for table in tables if (drawn := panel(table)) is not None]
 
 
 def _percents(axes: Axes, title: str) -> None:
@@ -223,28 +224,27 @@ def _line(axes: Axes, style: int, points: Sequence[tuple[float, float]]) -> None
 
 
 def _over_optimised(trials: Sequence[Trial], names: Sequence[str]) -> str:
-    """Where stronger steering than the most successful one reaches more Q and surely less success."""
+    """Where steering more strongly than the best trial reaches higher Q and significantly less success."""
     told = []
     for name in names:
-        mine = sorted((one for one in trials if one.sampler == name), key=lambda one: one.strength)
-        best = max(mine, key=lambda one: one.rate)
-        fools = [
-            one for one in mine if one.strength > best.strength and one.mean_q > best.mean_q and _surely_less(one, best)
-        ]
-        if fools:
-            fooled = max(fools, key=lambda one: one.mean_q)
+        mine = sorted((trial for trial in trials if trial.sampler == name), key=lambda trial: trial.strength)
+        best = max(mine, key=lambda trial: trial.rate)
+        stronger = [trial for trial in mine if trial.strength > best.strength and trial.mean_q > best.mean_q]
+        worse = [trial for trial in stronger if _surely_less(trial, best)]
+        if worse:
+            worst = max(worse, key=lambda trial: trial.mean_q)
             told.append(
-                f"{name} from {best.strength:g} to {fooled.strength:g}: success {percent(best.rate)} to "
-                f"{percent(fooled.rate)} %, Q {best.mean_q:.1f} to {fooled.mean_q:.1f}"
+                f"{name} from {best.strength:g} to {worst.strength:g}: success {percent(best.rate)} to "
+                f"{percent(worst.rate)} %, Q {best.mean_q:.1f} to {worst.mean_q:.1f}"
             )
-    episodes = min(one.episodes for one in trials)
+    episodes = min(trial.episodes for trial in trials)
     what = f"Q rises while success falls ({episodes} episodes a strength, Fisher's exact p < {ALPHA})"
     return f"{what}: {'; '.join(told)}." if told else ""
 
 
-def _surely_less(one: Trial, best: Trial) -> bool:
-    counts = [[trial.successes, trial.episodes - trial.successes] for trial in (one, best)]
-    return one.rate < best.rate and fisher_exact(counts).pvalue < ALPHA
+def _surely_less(trial: Trial, best: Trial) -> bool:
+    counts = [[tried.successes, tried.episodes - tried.successes] for tried in (trial, best)]
+    return trial.rate < best.rate and fisher_exact(counts).pvalue < ALPHA
 
 
 def _said(row: Row) -> str:
@@ -252,5 +252,5 @@ def _said(row: Row) -> str:
 
 
 def _median_steps(row: Row) -> str:
-    steps = sorted(one.steps for one in row.records if one.success)
+    steps = sorted(record.steps for record in row.records if record.success)
     return str(steps[len(steps) // 2]) if steps else "none"

@@ -1,8 +1,11 @@
-"""How figures are written: absent ones as a dash, rates in per cent, differences in points."""
+"""How the reports write figures and names: absent figures as a dash, rates in per cent, differences in points."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 ABSENT = "-"
+_MOST_LISTED = 6
 
 
 def number(value: float | None, form: str) -> str:
@@ -35,6 +38,9 @@ def p_value(p: float) -> str:
     return f"{p:.0e}".replace("e-0", "e-") if p < 0.001 else f"{p:.3f}"
 
 
-def listed(names: list[str]) -> str:
-    """ "a, b and c"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def listed(names: Sequence[str]) -> str:
+    """ "a, b and c"; of many the first six and how many more there are."""
+    shown = list(names)
+    if len(shown) > _MOST_LISTED + 1:
+        shown = [*shown[:_MOST_LISTED], f"{len(shown) - _MOST_LISTED} others"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -1,9 +1,12 @@
-"""What a comparison says, in sentences made from its figures: who wins, where, how surely, at what cost."""
+"""What a comparison says, in sentences: which sampler wins, where, how surely, at what cost."""
 
 from __future__ import annotations
 
-from sim_eval.analysis.compare import Comparison, Overall, Pairing, Row, Table
+from collections.abc import Sequence
+
+from sim_eval.analysis.compare import Comparison, Overall, Table
 from sim_eval.analysis.episode_selection import BASELINE
+from sim_eval.analysis.rows import Pairing, Row
 from sim_eval.report.formatting import interval, listed, percent, signed
 
 
@@ -13,12 +16,12 @@ def headline(comparison: Comparison) -> list[str]:
     if not any(row.n for table in tables for row in table.rows):
         return [f"Every episode of {_names(tables)} ended in an error."]
     if not comparison.overall:
-        return [f"No sampler ran on all of {_names(tables)}, so none can be named the best of all; see each task."]
-    leader = max(comparison.overall, key=lambda one: one.rate)
+        return [f"No sampler ran on all of {_names(tables)}, so none is the best overall; see each task."]
+    leader = _leader(comparison)
     if leader.difference is not None:
         rows = [table.row(leader.label) for table in tables]
-        said = [_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, tables)]
-        return [*said, *_harm(tables), _cost(leader, tables, rows)]
+        answer = [_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, tables)]
+        return [*answer, *_harm(tables), *_fewer(comparison), _cost(leader, tables, rows)]
     where = f"{leader.episodes} episodes of {_names(tables)}"
     if not comparison.compared:
         return [
@@ -27,39 +30,65 @@ def headline(comparison: Comparison) -> list[str]:
         ]
     if not all(leader.label in table.references for table in tables):
         return [
-            f"{leader.label} succeeds most often, {percent(leader.rate)} % over {where}, but is not compared with one "
-            "and the same sampler on each of them.",
+            f"{leader.label} succeeds most often, {percent(leader.rate)} % over {where}, but is not compared with the "
+            "same sampler on each of them.",
             *_harm(tables),
         ]
     level = _level(leader, comparison)
     first = f"No sampler succeeds more often than {leader.label}, {percent(leader.rate)} % over {where}"
-    return [f"{first}; {listed(level)} as often." if level else f"{first}.", *_gains(leader, tables), *_harm(tables)]
+    first = f"{first}; {listed(level)} as often." if level else f"{first}."
+    return [first, *_gains(leader, tables), *_harm(tables), *_fewer(comparison)]
+
+
+def _leader(comparison: Comparison) -> Overall:
+    """The sampler that gains most over the baseline, each on the episodes that both ran; the baseline if none gains.
+
+    One with fewer than half as many pairs as another cannot lead: its gain says too little. Where nothing is paired
+    everywhere, the highest rate leads.
+    """
+    paired = [overall for overall in comparison.overall if overall.difference is not None]
+    if not paired:
+        return max(comparison.overall, key=lambda overall: overall.rate)
+    most = max(overall.episodes for overall in paired)
+    fit = [overall for overall in comparison.overall if overall.difference is None or 2 * overall.episodes >= most]
+    references = {label for table in comparison.tables for label in table.references}
+    return max(
+        (overall for overall in fit if overall.difference is not None or overall.label in references),
+        key=lambda overall: round(overall.difference or 0.0, 12),
+    )
 
 
 def _level(leader: Overall, comparison: Comparison) -> list[str]:
-    """Others that succeed exactly as often."""
-    return [one.label for one in comparison.overall if one.rate == leader.rate and one is not leader]
+    """Others that gain exactly as much over the baseline; of two that are not compared, those of the same rate."""
+    return [
+        overall.label
+        for overall in comparison.overall
+        if overall is not leader
+        and (
+            overall.rate == leader.rate
+            if overall.difference is None and leader.difference is None
+            else abs((overall.difference or 0.0) - (leader.difference or 0.0)) < 1e-12
+        )
+    ]
 
 
 def _gain(leader: Overall, comparison: Comparison) -> str:
-    rates = [one.rate for one in comparison.overall if one.label == leader.baseline]
-    against = f"{percent(rates[0])} % for {leader.baseline}" if rates else f"{leader.baseline}"
     level = _level(leader, comparison)
     who = f"{leader.label}, level with {listed(level)}," if level else leader.label
     assert leader.difference is not None
     return (
-        f"{who} succeeds most often: {percent(leader.rate)} % against {against}, "
-        f"{signed(leader.difference)} points [{interval(leader.interval, ' to ')}] over {leader.episodes} paired "
-        f"episodes of {_names(comparison.tables)}."
+        f"{who} succeeds most often: {percent(leader.rate)} % against {percent(leader.baseline_rate)} % for "
+        f"{leader.baseline}, {signed(leader.difference)} points (95 % interval {interval(leader.interval, ' to ')}) "
+        f"over {leader.episodes} paired episodes of {_names(comparison.tables)}."
     )
 
 
 def _gains(baseline: Overall, tables: list[Table]) -> list[str]:
     """Where another surely beats the sampler that is best on average."""
     better = [
-        f"{one.label} beats it on {_names([table], tables)}"
-        for table, one in _sure(tables)
-        if one.against == baseline.label and one.difference > 0
+        f"{pairing.label} beats it on {_names([table], tables)}"
+        for table, pairing in _sure(tables)
+        if pairing.against == baseline.label and pairing.difference > 0
     ]
     return [f"{listed(better)}."] if better else []
 
@@ -72,8 +101,8 @@ def _sureness(comparison: Comparison, tables: list[Table], rows: list[Row]) -> s
         return f"The gain does not survive {how}: these episodes do not show that it helps."
     if all(sure):
         return f"The gain survives {how}" + (" on each of them." if len(tables) > 1 else ".")
-    there = [table for table, one in zip(tables, sure, strict=True) if one]
-    missing = [table for table, one in zip(tables, sure, strict=True) if not one]
+    there = [table for table, survives in zip(tables, sure, strict=True) if survives]
+    missing = [table for table, survives in zip(tables, sure, strict=True) if not survives]
     return f"The gain survives {how} on {_names(there, tables)}, not on {_names(missing, tables)}."
 
 
@@ -83,8 +112,8 @@ def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
     rivals = dict.fromkeys(row.label for table in tables for row in table.rows if row.pairing)
     for label in rivals:
         pairings = [(table, table.pairing(leader.label, label)) for table in tables]
-        sure = [(table, one.difference) for table, one in pairings if one is not None and one.survives]
-        if label == leader.label or not any(one for _, one in pairings):
+        sure = [(table, pairing.difference) for table, pairing in pairings if pairing is not None and pairing.survives]
+        if label == leader.label or not any(pairing for _, pairing in pairings):
             continue
         if where := [table for table, difference in sure if difference > 0]:
             beaten.append(f"{label} on {_names(where, tables)}")
@@ -92,24 +121,35 @@ def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
             better.append(f"{label} on {_names(where, tables)}")
         if not sure:
             rest.append(label)
-    said = []
+    sentences = []
     if beaten:
-        said.append(f"It also beats {listed(beaten)}.")
+        sentences.append(f"It also beats {listed(beaten)}.")
     if better:
-        said.append(f"It is beaten by {listed(better)}.")
+        sentences.append(f"It is beaten by {listed(better)}.")
     if rest:
-        said.append(f"It cannot be told apart from {listed(rest)}.")
-    return said
+        sentences.append(f"It cannot be told apart from {listed(rest)}.")
+    return sentences
 
 
 def _harm(tables: list[Table]) -> list[str]:
-    """Steering that loses surely is what a reader must not miss."""
+    """Samplers that surely lose: a reader must not miss them."""
     worse = [
-        f"{one.label} is worse than {one.against} on {_names([table], tables)}"
-        for table, one in _sure(tables)
-        if one.difference < 0
+        f"{pairing.label} is worse than {pairing.against} on {_names([table], tables)}"
+        for table, pairing in _sure(tables)
+        if pairing.difference < 0
     ]
     return [f"{listed(worse)}."] if worse else []
+
+
+def _fewer(comparison: Comparison) -> list[str]:
+    """Samplers whose figures rest on fewer episodes than the others' do."""
+    most = max(overall.episodes for overall in comparison.overall)
+    fewer = [
+        f"{overall.label} on {overall.episodes} of {most} episodes"
+        for overall in comparison.overall
+        if overall.episodes < most
+    ]
+    return [f"Only part is compared of {listed(fewer)}."] if fewer else []
 
 
 def _sure(tables: list[Table]) -> list[tuple[Table, Pairing]]:
@@ -128,7 +168,7 @@ def _cost(leader: Overall, tables: list[Table], rows: list[Row]) -> str:
     )
 
 
-def _range(values: list[float | None], form: str) -> str:
+def _range(values: Sequence[float | None], form: str) -> str:
     found = [value for value in values if value is not None]
     ends = list(dict.fromkeys(format(end, form) for end in (min(found), max(found))))
     return " to ".join(ends)
@@ -136,5 +176,5 @@ def _range(values: list[float | None], form: str) -> str:
 
 def _names(tables: list[Table], among: list[Table] | None = None) -> str:
     """Tasks alone where the policy is the same everywhere (in `among`, or in all of them)."""
-    one_policy = len({table.policy for table in among or tables}) == 1
-    return listed([table.task if one_policy else table.name for table in tables])
+    same_policy = len({table.policy for table in among or tables}) == 1
+    return listed([table.task if same_policy else table.name for table in tables])

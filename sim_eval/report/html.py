@@ -8,7 +8,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
-from sim_eval.analysis.compare import ALPHA, BASELINE, Comparison
+from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.episode_selection import BASELINE
+from sim_eval.analysis.rows import ALPHA
 from sim_eval.report import figures, formatting
 from sim_eval.report.episode_data import episode_data, missing_videos
 from sim_eval.report.headline import headline
@@ -38,7 +40,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         style=styles,
         scale=_difference_scale(comparison),
         references_of_all=set.intersection(*(set(table.references) for table in tables)),
-        strips=[one for group in drawn for one in group],
+        strips=[strip for group in drawn for strip in group],
         figures=[
             figures.success(tables, styles),
             figures.cost(tables, styles),
@@ -74,7 +76,7 @@ def _styles(comparison: Comparison, sweeps: figures.Sweeps) -> figures.Styles:
 def _difference_scale(comparison: Comparison) -> Callable[[float], str]:
     """Where a difference lies along a whisker of 150 units; one scale for all of them and their intervals, 0 on it."""
     pairings = [row.pairing for table in comparison.tables for row in table.rows if row.pairing]
-    ends = [0.0, *(end for one in pairings for end in one.interval)]
+    ends = [0.0, *(end for pairing in pairings for end in pairing.interval)]
     low, spread = min(ends), (max(ends) - min(ends)) or 1
     return lambda difference: f"{6 + 138 * (difference - low) / spread:.1f}"
 
@@ -83,11 +85,10 @@ def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
     """The published trials of each table that were drawn with the very models of its runs."""
     found = {}
     for table in comparison.tables:
-        run = table.rows[0].run
-        published = read_sweep(folder / f"{table.task}-{table.policy}-{run.config['critic']}.json")
-        used = [account["checkpoints"] for row in table.rows for account in row.run.provenance]
-        same = published is not None and all(
-            published.checkpoints.get(role, digest) == digest for one in used for role, digest in one.items()
-        )
-        found[table.task, table.policy] = list(published.trials) if published and same else []
+        config = table.rows[0].runs[0].config
+        published = read_sweep(folder / f"{table.task}-{config['policy']}-{config['critic']}.json")
+        runs = [run for row in table.rows for run in row.runs]
+        used = {stamp for run in runs for account in run.provenance for stamp in account["checkpoints"].items()}
+        same = published is not None and all(published.checkpoints.get(role, digest) == digest for role, digest in used)
+        found[table.name] = list(published.trials) if published and same else []
     return found

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from sim_eval.analysis.compare import Comparison, Pairing
+from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.rows import Pairing
 from sim_eval.report.formatting import listed, p_value, points
 from sim_eval.report.headline import headline
 from sim_eval.report.terminal import HEAD, row_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
 _LEGEND = (
-    "Success with its Wilson interval; won/lost, exact McNemar p and difference in points with its paired bootstrap "
-    "interval: against {reference} on the same episodes; Holm: corrected over all {comparisons} comparisons made here; "
-    "ms: median wall time of one decision; policy, critic, posterior: rows a decision; steps: mean an episode."
+    "Success rates have Wilson 95 % intervals. Won/lost, the exact McNemar p and the difference in points with its "
+    "paired bootstrap interval compare a sampler with {reference} on the same episodes. Holm: p corrected over all "
+    "{comparisons} comparisons of this report. ms: median wall time of one decision. policy, critic, posterior: rows "
+    "evaluated a decision. steps: mean of an episode."
 )
 
 
 def markdown(comparison: Comparison) -> str:
     """The whole report as text."""
-    lines = ["# Comparison", "", " ".join(headline(comparison)), ""]
+    lines = ["# Comparison", "", escaped(" ".join(headline(comparison))), ""]
     if comparison.warnings:
-        lines += ["## Warnings", "", *(f"- {warning}" for warning in comparison.warnings), ""]
+        lines += ["## Warnings", "", *(f"- {escaped(warning)}" for warning in comparison.warnings), ""]
     for table in comparison.tables:
-        lines += [f"## {table.task}, {table.policy}", "", *_rows([HEAD, *(row_cells(row) for row in table.rows)]), ""]
+        lines += [f"## {escaped(table.task)}, {escaped(table.policy)}", ""]
+        lines += [*_rows([HEAD, *(row_cells(row) for row in table.rows)]), ""]
         if table.every_pair:
             lines += ["Every pair:", "", *_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in table.every_pair)]), ""]
-    lines += [_LEGEND.format(comparisons=comparison.comparisons, reference=_reference(comparison)), "", "## Runs", ""]
+    legend = _LEGEND.format(comparisons=comparison.comparisons, reference=_reference(comparison))
+    lines += [escaped(legend), "", "## Runs", ""]
     for run in comparison.runs:
         account = run.provenance[-1] if run.provenance else {}
         versions = ", ".join(f"{name} {version}" for name, version in account.get("versions", {}).items())
-        lines.append(f"- `{run.name}`: `{' '.join(account.get('command', []))}`; {versions}")
+        lines.append(f"- {_code(run.name)}: {_code(' '.join(account.get('command', [])))}; {escaped(versions)}")
     return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line. Figures such as [-3..13] are no links and stay readable."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"[\\`*|~]", r"\\\g<0>", text)
+    return re.sub(r"(\[[-+\d.]+\](?![(\[:]))|[\[\]]", lambda found: found[1] or f"\\{found[0]}", text)
+
+
+def _code(text: str) -> str:
+    """A code span, however many backticks are in the text."""
+    text = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
 
 
 def _reference(comparison: Comparison) -> str:
@@ -52,5 +71,5 @@ def _pair_cells(pair: Pairing) -> list[str]:
 
 
 def _rows(cells: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = ["| " + " | ".join(line) + " |" for line in cells]
+    head, *body = ["| " + " | ".join(map(escaped, line)) + " |" for line in cells]
     return [head, "|" + " --- |" * len(cells[0]), *body]

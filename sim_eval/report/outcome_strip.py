@@ -31,21 +31,21 @@ class Strip:
 
 def strips(table: Table, starts: Sequence[Start]) -> list[Strip]:
     """One for every baseline that rows of the table are compared with."""
-    one = len(table.references) == 1
+    single = len(table.references) == 1
     return [
-        _strip(table, baseline, starts, table.name if one else f"{table.name}, against {baseline}")
+        _strip(table, baseline, starts, table.name if single else f"{table.name}, against {baseline}")
         for baseline in table.references
     ]
 
 
 def _strip(table: Table, baseline: str, starts: Sequence[Start], title: str) -> Strip:
-    """Over the starts that the baseline ran. Those that it fails come first, each side from hard to easy."""
+    """Over the starts that the baseline ran: first those that it fails, then the rest, each from hard to easy."""
 
     def alone(start: Start) -> str | None:
-        one = start.records.get(baseline)
-        if one is None or one.error:
+        record = start.records.get(baseline)
+        if record is None or record.error:
             return None
-        return "both" if one.success else "neither"
+        return "both" if record.success else "neither"
 
     ran = [index for index, start in enumerate(starts) if baseline in start.records]
     order = sorted(ran, key=lambda i: (alone(starts[i]) == "both", starts[i].solved, starts[i].episode))

@@ -1,10 +1,13 @@
-"""What each sampler made of each start, seen from the baseline: rescued, broken, both or neither."""
+"""Each start's outcome by sampler, against the baseline: rescued, broken, both or neither."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sim_eval.analysis.compare import Row, Table, same_start
+from sim_eval.analysis.compare import Table
+from sim_eval.analysis.pairs import same_start
+from sim_eval.analysis.rows import Row, key_of
+from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 
 #: Did the sampler succeed, did the baseline?
@@ -13,28 +16,32 @@ _OUTCOMES = {(True, False): "rescued", (False, True): "broken", (True, True): "b
 
 @dataclass
 class Start:
-    """One episode key: every sampler's record by label, and the outcome of those that are paired with a baseline."""
+    """One episode key: every sampler's record by label, and the outcome of those that are paired with a baseline.
+
+    `run`: the first that ran it.
+    """
 
     episode: int
     env_seed: int
     noise_seed: int
+    run: Run
     records: dict[str, Record] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
 
     @property
     def solved(self) -> int:
-        """By how many samplers."""
-        return sum(one.success and one.error is None for one in self.records.values())
+        """How many samplers solve it."""
+        return sum(record.success and record.error is None for record in self.records.values())
 
 
 def starts(table: Table) -> list[Start]:
-    """Every key of the table in the order of its episodes, those that ended in an error included."""
+    """Every key of the table in episode order, those that ended in an error included."""
     found: dict[tuple[int, int], Start] = {}
     for row in table.rows:
-        for one in [*row.records, *row.failed]:
-            key = (one.env_seed, one.noise_seed)
-            start = found.setdefault(key, Start(one.episode, *key))
-            start.records[row.label] = one
+        for record in [*row.records, *row.failed]:
+            key = key_of(record)
+            start = found.setdefault(key, Start(record.episode, *key, row.run_of[key]))
+            start.records[row.label] = record
     for start in found.values():
         start.outcomes = {row.label: outcome for row in table.rows if (outcome := _outcome(start, row)) is not None}
     return sorted(found.values(), key=lambda start: (start.episode, start.env_seed, start.noise_seed))

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sim_eval.analysis.compare import Comparison, Row, Table
+from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.rows import Row
 from sim_eval.report.headline import headline
 
 
@@ -16,7 +17,7 @@ def summary(comparison: Comparison) -> str:
         "headline": " ".join(headline(comparison)),
         "comparisons": comparison.comparisons,
         "tables": [_table(table) for table in comparison.tables],
-        "overall": [asdict(one) for one in comparison.overall],
+        "overall": [asdict(overall) for overall in comparison.overall],
         "warnings": comparison.warnings,
         "runs": [{"name": run.name, "config": run.config, "provenance": run.provenance} for run in comparison.runs],
     }
@@ -33,6 +34,10 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    plain = {name: value for name, value in vars(row).items() if name not in ("records", "failed", "run", "pairing")}
+    plain = {
+        name: value
+        for name, value in vars(row).items()
+        if name not in ("records", "failed", "runs", "run_of", "pairing")
+    }
     pairing = asdict(row.pairing) if row.pairing else None
-    return {**plain, "run": row.run.name, "errors": len(row.failed), "pairing": pairing}
+    return {**plain, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing}

@@ -1,4 +1,4 @@
-"""Published sweeps: every strength that was tried, on which episodes, with which models, and which one is chosen."""
+"""Published sweeps: the strengths that were tried, on which episodes and models, and which strength is chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sim_eval.errors import RunError
 from sim_eval.files import write_text
 from sim_eval.resources import resource
 
-#: Those of the shipped checkpoints.
+#: The sweeps of the shipped checkpoints.
 RESULTS = resource("results/sweeps")
 
 
@@ -36,7 +36,7 @@ class Trial:
 class Sweep:
     """The trials of one task, policy and critic, and what they have in common.
 
-    `checkpoints`: role to SHA-256 of the file that was loaded; `options`: of each sampler, beside its strength.
+    `checkpoints`: role to SHA-256 of what was loaded; `options`: of each sampler, beside its strength.
     """
 
     block: str
@@ -48,13 +48,13 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep | None:
-    """What is published of one task, policy and critic; None where nothing is. Raises RunError for another file."""
+    """The published sweep of one task, policy and critic, None without one. Raises RunError for any other file."""
     if not path.is_file():
         return None
     try:
         stored = json.loads(path.read_text())
-        trials = tuple(Trial(**{**trial, "interval": tuple(trial["interval"])}) for trial in stored.pop("trials"))
-        stored.pop("assets", None)  # stored by older versions
+        stored.pop("assets", None)  # in files of earlier versions
+        trials = tuple(_trial(trial) for trial in stored.pop("trials"))
         return Sweep(**stored, trials=trials)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
@@ -62,17 +62,28 @@ def read_sweep(path: Path) -> Sweep | None:
         ) from None
 
 
-def check_published(path: Path, sweep: Sweep) -> Sweep:
-    """What `path` holds, nothing yet being a sweep like this one without trials.
+def _trial(stored: Mapping[str, Any]) -> Trial:
+    """Raises ValueError, KeyError or TypeError for anything else than a trial."""
+    low, high = stored["interval"]
+    numbers = {name: float(stored[name]) for name in ("strength", "mean_q")}
+    counts = {name: int(stored[name]) for name in ("episodes", "successes")}
+    return Trial(**{**stored, **numbers, **counts, "interval": (float(low), float(high))})
 
-    Raises RunError where it holds trials on other episodes or of other models than `sweep`, naming what differs: only
-    strengths that met the same episodes can be told apart.
+
+def check_published(path: Path, sweep: Sweep) -> Sweep:
+    """What `path` holds; where there is no such file, `sweep` without trials.
+
+    Raises RunError where its trials are on other episodes or of other models than `sweep`, naming what differs: only
+    strengths tried on the same episodes can be compared.
     """
     published = read_sweep(path) or replace(sweep, trials=())
     pairs = [
         *((name, getattr(published, name), getattr(sweep, name)) for name in ("block", "seed", "episodes")),
-        *((f"checkpoint {role}", published.checkpoints.get(role, one), one) for role, one in sweep.checkpoints.items()),
-        *((f"sampler.{name}", published.options.get(name, one), one) for name, one in sweep.options.items()),
+        *(
+            (f"checkpoint {role}", published.checkpoints.get(role, digest), digest)
+            for role, digest in sweep.checkpoints.items()
+        ),
+        *((f"sampler.{name}", published.options.get(name, chosen), chosen) for name, chosen in sweep.options.items()),
     ]
     for what, there, here in pairs:
         if there != here:
@@ -83,8 +94,8 @@ def check_published(path: Path, sweep: Sweep) -> Sweep:
 
 
 def publish(path: Path, sweep: Sweep) -> Sweep:
-    """Add trials to the published ones of this task, policy and critic, and return all. A repeated one replaces the
-    older. Raises RunError as `check_published`, and when the file cannot be written."""
+    """Add trials to the published ones of this task, policy and critic, and return all; a repeated trial replaces the
+    earlier one. Raises RunError as `check_published`, and when the file cannot be written."""
     before = check_published(path, sweep)
     known = {(trial.sampler, trial.strength): trial for trial in [*before.trials, *sweep.trials]}
     after = replace(
@@ -98,7 +109,7 @@ def publish(path: Path, sweep: Sweep) -> Sweep:
 
 
 def chosen(trials: Iterable[Trial]) -> dict[str, float]:
-    """The strength of each sampler that succeeded most often; of equals the smallest, which moves the policy least."""
+    """Each sampler's most successful strength; of equals the smallest, which changes the policy least."""
     best: dict[str, Trial] = {}
     for trial in sorted(trials, key=lambda trial: trial.strength):
         if trial.sampler not in best or trial.rate > best[trial.sampler].rate:

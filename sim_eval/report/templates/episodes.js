@@ -10,7 +10,7 @@
   const count = document.querySelector(".count");
   const WORDS = { rescued: "rescued", broken: "broken", both: "both succeed", neither: "neither succeeds", "": "" };
 
-  // A start as it lies in the data: [episode, env_seed, noise_seed, hash, cells]; a cell: [outcome, success, steps, q, video, error].
+  // A start as it lies in the data: [episode, env_seed, noise_seed, hash, cells, run]; a cell: [outcome, success, steps, q, video, error].
   const starts = tables.flatMap((one) => one.starts.map((start) => ({ table: one, start })));
 
   const element = (name, properties = {}, ...children) => {
@@ -51,7 +51,7 @@
     return element("td", {}, element("span", { className: `cell ${cell[0]}`, textContent: symbol, title }));
   };
 
-  const detail = ({ table, start: [episode, env, noise, hash, cells] }) => {
+  const detail = ({ table, start: [episode, env, noise, hash, cells, run] }) => {
     const videos = element("div", { className: "videos" });
     const figures = new Map(); // by video: samplers filmed side by side share one
     samplers.forEach((name, index) => {
@@ -81,7 +81,7 @@
       play.addEventListener("click", () => films.forEach((film) => { film.currentTime = 0; film.play(); }));
       inside.append(element("div", {}, play));
     } else {
-      inside.append(element("div", {}, "No videos yet: ", element("code", { textContent: `sim-eval-render ${table.runs[0]} episodes=[${episode}]` })));
+      inside.append(element("div", {}, "No videos yet: ", element("code", { textContent: `sim-eval-render ${table.runs[run]} episodes=[${episode}]` })));
     }
     inside.append(videos);
     return element("tr", { className: "detail" }, inside);

@@ -1,0 +1,102 @@
+"""Which runs share a table, and which of a table's runs are seeds of the same thing and share a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sim_eval.runs.provenance import SIMULATION
+from sim_eval.runs.reader import Run
+
+#: Roles of the files that make a policy.
+POLICY_ROLES = ("policy", "policy config")
+
+_Member = TypeVar("_Member")
+
+
+def group_by_policy(runs: Sequence[Run], warnings: list[str]) -> list[tuple[str, str, list[Run]]]:
+    """Task, the policy's name in the report, and runs, for each table.
+
+    Two policies of the same name but with other checkpoints or options get a table each, with names that tell them
+    apart; a warning says so.
+    """
+    found = []
+    for setting in dict.fromkeys(run.setting for run in runs):
+        task, policy = setting
+        groups = _alike([run for run in runs if run.setting == setting], _policy_identity)
+        names = [policy] if len(groups) == 1 else _names_apart(policy, groups)
+        if len(groups) > 1:
+            listing = "; ".join(
+                f"{name} in {', '.join(run.name for run in group)}" for name, group in zip(names, groups, strict=True)
+            )
+            warnings.append(
+                f"{task}: {len(groups)} different policies are called {policy}; they are not compared with each "
+                f"other: {listing}"
+            )
+        found += [(task, name, group) for name, group in zip(names, groups, strict=True)]
+    return found
+
+
+def group_by_setup(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
+    """Sampler and runs by the label of each row: runs that differ in nothing but their keys are pooled."""
+    samplers = dict.fromkeys(sampler for run in runs for sampler in run.config["samplers"])
+    rows: dict[str, tuple[str, list[Run]]] = {}
+    for sampler in samplers:
+        ran = [run for run in runs if sampler in run.config["samplers"]]
+        groups = _alike(ran, lambda run, sampler=sampler: _setup(run, sampler))  # type: ignore[misc]
+        strengths = [group[0].config["sampler"][sampler].get("strength") for group in groups]
+        for group, strength in zip(groups, strengths, strict=True):
+            label = sampler
+            if len(groups) > 1:
+                apart = None not in strengths and len(set(strengths)) == len(groups)
+                label = f"{sampler} at {strength:g}" if apart else f"{group[0].name}/{sampler}"
+            rows[label] = sampler, group
+    return rows
+
+
+def _alike(members: Iterable[_Member], describe: Callable[[_Member], Mapping[str, Any]]) -> list[list[_Member]]:
+    """Groups whose descriptions contradict each other nowhere; what only some of them state is no contradiction."""
+    groups: list[tuple[list[_Member], dict[str, Any]]] = []
+    for member in members:
+        described = describe(member)
+        for group, known in groups:
+            if all(known.get(name, value) == value for name, value in described.items()):
+                group.append(member)
+                known.update(described)
+                break
+        else:
+            groups.append(([member], dict(described)))
+    return [group for group, _ in groups]
+
+
+def _checkpoints(run: Run) -> dict[str, str]:
+    return {role: digest for account in run.provenance for role, digest in account["checkpoints"].items()}
+
+
+def _policy_identity(run: Run) -> dict[str, Any]:
+    digests = {role: digest for role, digest in _checkpoints(run).items() if role in POLICY_ROLES}
+    return {**digests, "options": run.config.get("policy_options") or {}}
+
+
+def _names_apart(policy: str, groups: Sequence[Sequence[Run]]) -> list[str]:
+    hashes = [_checkpoints(group[0]).get("policy", "")[:8] for group in groups]
+    if "" in hashes or len(set(hashes)) < len(hashes):
+        hashes = [group[0].name for group in groups]
+    return [f"{policy} ({text})" for text in hashes]
+
+
+def _setup(run: Run, sampler: str) -> dict[str, Any]:
+    """Everything that a record of this sampler depends on, but the key."""
+    task = {name: value for name, value in run.config["task"].items() if name not in ("name", "assets")}
+    options = {name: value for name, value in run.config["sampler"][sampler].items() if name != "_target_"}
+    versions = run.provenance[-1]["versions"] if run.provenance else {}
+    execute = {record.execute for record in run.records if record.sampler == sampler}
+    return {
+        **{f"checkpoint {role}": digest for role, digest in _checkpoints(run).items()},
+        **{f"version of {package}": versions[package] for package in SIMULATION if package in versions},
+        **({"execute": execute} if execute else {}),
+        "block": run.config["block"],
+        "critic": run.config["critic"],
+        "task": task,
+        "options": options,
+    }

@@ -1,0 +1,94 @@
+"""Two samplers on the same episodes: which episodes make a pair, and what is left out."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from sim_eval.analysis.episode_selection import BASELINE
+from sim_eval.analysis.rows import Pairing, Row, key_of
+from sim_eval.analysis.run_differences import different_simulators
+from sim_eval.analysis.statistics import bootstrap_difference, mcnemar
+from sim_eval.runs.records import Record
+
+#: A report made twice must be the same.
+BOOTSTRAP_SEED = 0
+
+
+def baseline_of(row: Row, rows: list[Row]) -> Row | None:
+    """The row that this one is compared with, None for none but itself.
+
+    Unsteered where it ran: the row that shares a run with this one, else the one that shares the most keys. Without
+    unsteered, the first row that ran.
+    """
+    ran = [other for other in rows if other.records]
+    unsteered = [other for other in ran if other.sampler == BASELINE]
+    others = [other for other in unsteered if other is not row]
+    if not unsteered:
+        return ran[0] if ran and ran[0] is not row else None
+    runs = {run.name for run in row.runs}
+    return max(
+        others,
+        key=lambda other: (any(run.name in runs for run in other.runs), len(shared(row, other))),
+        default=None,
+    )
+
+
+def shared(row: Row, other: Row) -> list[tuple[Record, Record]]:
+    """The episodes that both ran under the same key, without error."""
+    theirs = {key_of(record): record for record in other.records}
+    return [(record, theirs[key]) for record in row.records if (key := key_of(record)) in theirs]
+
+
+def same_start(first: Record, second: Record) -> bool:
+    """Whether two episodes under one key did start alike."""
+    return first.state_hash == second.state_hash
+
+
+def pair(row: Row, other: Row) -> Pairing | None:
+    """Over shared keys with equal start hashes; None without any, and for runs of different simulators."""
+    if _obstacle(row, other):
+        return None
+    pairs = [(mine.success, theirs.success) for mine, theirs in shared(row, other) if same_start(mine, theirs)]
+    if not pairs:
+        return None
+    won, lost, both = (pairs.count(outcome) for outcome in ((True, False), (False, True), (True, True)))
+    return Pairing(
+        label=row.label,
+        against=other.label,
+        pairs=len(pairs),
+        both=both,
+        won=won,
+        lost=lost,
+        p=mcnemar(won, lost),
+        difference=(won - lost) / len(pairs),
+        interval=bootstrap_difference([(won, lost, len(pairs))], np.random.default_rng(BOOTSTRAP_SEED)),
+    )
+
+
+def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
+    """What the comparison with the baseline leaves out, and why."""
+    what = f"{task} {row.label} against {baseline.label}"
+    if reason := _obstacle(row, baseline):
+        return [f"{what}: not compared, for these are different tasks: {reason}"]
+    together = shared(row, baseline)
+    if not together:
+        return [f"{what}: not compared: they have no episode key in common"] if row.records else []
+    told = []
+    broken = [mine for mine, theirs in together if not same_start(mine, theirs)]
+    if broken:
+        numbers = ", ".join(map(str, sorted(record.episode for record in broken)))
+        told.append(
+            f"{what}: the pairing is broken: the start differs under the same key in {len(broken)} episodes "
+            f"({numbers}); they are left out"
+        )
+    pairs = len(together) - len(broken)
+    if pairs < max(row.n, baseline.n):
+        told.append(f"{what}: {pairs} pairs of {row.n} and {baseline.n} episodes")
+    return told
+
+
+def _obstacle(row: Row, other: Row) -> str | None:
+    reasons = (different_simulators(first, second) for first, second in product(row.runs, other.runs))
+    return next((reason for reason in reasons if reason), None)

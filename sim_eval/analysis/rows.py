@@ -1,0 +1,150 @@
+"""One sampler's row of a table: its episodes, of one run or of several, and their figures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from sim_eval.analysis.records_frame import frame_of
+from sim_eval.analysis.statistics import wilson
+from sim_eval.runs.reader import Run
+from sim_eval.runs.records import Record
+
+#: A difference is significant where its corrected p is below this.
+ALPHA = 0.05
+
+#: Environment seed and noise seed: what makes two episodes a pair.
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One sampler against another over the keys that both ran from the same start, as the first sees it.
+
+    `both`: how many pairs both solve; `won`: only the first, `lost`: only the second. `difference`: of the success
+    rates over those pairs, `interval` its paired bootstrap 95 % interval; fractions. `p`: exact McNemar; `p_holm`:
+    corrected over every pair of samplers of every table of the comparison.
+    """
+
+    label: str
+    against: str
+    pairs: int
+    both: int
+    won: int
+    lost: int
+    p: float
+    difference: float
+    interval: tuple[float, float]
+    p_holm: float = 1.0
+
+    @property
+    def rate(self) -> float:
+        """The first's success rate over the pairs, a fraction."""
+        return (self.both + self.won) / self.pairs
+
+    @property
+    def rate_against(self) -> float:
+        """The second's success rate over the pairs, a fraction."""
+        return (self.both + self.lost) / self.pairs
+
+    def reversed(self) -> Pairing:
+        """As the second sees it."""
+        return replace(
+            self,
+            label=self.against,
+            against=self.label,
+            won=self.lost,
+            lost=self.won,
+            difference=-self.difference,
+            interval=(-self.interval[1], -self.interval[0]),
+        )
+
+    @property
+    def survives(self) -> bool:
+        """Whether the difference is significant after correction."""
+        return self.p_holm < ALPHA
+
+
+@dataclass
+class Row:
+    """A sampler's figures over its `n` episodes without error, each None when there are none.
+
+    `runs`: those that its episodes come from; `run_of` says which, by key. Rows and milliseconds are per decision,
+    `steps` per episode; `ms` is a median, the rest are means. `pairing` is the one with the baseline.
+    """
+
+    label: str
+    sampler: str
+    runs: list[Run]
+    records: list[Record]
+    failed: list[Record]
+    run_of: dict[Key, Run] = field(default_factory=dict)
+    n: int = 0
+    successes: int = 0
+    interval: tuple[float, float] | None = None
+    strength: float | None = None
+    ms: float | None = None
+    policy_rows: float | None = None
+    critic_rows: float | None = None
+    posterior_rows: float | None = None
+    mean_q: float | None = None
+    steps: float | None = None
+    pairing: Pairing | None = None
+
+    def __post_init__(self) -> None:
+        self.n, self.successes = len(self.records), sum(record.success for record in self.records)
+        if not self.n:
+            return
+        self.interval = wilson(self.successes, self.n)
+        self.strength = self.records[0].strength
+        frame = frame_of(self.records)
+        for cost in ("policy_rows", "critic_rows", "posterior_rows"):
+            setattr(self, cost, _number(frame[cost].sum() / frame["decisions"].sum()))
+        self.ms = _number(frame["decision_ms"].astype(float).median())
+        self.steps = _number(frame["steps"].mean())
+        self.mean_q = _number(frame["mean_q"].astype(float).mean())
+
+    @property
+    def rate(self) -> float | None:
+        """Success rate, a fraction."""
+        return self.successes / self.n if self.n else None
+
+
+def key_of(record: Record) -> Key:
+    """What a record shares with those that it is paired with."""
+    return record.env_seed, record.noise_seed
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[str]) -> Row:
+    """The row of a sampler's episodes in all of these runs. A key that several of them ran counts once."""
+    what = f"{task} {label}"
+    records: dict[Key, Record] = {}
+    run_of: dict[Key, Run] = {}
+    for run in runs:
+        where = what if len(runs) == 1 else f"{what} in {run.name}"
+        mine = [record for record in run.records if record.sampler == sampler]
+        if len(mine) < run.config["episodes"]:
+            warnings.append(f"{where}: {len(mine)} of {run.config['episodes']} episodes are recorded")
+        again = [record for record in mine if key_of(record) in records]
+        if again:
+            warnings.append(f"{where}: {_about_repeats(again, records, run_of)}")
+        for record in mine:
+            key = key_of(record)
+            if key not in records or (records[key].error is not None and record.error is None):
+                records[key], run_of[key] = record, run
+    failed = [record for record in records.values() if record.error is not None]
+    if failed:
+        numbers = ", ".join(str(record.episode) for record in failed)
+        warnings.append(f"{what}: {len(failed)} episodes ended in an error ({numbers}): {failed[0].error}")
+    return Row(label, sampler, runs, [record for record in records.values() if record.error is None], failed, run_of)
+
+
+def _about_repeats(again: list[Record], before: dict[Key, Record], run_of: dict[Key, Run]) -> str:
+    earlier = dict.fromkeys(run_of[key_of(record)].name for record in again)
+    told = f"{len(again)} episodes are in {', '.join(earlier)} as well; each counts once"
+    others = [record for record in again if record.success != before[key_of(record)].success]
+    return f"{told}, although {len(others)} ended differently" if others else told
