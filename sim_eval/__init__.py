@@ -71,6 +71,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
 
+
 #: The suite's top-level packages beside this one.
 OWN_PACKAGES = ("tasks", "policies", "critics")
 

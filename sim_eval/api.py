@@ -77,7 +77,11 @@ def evaluate(
         log="none",
         output=default_output(task_name(options), label) if output is None else Path(output),
     )
-    built = dict(samplers) if isinstance(samplers, Mapping) else {name: build_sampler(name, configs[name]) for name in configs}
+    built = (
+        dict(samplers)
+        if isinstance(samplers, Mapping)
+        else {name: build_sampler(name, configs[name]) for name in configs}
+    )
     needs = frozenset[str]().union(*(sampler.needs for sampler in built.values()))
     models = build_models(
         settings.task_name,
@@ -100,7 +104,10 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
 
 
 def compare(*folders: str | Path, output: str | Path | None = None) -> Comparison:
-    """Compare the samplers of run folders; writes report.html, report.md and summary.json, by default into the first."""
+    """Compare the samplers of run folders, and write report.html, report.md and summary.json into `output`.
+
+    By default that is the first folder. Raises RunError for what is no run folder.
+    """
     comparison = compare_folders([Path(folder) for folder in folders])
     report.write(comparison, Path(folders[0] if output is None else output))
     return comparison
@@ -126,7 +133,9 @@ def _task(task: str | Mapping[str, Any] | MakeTask) -> tuple[dict[str, Any], Mak
         target = f"{getattr(task, '__module__', 'unknown')}:{getattr(task, '__qualname__', type(task).__qualname__)}"
         return {"name": name, "target": target, "options": {}}, task
     options = {"name": task} if isinstance(task, str) else dict(task)
-    composed = compose("eval", [f"task={options.pop('name')}", *(f"task.{name}={value}" for name, value in options.items())])
+    composed = compose(
+        "eval", [f"task={options.pop('name')}", *(f"task.{name}={value}" for name, value in options.items())]
+    )
     check_task(composed["task"])
     return composed["task"], task_factory(composed["task"])
 
@@ -139,13 +148,16 @@ def _samplers(
         return {name: _described(sampler) for name, sampler in samplers.items()}, ()
     configs = read_samplers(compose("eval", [f"samplers=[{','.join(samplers)}]"]))
     table = read_strengths(SHIPPED, task, policy)
-    filled = {name: with_strength(name, config, table, f"task={task} policy={policy}") for name, config in configs.items()}
+    filled = {
+        name: with_strength(name, config, table, f"task={task} policy={policy}") for name, config in configs.items()
+    }
     return {name: config for name, (config, _) in filled.items()}, tuple(
         name for name, (_, from_table) in filled.items() if from_table
     )
 
 
 def _described(sampler: Sampler) -> dict[str, Any]:
-    """What the run folder keeps of a sampler: its class and, of a dataclass, its fields."""
-    fields = dataclasses.asdict(sampler) if dataclasses.is_dataclass(sampler) else {}  # type: ignore[arg-type]
-    return {"_target_": f"{type(sampler).__module__}.{type(sampler).__qualname__}", **fields}
+    """What the run folder keeps of a sampler, a dataclass: its class and its fields."""
+    kind: Any = type(sampler)
+    fields = {field.name: getattr(sampler, field.name) for field in dataclasses.fields(kind)}
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **fields}

@@ -5,13 +5,14 @@ It imports the public API alone, as a user's file does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from sim_eval.schedules import LinearPath
 from torch import Tensor, nn
 
 from sim_eval import Denoiser, ObservationRequest
+from sim_eval.schedules import LinearPath
 
 CAMERAS = ("agentview_image", "robot0_eye_in_hand_image")
 
@@ -33,7 +34,7 @@ class PicturePolicy(nn.Module, Denoiser):
             self.velocity = nn.Sequential(nn.Linear(32 + 3 + 1 + 56 + 1, 128), nn.GELU(), nn.Linear(128, 56))
 
     @torch.no_grad()
-    def encode(self, observation: dict[str, Any]) -> Tensor:
+    def encode(self, observation: Mapping[str, Any]) -> Tensor:
         pictures = torch.cat([torch.from_numpy(observation[name]).permute(0, 3, 1, 2) for name in CAMERAS], dim=1)
         words = torch.tensor([[len(text) / 50] for text in observation["instruction"]])
         position = torch.from_numpy(observation["robot0_eef_pos"])

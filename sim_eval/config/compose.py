@@ -146,7 +146,12 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
     groups, defaults = _groups(name), load_yaml(CONFIGS / f"{name}.yaml")
     tasks = [argument.removeprefix("task=") for argument in arguments if argument.startswith("task=")]
     own_task = "task" in groups and any(task not in choices("task") for task in tasks)
-    foreign = {head for head in _PASSED_ON if head in defaults and not isinstance(defaults[head], dict)} | ({"sampler"} & groups.keys())
+    # sim-eval-sweep has a list of this name, sim-eval-train a group called critic.
+    literal = {option for option in _LITERAL if not isinstance(defaults.get(option, {}), dict)}
+    literal -= {"strengths"} if defaults.get("strengths") is not None else set()
+    foreign = {head for head in _PASSED_ON if head in defaults and not isinstance(defaults[head], dict)} | (
+        {"sampler"} & groups.keys()
+    )
     foreign |= {"task"} if own_task else set()
     found = _Arguments()
     for argument in arguments:
@@ -156,7 +161,11 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
             raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
         if option == "sampler" and "sampler" in groups:  # all of its files are loaded already
             found.literal["samplers"] = [_bare(value)]
-        elif option in _LITERAL and not isinstance(defaults.get(option, {}), dict) and (option != "strengths" or defaults[option] is None):
+        elif (
+            option in _LITERAL
+            and not isinstance(defaults.get(option, {}), dict)
+            and (option != "strengths" or defaults[option] is None)
+        ):
             found.literal[option] = _literal(option, value, defaults[option])
         elif option == "task" and own_task:
             found.literal["task"] = _bare(value)

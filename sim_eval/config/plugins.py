@@ -106,6 +106,19 @@ class Component:
             raise RunError(f"{self.option}={self.target} needs {lacking[0]}; give {prefix}.{lacking[0]}=VALUE")
 
 
+@dataclass(frozen=True)
+class Built(Component):
+    """A component that a program built itself and handed over."""
+
+    instance: Any = None
+
+    def build(self, **offered: Any) -> Any:
+        return self.instance
+
+    def source(self) -> bytes:
+        return b""  # a class of a notebook has none
+
+
 def component(
     option: str,
     value: object,
