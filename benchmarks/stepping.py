@@ -5,7 +5,7 @@ One expert episode a task is recorded, then replayed by each in turn, several ro
 - stock: robosuite's own loop, without reward and returned observation;
 - fast: `tasks.fast_stepper`;
 - raw: MuJoCo's `mj_step` alone, 25 substeps from each of the episode's states with that step's last command;
-- task: `Task.step` on fast stepping, with observation and success check.
+- task: `Task.step` on fast stepping, with the success check.
 
 Resets: `Task.reset`, and robosuite's own, which builds and compiles the model anew. Times are CPU seconds of this
 process, so that other load disturbs little. Figures are medians over the rounds.
@@ -25,10 +25,13 @@ import numpy as np
 from tqdm import tqdm
 
 import tasks
+from policies.observation import ObservationRequest
+from tasks import EXPERT_OBSERVATIONS
 from tasks.robosuite_task import RobosuiteTask
 from tasks.stepping import Stepper, make_stepper, substeps_of
 from tasks.task import EpisodeKey
 
+_REQUEST = ObservationRequest(EXPERT_OBSERVATIONS)
 _SEED = 0
 _HARD_RESETS = 2
 
@@ -50,18 +53,18 @@ def _build(name: str, stepping: str) -> RobosuiteTask:
 
 def record(task: RobosuiteTask) -> Recording:
     """Play the scripted expert once on `task`."""
-    key = EpisodeKey(task.name, 0, _SEED, _SEED)
-    expert = tasks.expert(task.name, np.random.default_rng(_SEED))
-    observation, done = task.reset(key), False
-    expert.reset(observation)
+    key = EpisodeKey(task.spec.name, 0, _SEED, _SEED)
+    expert = tasks.expert(task.spec.name, np.random.default_rng(_SEED))
+    task.reset(key)
+    expert.reset(task.observe(_REQUEST))
     data = task._env.sim.data._data
     actions, states = [], []
+    done = False
     while not done:
         state = {field: getattr(data, field).copy() for field in ("qpos", "qvel", "qacc_warmstart")}
-        actions.append(np.clip(expert.act(observation), -1.0, 1.0))
-        step = task.step(actions[-1])
+        actions.append(np.clip(expert.act(task.observe(_REQUEST)), -1.0, 1.0))
+        done = task.step(actions[-1]).done
         states.append(state | {"ctrl": data.ctrl.copy()})
-        observation, done = step.observation, step.done
     return Recording(key, np.array(actions), states)
 
 

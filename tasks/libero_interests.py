@@ -9,7 +9,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from tasks.panda_task import xyzw
+from tasks.proprioception import xyzw
 
 _BODY, _SITE, _GEOM = mujoco.mjtObj.mjOBJ_BODY, mujoco.mjtObj.mjOBJ_SITE, mujoco.mjtObj.mjOBJ_GEOM
 _SLIDE, _HINGE = int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HINGE)
@@ -22,10 +22,6 @@ class Interest:
     kind: mujoco.mjtObj
     index: int
     joints: np.ndarray  # (j,) slides and hinges
-
-    @property
-    def size(self) -> int:
-        return 10 + len(self.joints)
 
     def observe(self, data: Any, eef_pos: np.ndarray) -> np.ndarray:
         """(10 + j,): position (m), quaternion xyzw, the vector from it to the gripper (m), joints (m or rad)."""

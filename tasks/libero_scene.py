@@ -9,7 +9,8 @@ import numpy as np
 
 from tasks.libero_files import asset_folder
 from tasks.libero_import import load_libero
-from tasks.panda_task import CONTROL_HZ, numpy_seed, release_free_memory
+from tasks.panda_task import CONTROL_HZ, release_free_memory
+from tasks.random_state import seeded
 from tasks.robosuite_import import load_robosuite
 from tasks.task import TaskError
 
@@ -41,7 +42,7 @@ def build_scene(bddl: Path, horizon: int) -> Any:
 
     # The constructor compiles the model and places everything at once: this is the only moment in between.
     env._initialize_sim = compile_checked
-    with numpy_seed(_MODEL_SEED):
+    with seeded(_MODEL_SEED):
         try:
             env.__init__(
                 str(bddl),

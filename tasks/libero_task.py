@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.libero_files import task_files
+from tasks.libero_files import ASSET_PACKAGES, PACKAGE, task_files
 from tasks.libero_scene import build_scene
-from tasks.libero_suites import LiberoSuite
+from tasks.libero_suites import INIT_STATES, LiberoSuite
 from tasks.panda_task import PandaTask
 from tasks.stepping import check_kind
 from tasks.task import EpisodeKey
@@ -40,6 +40,8 @@ class LiberoTask(PandaTask):
     """
 
     settling = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0], (_SETTLE_STEPS, 1))
+    packages = (*PandaTask.packages, PACKAGE, *ASSET_PACKAGES)
+    published_starts = INIT_STATES
 
     def __init__(self, name: str, suite: LiberoSuite, index: int = 0, stepping: str = "fast") -> None:
         check_kind(stepping)
@@ -53,15 +55,13 @@ class LiberoTask(PandaTask):
         instruction = " ".join(env.parsed_problem["language_instruction"])
         super().__init__(name, instruction, suite.max_steps, env, stepping)
 
-    def _object_size(self) -> int:
-        return sum(interest.size for interest in self._interests)
-
-    def _object(self, eef_pos: np.ndarray, eef_quat: np.ndarray) -> np.ndarray:
+    def _object(self) -> np.ndarray:
+        eef_pos = self._data.site_xpos[self._env.robots[0].eef_site_id]
         return np.concatenate([interest.observe(self._data, eef_pos) for interest in self._interests])
 
     def _start(self, key: EpisodeKey) -> None:
         env: Any = self._env
-        published = key.env_seed < len(self._init_states)
+        published = key.env_seed < INIT_STATES
         # LIBERO replays its init states with none, and the arm's rest pose, which the controller keeps, shows it.
         env.robots[0].initialization_noise["magnitude"] = 0.0 if published else _ARM_SCATTER
         env.sim.model.site_rgba[:] = self._site_colours

@@ -5,21 +5,29 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tasks.packages import versions
+from tasks.proprioception import proprioception
+from tasks.random_state import seeded
 from tasks.stepping import make_stepper
-from tasks.task import EpisodeKey, Observation, Step, TaskError
+from tasks.task import ArraySpec, EpisodeKey, Observation, ObservationRequest, Outcome, TaskError, TaskSpec
 
 if TYPE_CHECKING:
     from tasks.rendering import OffscreenRenderer
 
 CONTROL_HZ = 20
-ACTION_DIM = 7
+ACTION = ArraySpec((7,), low=-1.0, high=1.0)
+CAMERAS = ("agentview", "robot0_eye_in_hand")
 _MAX_SEED = 2**32 - 1
+#: Images as OpenGL draws them have the bottom row first; what each orientation makes of that.
+_ORIENTATIONS = {
+    "upright": np.s_[::-1, :],
+    "opengl": np.s_[:, :],
+    "rotated": np.s_[::-1, ::-1],
+}
 
 
 class PandaTask(ABC):
@@ -28,53 +36,55 @@ class PandaTask(ABC):
     An action is (7,) in [-1, 1]: 3 translation deltas (1 = 5 cm), 3 rotation deltas (axis-angle, 1 = 0.5 rad),
     both in the world frame, then the gripper (negative opens, positive closes). The reward is sparse.
 
-    Observations, float32: `robot0_eef_pos` (3,) m, `robot0_eef_quat` (4,) xyzw, `robot0_gripper_qpos` (2,) m,
-    and `object`, which each subclass documents. They are read after the last substep; stock robosuite returns
-    those of the first substep, 48 ms old.
+    Observations: the vectors of `tasks.proprioception` and `object`, which each subclass documents, as float32; the
+    images "agentview_image" and "robot0_eye_in_hand_image", (size, size, 3) uint8; "instruction", a string. All show
+    the state after the last substep; stock robosuite returns that of the first substep, which is 48 ms older.
 
     Raises TaskError for an unknown stepping, a key of another task, a seed outside 0..2^32-1, an action that is
-    not seven finite numbers, a step outside an episode and an unknown camera; FloatingPointError when the
-    simulation diverges.
+    not seven finite numbers, a step outside an episode, an unknown observation and an unknown camera;
+    FloatingPointError when the simulation diverges.
     """
 
-    control_hz = CONTROL_HZ
-    action_dim = ACTION_DIM
-    cameras: tuple[str, ...] = ("agentview", "robot0_eye_in_hand")
     #: Actions executed between a start and the first observation, (n, 7).
-    settling = np.zeros((0, ACTION_DIM))
+    settling = np.zeros((0, *ACTION.shape))
+    #: Packages whose versions the simulation depends on.
+    packages: tuple[str, ...] = ("mujoco", "robosuite")
+    #: How many starts the benchmark publishes.
+    published_starts: int | None = None
 
     def __init__(self, name: str, instruction: str, max_steps: int, env: Any, stepping: str) -> None:
-        self.name = name
-        self.instruction = instruction
-        self.max_steps = max_steps
+        import mujoco  # after load_robosuite, which imports it without GL
+
+        self._update_poses = mujoco.mj_kinematics
         self._env = env
         self._model = env.sim.model._model
         self._data = env.sim.data._data
         self._stepper = make_stepper(env, stepping)
-        self._find_robot()
         self._model_poses = (self._model.body_pos.copy(), self._model.body_quat.copy())
+        self._colliding = colliding_geoms(self._model)
         self._renderer: OffscreenRenderer | None = None
         self._steps_left = 0
-        self._colliding = colliding_geoms(self._model)
-        self.observation_sizes: Mapping[str, int] = {
-            "robot0_eef_pos": 3,
-            "robot0_eef_quat": 4,
-            "robot0_gripper_qpos": 2,
-            "object": self._object_size(),
-        }
+        self._vectors = {**proprioception(env), "object": self._object}
+        self.spec = TaskSpec(
+            name=name,
+            instruction=instruction,
+            max_steps=max_steps,
+            control_hz=CONTROL_HZ,
+            action=ACTION,
+            observations={name: ArraySpec(read().shape) for name, read in self._vectors.items()},
+            cameras=CAMERAS,
+            published_starts=self.published_starts,
+            packages=versions(self.packages),
+        )
 
     # What a subclass adds --------------------------------------------------------------------------------
 
     @abstractmethod
-    def _object_size(self) -> int:
-        """Length of `object`."""
-
-    @abstractmethod
-    def _object(self, eef_pos: np.ndarray, eef_quat: np.ndarray) -> np.ndarray:
-        """The `object` observation, given the gripper's site (3,) m and body orientation (4,) wxyz."""
+    def _object(self) -> np.ndarray:
+        """The `object` observation, as it is now."""
 
     def _start(self, key: EpisodeKey) -> None:
-        """Put everything where the key's episode starts; numpy's global generator is seeded with `env_seed`."""
+        """Put everything where the key's episode starts; the global generators are seeded with `env_seed`."""
         self._env._reset_internal()
 
     def _refresh(self) -> None:
@@ -83,10 +93,10 @@ class PandaTask(ABC):
 
     # The protocol ----------------------------------------------------------------------------------------
 
-    def reset(self, key: EpisodeKey) -> Observation:
+    def reset(self, key: EpisodeKey) -> None:
         """Start the episode that `key.env_seed` names; nothing that ran before has any influence on it."""
-        if key.task != self.name:
-            raise TaskError(f"the episode key is for task {key.task!r}; this task is {self.name!r}")
+        if key.task != self.spec.name:
+            raise TaskError(f"the episode key is for task {key.task!r}; this task is {self.spec.name!r}")
         if not 0 <= key.env_seed <= _MAX_SEED:
             raise TaskError(f"env_seed is {key.env_seed}; accepted: 0 to {_MAX_SEED}")
         self._steps_left = 0
@@ -95,37 +105,36 @@ class PandaTask(ABC):
         env.sim.reset()
         # The gripper's ramped command outlives robosuite's own soft reset.
         env.robots[0].gripper.current_action = np.zeros(env.robots[0].gripper.dof)
-        with numpy_seed(key.env_seed):
+        with seeded(key.env_seed):
             self._start(key)
         env.sim.forward()
         self._stepper.reset()
         for action in self.settling:
             self._stepper.step(action)
         self._refresh()
-        self._steps_left = self.max_steps
-        return self._observe()
+        self._steps_left = self.spec.max_steps
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> Outcome:
         """Advance 1/20 s. `action` is (7,), clipped to [-1, 1]; the reward is 1 at success, else 0."""
         if self._steps_left == 0:
-            raise TaskError(f"task {self.name!r} has no episode under way; call reset(key) first")
+            raise TaskError(f"task {self.spec.name!r} has no episode under way; call reset(key) first")
         self._stepper.step(_checked_action(action))
         self._steps_left -= 1
         self._refresh()
         success = bool(self._env._check_success())
         if success:
             self._steps_left = 0
-        return Step(self._observe(), float(success), success, done=self._steps_left == 0)
+        return Outcome(float(success), success, done=self._steps_left == 0)
+
+    def observe(self, request: ObservationRequest) -> Observation:
+        """What `request.names` asks for, as it is now; nothing else is computed or drawn."""
+        return {name: self._observed(name, request) for name in request.names}
 
     def frame(self, camera: str, size: int) -> np.ndarray:
         """The view of `camera` as (size, size, 3) uint8, upright. Needs a GL library from the first call on."""
-        if camera not in self.cameras:
-            raise TaskError(f"camera is {camera!r}; accepted: {', '.join(self.cameras)}")
-        if self._renderer is None:
-            from tasks.rendering import OffscreenRenderer  # not before: evaluation without videos needs no GL
-
-            self._renderer = OffscreenRenderer(self._model)
-        return self._renderer.frame(self._data, camera, size)
+        if camera not in CAMERAS:
+            raise TaskError(f"camera is {camera!r}; accepted: {', '.join(CAMERAS)}")
+        return np.ascontiguousarray(self._drawing().draw(self._data, camera, size)[::-1])
 
     def state_hash(self) -> str:
         """SHA-256 of the simulator's state, the body poses and the sizes of geoms that can collide; without time."""
@@ -145,41 +154,28 @@ class PandaTask(ABC):
         self._steps_left = 0
         self._env.close()
 
-    def _find_robot(self) -> None:
-        import mujoco  # after load_robosuite, which imports it without GL
+    def _observed(self, name: str, request: ObservationRequest) -> np.ndarray | str:
+        if name in self._vectors:
+            return self._vectors[name]().astype(np.float32)
+        if name == "instruction":
+            return self.spec.instruction
+        camera = name.removesuffix("_image")
+        if camera == name or camera not in CAMERAS:
+            images = (f"{camera}_image" for camera in CAMERAS)
+            raise TaskError(f"observation is {name!r}; accepted: {', '.join((*self._vectors, *images, 'instruction'))}")
+        if request.image_orientation not in _ORIENTATIONS:
+            raise TaskError(f"image_orientation is {request.image_orientation!r}; accepted: {', '.join(_ORIENTATIONS)}")
+        drawn = self._drawing().draw(
+            self._data, camera, request.image_size, reflections=request.reflections, multisampling=request.multisampling
+        )
+        return np.ascontiguousarray(drawn[_ORIENTATIONS[request.image_orientation]])
 
-        robot = self._env.robots[0]
-        self._update_poses = mujoco.mj_kinematics
-        self._eef_site = robot.eef_site_id
-        self._eef_body = self._env.sim.model.body_name2id(robot.robot_model.eef_name)
-        self._gripper_qpos = np.array(robot._ref_gripper_joint_pos_indexes)
+    def _drawing(self) -> OffscreenRenderer:
+        if self._renderer is None:
+            from tasks.rendering import OffscreenRenderer  # not before: evaluation without pictures needs no GL
 
-    def _observe(self) -> Observation:
-        data = self._data
-        eef_pos = data.site_xpos[self._eef_site]
-        eef_quat = data.xquat[self._eef_body]
-        return {
-            "robot0_eef_pos": eef_pos.astype(np.float32),
-            "robot0_eef_quat": xyzw(eef_quat).astype(np.float32),
-            "robot0_gripper_qpos": data.qpos[self._gripper_qpos].astype(np.float32),
-            "object": self._object(eef_pos, eef_quat).astype(np.float32),
-        }
-
-
-@contextmanager
-def numpy_seed(seed: int) -> Iterator[None]:
-    """Seed numpy's global generator, robosuite's only source of chance, and give it back as it was."""
-    before = np.random.get_state()  # noqa: NPY002 - robosuite knows no other generator
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
-
-
-def xyzw(wxyz: np.ndarray) -> np.ndarray:
-    """MuJoCo's (w, x, y, z) as robosuite's (x, y, z, w)."""
-    return wxyz[[1, 2, 3, 0]]
+            self._renderer = OffscreenRenderer(self._model)
+        return self._renderer
 
 
 def colliding_geoms(model: Any) -> np.ndarray:
@@ -201,8 +197,8 @@ def release_free_memory() -> None:
 
 def _checked_action(action: np.ndarray) -> np.ndarray:
     array = np.asarray(action, dtype=np.float64)
-    if array.shape != (ACTION_DIM,):
-        raise TaskError(f"action has shape {array.shape}; accepted: ({ACTION_DIM},)")
+    if array.shape != ACTION.shape:
+        raise TaskError(f"action has shape {array.shape}; accepted: {ACTION.shape}")
     if not np.isfinite(array).all():
         raise TaskError(f"action is {array.tolist()}; accepted: finite numbers only")
     return np.clip(array, -1.0, 1.0)

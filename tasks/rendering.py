@@ -17,6 +17,8 @@ from tasks.task import TaskError
 #: robosuite puts collision geometry in group 0 and visual geometry in group 1.
 _COLLISION_GROUP = 0
 _MAX_SIZE = 2048
+#: Side of the first buffer, pixels; a larger picture makes a new one, which takes seconds where textures are large.
+_LEAST_BUFFER = 256
 #: The ways to draw without a screen, best first. Each needs one shared library out of every group.
 _LIBRARIES = {
     "egl": (("libEGL.so.1",), ("libOpenGL.so.0", "libGL.so.1", "libGLESv2.so.2")),
@@ -25,7 +27,7 @@ _LIBRARIES = {
 
 
 class OffscreenRenderer:
-    """Draws square frames of one model through its fixed cameras.
+    """Draws square pictures of one model through its fixed cameras, as robosuite draws them.
 
     The GL library is EGL or OSMesa: the one that the environment variable MUJOCO_GL names, else the first that
     opens. Raises TaskError when none does.
@@ -40,17 +42,27 @@ class OffscreenRenderer:
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._options = mujoco.MjvOption()
         self._options.geomgroup[_COLLISION_GROUP] = 0
-        self._buffer: mujoco.MjrContext | None = None
+        self._samples = model.vis.quality.offsamples
+        #: With and without multisampling, which is a property of the buffer; each is made when it is first asked for.
+        self._buffers: dict[bool, mujoco.MjrContext] = {}
         # Freed any later, while the interpreter shuts down, mujoco's context prints a traceback.
         atexit.register(self.close)
 
-    def frame(self, data: mujoco.MjData, camera: str, size: int) -> np.ndarray:
-        """The view of `camera` as (size, size, 3) uint8, upright. `data` must hold current kinematics."""
+    def draw(
+        self, data: mujoco.MjData, camera: str, size: int, reflections: bool = True, multisampling: bool = True
+    ) -> np.ndarray:
+        """The view of `camera` as (size, size, 3) uint8, the bottom row first, as OpenGL has it.
+
+        `data` must hold current kinematics. Raises TaskError for a size outside 1 to 2048.
+        """
         if not (isinstance(size, int) and 1 <= size <= _MAX_SIZE):
-            raise TaskError(f"frame size is {size!r}; accepted: a whole number of pixels from 1 to {_MAX_SIZE}")
+            raise TaskError(f"image size is {size!r}; accepted: a whole number of pixels from 1 to {_MAX_SIZE}")
         self._context.make_current()
-        buffer = self._buffer_for(size)
+        buffer = self._buffer_for(size, multisampling)
+        # mj_kinematics leaves a moving camera where it was.
+        mujoco.mj_camlight(self._model, data)
         self._camera.fixedcamid = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
         mujoco.mjv_updateScene(
             self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
@@ -58,30 +70,36 @@ class OffscreenRenderer:
         mujoco.mjr_render(area, self._scene, buffer)
         pixels = np.empty((size, size, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(pixels, None, area, buffer)
-        # OpenGL's first row is the bottom one.
-        return np.ascontiguousarray(pixels[::-1])
+        return pixels
 
     def close(self) -> None:
-        """Free the GL context; no frame can be drawn afterwards."""
+        """Free the GL context; nothing can be drawn afterwards."""
         atexit.unregister(self.close)
-        if self._buffer is not None:
-            self._context.make_current()
-            self._buffer.free()
-            self._buffer = None
+        self._context.make_current()
+        while self._buffers:
+            self._buffers.popitem()[1].free()
         self._context.free()
 
-    def _buffer_for(self, size: int) -> mujoco.MjrContext:
-        if self._buffer is None or size > min(self._buffer.offWidth, self._buffer.offHeight):
-            if self._buffer is not None:
-                self._buffer.free()
-            self._model.vis.global_.offwidth = self._model.vis.global_.offheight = max(size, 256)
-            self._buffer = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._buffer)
-        return self._buffer
+    def _buffer_for(self, size: int, multisampling: bool) -> mujoco.MjrContext:
+        buffer = self._buffers.get(multisampling)
+        if buffer is None or size > buffer.offWidth:
+            if buffer is not None:
+                buffer.free()
+            visual = self._model.vis
+            visual.global_.offwidth = visual.global_.offheight = max(size, _LEAST_BUFFER)
+            visual.quality.offsamples = self._samples if multisampling else 0
+            buffer = self._buffers[multisampling] = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, buffer)
+        return buffer
 
 
 def _open_gl_context() -> Any:
-    """A GL context of the first library that opens, or a TaskError that says what each one answered."""
+    """A GL context of the first library that opens, or a TaskError that says what each one answered.
+
+    Mesa's software GL draws with one thread, unless LP_NUM_THREADS says otherwise: processes that draw side by side
+    would fight for the cores with the threads of each.
+    """
+    os.environ.setdefault("LP_NUM_THREADS", "1")
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
     if chosen and chosen not in _LIBRARIES:
         raise TaskError(f"MUJOCO_GL is {chosen!r}; frames can be drawn with: {', '.join(_LIBRARIES)} (or unset)")

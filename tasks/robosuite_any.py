@@ -31,21 +31,19 @@ class AnyRobosuiteTask(PandaTask):
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", environment).lower()
         super().__init__(name, words, MAX_STEPS, build_environment(environment), stepping)
 
-    def _object_size(self) -> int:
-        return len(self._object_state())
-
-    def _object(self, eef_pos: np.ndarray, eef_quat: np.ndarray) -> np.ndarray:
-        return self._object_state()
-
-    def _object_state(self) -> np.ndarray:
+    def _object(self) -> np.ndarray:
         state: np.ndarray = self._env._get_observations(force_update=True)["object-state"]
         return state
 
 
 def environment_names() -> list[str]:
     """robosuite's environments for one arm with a gripper."""
-    every = load_robosuite().ALL_ENVIRONMENTS
-    return [name for name in every if not name.startswith("TwoArm") and name not in _NO_GRIPPER]
+    load_robosuite()
+    from robosuite.environments.base import REGISTERED_ENVS
+
+    # LIBERO registers its own there when it is imported.
+    own = [name for name, kind in REGISTERED_ENVS.items() if kind.__module__.startswith("robosuite.")]
+    return [name for name in own if not name.startswith("TwoArm") and name not in _NO_GRIPPER]
 
 
 def check_environment(env_name: str | None) -> str:

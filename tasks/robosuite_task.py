@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.panda_task import CONTROL_HZ, PandaTask, numpy_seed, release_free_memory, xyzw
+from tasks.panda_task import CONTROL_HZ, PandaTask, release_free_memory
+from tasks.proprioception import xyzw
+from tasks.random_state import seeded
 from tasks.robosuite_import import load_robosuite
 from tasks.stepping import check_kind
 
@@ -41,17 +43,18 @@ class RobosuiteTask(PandaTask):
 
     def __init__(self, spec: RobosuiteSpec, stepping: str = "fast") -> None:
         check_kind(stepping)
-        self._spec = spec
+        self._robosuite = spec
         env = build_environment(spec.env_name)
+        robot = env.robots[0]
+        self._eef_site = robot.eef_site_id
+        self._eef_body = env.sim.model.body_name2id(robot.robot_model.eef_name)
         self._object_body = env.sim.model.body_name2id(spec.object_body)
         super().__init__(spec.name, spec.instruction, MAX_STEPS, env, stepping)
 
-    def _object_size(self) -> int:
-        return 14 if self._spec.relative_orientation else 10
-
-    def _object(self, eef_pos: np.ndarray, eef_quat: np.ndarray) -> np.ndarray:
+    def _object(self) -> np.ndarray:
         pos, quat = self._data.xpos[self._object_body], self._data.xquat[self._object_body]
-        framed = self._spec.relative_orientation
+        eef_pos, eef_quat = self._data.site_xpos[self._eef_site], self._data.xquat[self._eef_body]
+        framed = self._robosuite.relative_orientation
         relative = _pose_in_frame(pos, quat, eef_pos, eef_quat) if framed else eef_pos - pos
         return np.concatenate([pos, xyzw(quat), relative])
 
@@ -59,7 +62,7 @@ class RobosuiteTask(PandaTask):
 def build_environment(env_name: str) -> Any:
     """The robosuite environment, with a fixed model and no renderer, reset once."""
     robosuite = load_robosuite()
-    with numpy_seed(_MODEL_SEED):
+    with seeded(_MODEL_SEED):
         env = robosuite.make(
             env_name,
             robots="Panda",

@@ -26,7 +26,7 @@ class PicturePolicy(nn.Module, Denoiser):
     def __init__(self, seed: int = 0, size: int = 32) -> None:
         super().__init__()
         self.request = ObservationRequest(
-            (*CAMERAS, "robot0_eef_pos", "instruction"), image_size=size, shadows=False, multisampling=False
+            (*CAMERAS, "robot0_eef_pos", "instruction"), image_size=size, reflections=False, multisampling=False
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -15,6 +15,7 @@ import torch
 
 import tasks
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
+from policies.observation import ObservationRequest
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.settings import Settings, read_settings
 from sim_eval.rollout.environment import MakeTask
@@ -65,15 +66,15 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("expert")
     task, key = LIFT(), episode_key("lift", 0, 0)
     expert = tasks.expert("lift", np.random.default_rng(0))
-    observation = task.reset(key)
-    start, actions, step = task.state_hash(), [], None
-    expert.reset(observation)
-    while step is None or not step.done:
-        actions.append(np.asarray(expert.act(observation), np.float32))
-        step = task.step(actions[-1])
-        observation = step.observation
+    request = ObservationRequest(tasks.EXPERT_OBSERVATIONS)
+    task.reset(key)
+    start, actions, outcome = task.state_hash(), [], None
+    expert.reset(task.observe(request))
+    while outcome is None or not outcome.done:
+        actions.append(np.asarray(expert.act(task.observe(request)), np.float32))
+        outcome = task.step(actions[-1])
     task.close()
-    assert step.success
+    assert outcome.success
     episode = Episode(
         key=key,
         state_hash=start,

@@ -6,22 +6,24 @@ import numpy as np
 import pytest
 
 import tasks
-from tasks import EpisodeKey
+from policies.observation import ObservationRequest
+from tasks import EXPERT_OBSERVATIONS, EpisodeKey
 from tasks.experts import expert_names
+
+REQUEST = ObservationRequest(EXPERT_OBSERVATIONS)
 
 
 def play(task: tasks.Task, env_seed: int, style_seed: int, sloppy: bool) -> tuple[bool, np.ndarray]:
     """One episode by the expert: its success, and its actions (steps, 7)."""
-    expert = tasks.expert(task.name, np.random.default_rng(style_seed), sloppy)
-    observation = task.reset(EpisodeKey(task.name, 0, env_seed, 0))
-    expert.reset(observation)
+    expert = tasks.expert(task.spec.name, np.random.default_rng(style_seed), sloppy)
+    task.reset(EpisodeKey(task.spec.name, 0, env_seed, 0))
+    expert.reset(task.observe(REQUEST))
     actions = []
     while True:
-        actions.append(expert.act(observation))
-        step = task.step(actions[-1])
-        observation = step.observation
-        if step.done or expert.finished:
-            return step.success, np.array(actions)
+        actions.append(expert.act(task.observe(REQUEST)))
+        outcome = task.step(actions[-1])
+        if outcome.done or expert.finished:
+            return outcome.success, np.array(actions)
 
 
 def success_rate(name: str, seeds: range, sloppy: bool) -> tuple[float, float]:

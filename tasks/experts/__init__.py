@@ -26,8 +26,12 @@ _EXPERTS: dict[str, type[ScriptedExpert]] = {
 }
 
 
+#: What every expert looks at.
+EXPERT_OBSERVATIONS = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+
+
 class Expert(Protocol):
-    """Plays one episode after another of one task."""
+    """Plays one episode after another of one task; `observation` holds the `EXPERT_OBSERVATIONS`."""
 
     #: True once the script has nothing left to try: from then on the expert only holds still.
     finished: bool

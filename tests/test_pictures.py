@@ -1,0 +1,69 @@
+"""Camera images: those of LIBERO's own environment pixel for pixel, in each orientation, with and without extras."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tasks
+from policies.observation import ObservationRequest
+from tasks import EpisodeKey, Task, TaskError
+
+NAMES = ("agentview_image", "robot0_eye_in_hand_image")
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    made = tasks.make("libero_goal")
+    made.reset(EpisodeKey("libero_goal", 0, 3, 0))
+    for action in np.random.default_rng(0).uniform(-1.0, 1.0, (6, 7)):
+        made.step(action)
+    return made
+
+
+def test_pictures_equal_those_of_libero_s_own_environment() -> None:
+    """In a process of its own, as robosuite chooses its GL library when it is imported."""
+    answer = subprocess.run([sys.executable, "-m", "tests.libero_pictures"], capture_output=True, text=True)
+    assert answer.stdout.splitlines() == [f"{name} equal" for name in NAMES * 2], answer.stderr
+
+
+def test_rotated_and_upright_are_the_opengl_picture_turned(task: Task) -> None:
+    drawn = {
+        orientation: task.observe(ObservationRequest(NAMES, image_size=96, image_orientation=orientation))
+        for orientation in ("opengl", "rotated", "upright")
+    }
+    for name in NAMES:
+        opengl = drawn["opengl"][name]
+        np.testing.assert_array_equal(drawn["rotated"][name], opengl[::-1, ::-1])
+        np.testing.assert_array_equal(drawn["upright"][name], opengl[::-1])
+        np.testing.assert_array_equal(drawn["upright"][name], task.frame(name.removesuffix("_image"), 96))
+
+
+def test_reflections_and_multisampling_are_drawn_as_asked_for_each_picture(task: Task) -> None:
+    def draw(reflections: bool, multisampling: bool) -> np.ndarray:
+        request = ObservationRequest(NAMES[:1], image_size=96, reflections=reflections, multisampling=multisampling)
+        return task.observe(request)[NAMES[0]]
+
+    kinds = [(True, True), (False, True), (True, False), (False, False)]
+    first, again = ([draw(*kind) for kind in order] for order in (kinds, reversed(kinds)))
+    assert len({picture.tobytes() for picture in first}) == 4
+    for picture, repeated in zip(first, reversed(again), strict=True):
+        np.testing.assert_array_equal(picture, repeated)
+
+
+def test_the_wrist_camera_moves_with_the_hand(task: Task) -> None:
+    """mj_step leaves a moving camera where it was before the last substep."""
+    import mujoco
+
+    moved = task.observe(ObservationRequest(NAMES, image_size=96))
+    mujoco.mj_forward(task._model, task._data)  # type: ignore[attr-defined]
+    for name, picture in task.observe(ObservationRequest(NAMES, image_size=96)).items():
+        np.testing.assert_array_equal(moved[name], picture)
+
+
+def test_sizes_that_cannot_be_drawn_are_refused(task: Task) -> None:
+    with pytest.raises(TaskError, match="image size is 5000; accepted: a whole number of pixels from 1 to 2048"):
+        task.observe(ObservationRequest(NAMES, image_size=5000))
