@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 
 from sim_eval.analysis.compare import Table, compare
+from sim_eval.cli import _report
+from sim_eval.errors import RunError
 from sim_eval.report import terminal, write
 from sim_eval.report.figures import strengths
 from sim_eval.report.headline import headline
@@ -26,7 +28,7 @@ from sim_eval.report.outcome_strip import strips
 from sim_eval.report.paired_outcomes import starts
 from sim_eval.runs.records import read
 from sim_eval.runs.videos import update_index
-from sim_eval.tuning.results import Sweep, Trial
+from sim_eval.tuning.results import Sweep, Trial, read_sweep
 from tests import made_run
 
 HALF = [0, 1] * 20
@@ -41,7 +43,7 @@ def run(tmp_path: Path) -> Path:
 
 def plots(page: str) -> list[ElementTree.Element]:
     """Every plot in the page."""
-    return [ElementTree.fromstring(one) for one in re.findall(r'<svg class="plot".*?</svg>', page, re.DOTALL)]
+    return [ElementTree.fromstring(drawing) for drawing in re.findall(r'<svg class="plot".*?</svg>', page, re.DOTALL)]
 
 
 def sentences(tmp_path: Path, **runs: dict[str, list[int]]) -> str:
@@ -72,7 +74,9 @@ def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:
         made_run.write(tmp_path / "d" / task, task, {"unsteered": HALF, "qpilots_u": MOST}) for task in ("one", "two")
     ]
     moved = {"qpilots_u": "moved", "unsteered": "there"}
-    made_run.rewrite(runs[1], [dataclasses.replace(one, state_hash=moved[one.sampler]) for one in read(runs[1])])
+    made_run.rewrite(
+        runs[1], [dataclasses.replace(record, state_hash=moved[record.sampler]) for record in read(runs[1])]
+    )
     unpaired = headline(compare(runs))[0]
     assert unpaired.startswith(
         "qpilots_u succeeds most often, 90 % over 80 episodes of one and two, but is not compared"
@@ -96,7 +100,7 @@ def test_the_headline_compares_rates_over_the_same_episodes(tmp_path: Path) -> N
     made_run.write(tmp_path / "two", "made", {"a": [1] * 24 + [0] * 6})
     said = headline(compare(runs))
     assert said[0].startswith("a succeeds most often: 80 % against 67 % for unsteered, +13 points (")
-    assert "Only part is compared of a on 30 of 40 episodes." in said
+    assert "Judged on fewer episodes: a (30 of 40)." in said
 
 
 def test_a_sampler_with_few_episodes_does_not_lead(tmp_path: Path) -> None:
@@ -130,6 +134,13 @@ def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> 
     assert headline(compare([run]))[0].startswith("b succeeds most often: 90 % against 50 % for a, +40 points (")
     made_run.rewrite(run, [dataclasses.replace(x, error="boom") for x in read(run)])
     assert headline(compare([run])) == ["Every episode of made ended in an error."]
+
+
+def test_a_full_disk_does_not_keep_the_table(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot write"):
+        _report([run], tmp_path / "file" / "report")
+    assert "qpilots_u succeeds most often: 90 % against 50 %" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -208,7 +219,9 @@ def test_every_picture_has_words(run: Path) -> None:
 
 def test_text_of_a_record_is_no_markup(run: Path) -> None:
     evil = "</script><script>alert(1)</script>"
-    made_run.rewrite(run, [dataclasses.replace(one, error=evil if one.episode == 3 else None) for one in read(run)])
+    made_run.rewrite(
+        run, [dataclasses.replace(record, error=evil if record.episode == 3 else None) for record in read(run)]
+    )
     page = html(compare([run]), run)
     assert evil not in page
     assert "made unsteered: 1 episodes ended in an error (3): &lt;/script&gt;" in page
@@ -344,6 +357,17 @@ def test_a_sweep_of_other_models_is_not_shown_beside_a_run(run: Path, tmp_path: 
         assert ("qpilots_u at 0.5: 25 of 50" in page) == shown
 
 
+@pytest.mark.parametrize("field", ["successes", "interval", "mean_q"])
+def test_a_sweep_of_wrong_types_is_named(tmp_path: Path, field: str) -> None:
+    folder = published(tmp_path, [Trial("a", 1.0, 50, 25, (0.4, 0.6), 1.0)], {})
+    path = folder / "made-flow-critic.json"
+    stored = json.loads(path.read_text())
+    stored["trials"][0][field] = "many"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(RunError, match="made-flow-critic.json holds no sweep"):
+        read_sweep(path)
+
+
 def published(folder: Path, trials: Sequence[Trial], checkpoints: Mapping[str, str]) -> Path:
     made = Sweep("tune", 0, 50, checkpoints, {}, tuple(trials))
     (folder / "made-flow-critic.json").write_text(json.dumps(dataclasses.asdict(made)))
@@ -364,7 +388,7 @@ def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float
         for record in read(folder)
     ]
     made_run.rewrite(folder, changed)
-    trials = [Trial("qpilots_u", abs(one) + 0.1, 50, 50, (0.9, 1.0), one) for one in values]
+    trials = [Trial("qpilots_u", abs(value) + 0.1, 50, 50, (0.9, 1.0), value) for value in values]
     swept = strengths([Table("made", "flow", [])], STYLES, {"made flow": trials}).panels[0].drawing
     drawn = plots(html(compare([folder]), folder) + swept)
     assert len(drawn) == 5
@@ -373,7 +397,7 @@ def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float
         for use in plot.findall(".//g[title]//use"):
             assert 0 < float(use.attrib["x"]) < width
             assert 0 < float(use.attrib["y"]) < height
-        texts = [(one.text or "", one.attrib["style"]) for one in plot.iter("text")]
+        texts = [(text.text or "", text.attrib["style"]) for text in plot.iter("text")]
         ticks = [text for text, style in texts if "middle; fill: var(--soft)" in style and text[-1].isdigit()]
         assert len(set(ticks)) == len(ticks) >= 1
 

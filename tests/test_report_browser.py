@@ -74,7 +74,7 @@ def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
 
 def rows(page: webdriver.Chrome) -> list[str]:
     """The names of the episodes shown."""
-    return [one.text[2:] for one in page.find_elements(By.CSS_SELECTOR, "table.episodes tbody th button")]
+    return [button.text[2:] for button in page.find_elements(By.CSS_SELECTOR, "table.episodes tbody th button")]
 
 
 def choose(page: webdriver.Chrome, name: str, value: str) -> None:
@@ -106,7 +106,7 @@ def test_the_words_of_a_plot_are_readable(page: webdriver.Chrome, size: tuple[in
     panels = page.execute_script(
         """
         const ends = ({ left, top, right, bottom }) => [left, top, right, bottom];
-        const box = (one) => ends(one.getBoundingClientRect());
+        const box = (element) => ends(element.getBoundingClientRect());
         const words = (panel) => [...panel.querySelectorAll("svg text")].map((text) => [text.textContent, box(text)]);
         return [...document.querySelectorAll(".panel")].map((panel) => [box(panel), words(panel)]);
         """
@@ -118,10 +118,10 @@ def test_the_words_of_a_plot_are_readable(page: webdriver.Chrome, size: tuple[in
             assert left < box[0] < box[2] < right, text
             assert top < box[1] < box[3] < bottom, text
             assert min(box[2] - box[0], box[3] - box[1]) > 6, text
-        for (one, a), (other, b) in itertools.combinations(texts, 2):
+        for (text, a), (other, b) in itertools.combinations(texts, 2):
             apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] + 3 or b[3] <= a[1] + 3
-            assert apart, (one, other)
-    font = "return [document.body, document.querySelector('.plot text')].map((one) => getComputedStyle(one).fontFamily)"
+            assert apart, (text, other)
+    font = "return [document.body, document.querySelector('.plot text')].map((e) => getComputedStyle(e).fontFamily)"
     assert len(set(page.execute_script(font))) == 1
 
 
@@ -159,7 +159,7 @@ def test_the_filter_finds_what_it_is_asked_for(page: webdriver.Chrome) -> None:
     page.find_element(By.NAME, "text").send_keys("42")
     assert rows(page) == ["one flow 42"]
     page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
-    WebDriverWait(page, 5).until(lambda one: status(one).startswith("240 starts"))
+    WebDriverWait(page, 5).until(lambda shown: status(shown).startswith("240 starts"))
     page.find_element(By.NAME, "video").click()
     assert rows(page) == ["one flow 0", "one flow 1"]
 
@@ -174,7 +174,7 @@ def test_an_episode_opens_and_its_videos_play(page: webdriver.Chrome) -> None:
         "[...document.querySelectorAll('.detail button')].find((b) => b.textContent === 'play all').click()"
     )
     playing = "return [...document.querySelectorAll('video')].every((film) => film.currentTime > 0)"
-    WebDriverWait(page, 20).until(lambda one: one.execute_script(playing))
+    WebDriverWait(page, 20).until(lambda shown: shown.execute_script(playing))
     for film in films:
         assert page.execute_script("return arguments[0].videoWidth", film) == 64
     assert page.get_log("browser") == []
@@ -194,7 +194,7 @@ def test_samplers_filmed_side_by_side_share_their_video(page: webdriver.Chrome) 
 def test_a_column_of_a_strip_leads_to_its_episode(page: webdriver.Chrome) -> None:
     lane = page.find_elements(By.CSS_SELECTOR, ".strip")[1].find_elements(By.CSS_SELECTOR, ".lane > svg")[0]
     lane.click()
-    WebDriverWait(page, 5).until(lambda one: one.find_elements(By.CSS_SELECTOR, ".detail"))
+    WebDriverWait(page, 5).until(lambda shown: shown.find_elements(By.CSS_SELECTOR, ".detail"))
     (name,) = rows(page)
     assert name.startswith("two flow ")
     assert "environment seed" in page.find_element(By.CSS_SELECTOR, ".detail").text

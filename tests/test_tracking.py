@@ -41,7 +41,7 @@ class FakeRun:
 
 def expected(folder: Path, sampler: str) -> list[tuple[float, int]]:
     """The rate after each of the sampler's episodes, in the order in which they finished."""
-    outcomes = [one.success for one in read(folder) if one.sampler == sampler]
+    outcomes = [record.success for record in read(folder) if record.sampler == sampler]
     return [(sum(outcomes[:count]) / count, count) for count in range(1, len(outcomes) + 1)]
 
 

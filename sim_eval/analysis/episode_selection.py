@@ -1,4 +1,4 @@
-"""Which episodes are worth a look: those that steering rescues, those that it breaks, all, or the first few."""
+"""Which episodes to render: those that steering rescues, those that it breaks, all, or the first few."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def picked(pick: Pick, records: Sequence[Record], samplers: Sequence[str]) -> se
 
     rescued: unsteered fails and at least one of `samplers` succeeds from the same start; broken: the other way round.
     """
-    episodes = sorted({one.episode for one in records if one.sampler in samplers})
+    episodes = sorted({record.episode for record in records if record.sampler in samplers})
     if pick == "all":
         return set(episodes)
     if isinstance(pick, int):
         return set(episodes[:pick])
-    baseline = {(one.episode, one.state_hash): one.success for one in records if one.sampler == BASELINE}
+    baseline = {(record.episode, record.state_hash): record.success for record in records if record.sampler == BASELINE}
     won = pick == "rescued"
     return {
-        one.episode
-        for one in records
-        if one.sampler in samplers
-        and one.success == won
+        record.episode
+        for record in records
+        if record.sampler in samplers
+        and record.success == won
         # without a record of the baseline from this start there is no pair
-        and baseline.get((one.episode, one.state_hash), won) != won
+        and baseline.get((record.episode, record.state_hash), won) != won
     }

@@ -1,4 +1,4 @@
-"""Success rates to an experiment tracker while a run goes on, if one is asked for; the records do without."""
+"""Sends success rates to an experiment tracker during a run, where the option `log` names a tracker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_installed(log: str) -> None:
 
 @contextmanager
 def tracking(settings: Settings) -> Iterator[Track]:
-    """Where rates go: TensorBoard files in the run folder, a Weights & Biases run named after it, or nowhere."""
+    """Send rates to TensorBoard files in the run folder, to a Weights & Biases run of its name, or nowhere."""
     if settings.log == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
 

@@ -13,7 +13,7 @@ from sim_eval.report.terminal import terminal
 
 __all__ = ["HTML", "terminal", "write"]
 
-#: The one to open.
+#: The page for readers.
 HTML = "report.html"
 
 

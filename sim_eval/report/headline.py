@@ -145,11 +145,9 @@ def _fewer(comparison: Comparison) -> list[str]:
     """Samplers whose figures rest on fewer episodes than the others' do."""
     most = max(overall.episodes for overall in comparison.overall)
     fewer = [
-        f"{overall.label} on {overall.episodes} of {most} episodes"
-        for overall in comparison.overall
-        if overall.episodes < most
+        f"{overall.label} ({overall.episodes} of {most})" for overall in comparison.overall if overall.episodes < most
     ]
-    return [f"Only part is compared of {listed(fewer)}."] if fewer else []
+    return [f"Judged on fewer episodes: {listed(fewer)}."] if fewer else []
 
 
 def _sure(tables: list[Table]) -> list[tuple[Table, Pairing]]:

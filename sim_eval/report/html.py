@@ -74,7 +74,7 @@ def _styles(comparison: Comparison, sweeps: figures.Sweeps) -> figures.Styles:
 
 
 def _difference_scale(comparison: Comparison) -> Callable[[float], str]:
-    """Where a difference lies along a whisker of 150 units; one scale for all of them and their intervals, 0 on it."""
+    """Where a difference lies on a whisker plot 150 units wide; the scale is the same for all and holds 0."""
     pairings = [row.pairing for table in comparison.tables for row in table.rows if row.pairing]
     ends = [0.0, *(end for pairing in pairings for end in pairing.interval)]
     low, spread = min(ends), (max(ends) - min(ends)) or 1

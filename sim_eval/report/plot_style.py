@@ -1,4 +1,4 @@
-"""What all plots share: their look, the marks of the samplers, and the way from matplotlib into the page."""
+"""The style that all plots share, the samplers' marks, and the conversion of matplotlib figures to inline SVG."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@
   const WORDS = { rescued: "rescued", broken: "broken", both: "both succeed", neither: "neither succeeds", "": "" };
 
   // A start as it lies in the data: [episode, env_seed, noise_seed, hash, cells, run]; a cell: [outcome, success, steps, q, video, error].
-  const starts = tables.flatMap((one) => one.starts.map((start) => ({ table: one, start })));
+  const starts = tables.flatMap((table) => table.starts.map((start) => ({ table, start })));
 
   const element = (name, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(name), properties);
@@ -32,14 +32,14 @@
     (word.length > 3 && [String(env), noise, hash].some((id) => id.startsWith(word))) ||
     (isNaN(word) && [table.name, ...cells.map((cell) => cell && cell[5])].some((text) => text && text.toLowerCase().includes(word)));
 
-  const matches = (one) => {
+  const matches = (entry) => {
     const { table: wanted, sampler, outcome, text, video } = form.elements;
-    if (wanted.value && one.table.name !== wanted.value) return false;
-    const cells = sampler.value ? [one.start[4][samplers.indexOf(sampler.value)]] : one.start[4];
+    if (wanted.value && entry.table.name !== wanted.value) return false;
+    const cells = sampler.value ? [entry.start[4][samplers.indexOf(sampler.value)]] : entry.start[4];
     const fits = (cell) => cell && (!outcome.value || (outcome.value === "error" ? Boolean(cell[5]) : cell[0] === outcome.value));
     if (!cells.some(fits)) return false;
     if (video.checked && !cells.some((cell) => fits(cell) && cell[4])) return false;
-    return text.value.trim().toLowerCase().split(/\s+/).every((word) => !word || matchesText(one, word));
+    return text.value.trim().toLowerCase().split(/\s+/).every((word) => !word || matchesText(entry, word));
   };
 
   const said = (cell) => (cell[5] ? `error after ${cell[2]} steps` : `${cell[1] ? "success" : "failure"} after ${cell[2]} steps`);
@@ -53,7 +53,7 @@
 
   const detail = ({ table, start: [episode, env, noise, hash, cells, run] }) => {
     const videos = element("div", { className: "videos" });
-    const figures = new Map(); // by video: samplers filmed side by side share one
+    const figures = new Map(); // by video: samplers shown side by side share it
     samplers.forEach((name, index) => {
       const cell = cells[index];
       if (!cell) return;
@@ -67,18 +67,18 @@
       }
       const figure = element("figure", {}, element("figcaption", {}, caption));
       if (cell[4]) {
-        const film = { src: cell[4], controls: true, muted: true, playsInline: true, preload: "none", ariaLabel: `${name}, episode ${episode}` };
-        figure.prepend(element("video", film));
+        const attributes = { src: cell[4], controls: true, muted: true, playsInline: true, preload: "none", ariaLabel: `${name}, episode ${episode}` };
+        figure.prepend(element("video", attributes));
         figures.set(cell[4], figure);
       }
       videos.append(figure);
     });
-    const films = [...videos.querySelectorAll("video")];
+    const players = [...videos.querySelectorAll("video")];
     const inside = element("td", { colSpan: samplers.length + 1 });
     inside.append(element("div", {}, `environment seed ${env}, noise seed ${noise}, start ${hash}`));
-    if (films.length) {
-      const play = element("button", { type: "button", textContent: films.length > 1 ? "play all" : "play" });
-      play.addEventListener("click", () => films.forEach((film) => { film.currentTime = 0; film.play(); }));
+    if (players.length) {
+      const play = element("button", { type: "button", textContent: players.length > 1 ? "play all" : "play" });
+      play.addEventListener("click", () => players.forEach((player) => { player.currentTime = 0; player.play(); }));
       inside.append(element("div", {}, play));
     } else {
       inside.append(element("div", {}, "No videos yet: ", element("code", { textContent: `sim-eval-render ${table.runs[run]} episodes=[${episode}]` })));
@@ -87,15 +87,15 @@
     return element("tr", { className: "detail" }, inside);
   };
 
-  const rowOf = (one) => {
-    const name = tables.length > 1 ? `${one.table.name} ${one.start[0]}` : `${one.start[0]}`;
+  const rowOf = (entry) => {
+    const name = tables.length > 1 ? `${entry.table.name} ${entry.start[0]}` : `${entry.start[0]}`;
     const button = element("button", { type: "button", textContent: `▸ ${name}`, ariaExpanded: "false" });
-    const row = element("tr", {}, element("th", { scope: "row" }, button), ...one.start[4].map(cellOf));
+    const row = element("tr", {}, element("th", { scope: "row" }, button), ...entry.start[4].map(cellOf));
     button.addEventListener("click", () => {
       const open = button.ariaExpanded !== "true";
       button.ariaExpanded = String(open);
       button.textContent = `${open ? "▾" : "▸"} ${name}`;
-      if (open) row.after(detail(one));
+      if (open) row.after(detail(entry));
       else row.nextElementSibling.remove();
     });
     return row;
@@ -118,7 +118,7 @@
   };
   // Not both for all: a text field changes again as it loses the focus, and a row just clicked would close.
   form.elements.text.addEventListener("input", filter);
-  form.querySelectorAll("select, [type=checkbox]").forEach((one) => one.addEventListener("change", filter));
+  form.querySelectorAll("select, [type=checkbox]").forEach((field) => field.addEventListener("change", filter));
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", grow);
@@ -127,14 +127,14 @@
   // Columns of the strips lead to their episode.
   document.querySelectorAll(".strip").forEach((strip) => {
     const { table, order } = strips[strip.dataset.strip];
-    const one = tables[table];
+    const { name, starts: own } = tables[table];
     const readout = strip.querySelector(".readout");
     const at = (event) => {
       const lane = event.target.closest(".lane > svg");
       if (!lane) return null;
       const { left, width } = lane.getBoundingClientRect();
       const column = Math.floor(((event.clientX - left) / width) * order.length);
-      return one.starts[order[Math.max(0, Math.min(order.length - 1, column))]];
+      return own[order[Math.max(0, Math.min(order.length - 1, column))]];
     };
     strip.addEventListener("mousemove", (event) => {
       const start = at(event);
@@ -145,7 +145,7 @@
       const start = at(event);
       if (!start) return;
       form.reset();
-      form.elements.table.value = one.name;
+      form.elements.table.value = name;
       form.elements.text.value = start[1];
       setTimeout(() => {
         body.querySelector("button")?.click();
