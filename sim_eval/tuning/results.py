@@ -71,8 +71,14 @@ def check_published(path: Path, sweep: Sweep) -> Sweep:
     published = read_sweep(path) or replace(sweep, trials=())
     pairs = [
         *((name, getattr(published, name), getattr(sweep, name)) for name in ("block", "seed", "episodes")),
-        *((f"checkpoint {role}", published.checkpoints.get(role, one), one) for role, one in sweep.checkpoints.items()),
-        *((f"sampler.{name}", published.options.get(name, one), one) for name, one in sweep.options.items()),
+        *(
+            (f"checkpoint {role}", published.checkpoints.get(role, digest), digest)
+            for role, digest in sweep.checkpoints.items()
+        ),
+        *(
+            (f"sampler.{name}", published.options.get(name, options), options)
+            for name, options in sweep.options.items()
+        ),
     ]
     for what, there, here in pairs:
         if there != here:
