@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
 from sim_eval.runs import provenance, records, run_folder
 from sim_eval.runs.reader import load_config, load_provenance, read_run
@@ -224,7 +225,7 @@ def test_wrong_types_in_a_run_folder_are_named(tmp_path: Path, file: str, conten
 
 def test_names_that_are_no_file_names_are_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r'policy is "a/b"; accepted: letters, digits and _'):
-        toy_run.run(tmp_path / "run", policy="a/b")
+        toy_run.run(tmp_path / "run", policy=Component("a/b"))
     assert not (tmp_path / "run").exists()
 
 
@@ -262,7 +263,7 @@ def test_a_run_may_grow(tmp_path: Path, reference: list[dict[str, Any]]) -> None
     ("changes", "message"),
     [
         ({"seed": 3}, "seed is 0 there, 3 asked"),
-        ({"policy": "other"}, "policy is toy there, other asked"),
+        ({"policy": Component("other")}, "policy is toy there, other asked"),
         ({"task": {"name": "toy", "stepping": "stock"}}, "task.stepping is fast there, stock asked"),
         ({"episodes": 1}, "episodes is 2 there, 1 asked: it may only grow"),
         (

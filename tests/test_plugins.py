@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import sim_eval
+from sim_eval.config.compose import compose
 from sim_eval.config.plugins import Component, component
 from sim_eval.errors import RunError
 
@@ -131,6 +132,18 @@ def test_options_that_nothing_takes_are_named(folder: Path) -> None:
         named("./mine.py:small", sizes=2).build(task="can")
     with pytest.raises(RunError, match=r"policy.size: policy=flow takes no options"):
         named("flow", size=2)
+
+
+def test_only_components_get_options_that_no_file_lists() -> None:
+    config = compose(
+        "train", ["policy=./mine.py:build", "policy.gains=[1,2.5]", "policy.x.y=1e-3", "critic.inputs=features"]
+    )
+    assert config["critic"] == {"inputs": "features"}
+    assert config["policy"] == "./mine.py:build"
+    assert config["passed_on"] == {"policy": {"gains": [1, 2.5], "x": {"y": 0.001}}}
+    for options in (["critic.input=features"], ["posterior.x=1"], ["sampler.mine.x=1"]):
+        with pytest.raises(RunError, match=f"unknown option {options[0].partition('=')[0]}; accepted: "):
+            compose("train", options)
 
 
 @pytest.mark.parametrize("package", sim_eval.OWN_PACKAGES)

@@ -364,7 +364,7 @@ def test_a_sweep_of_wrong_types_is_named(tmp_path: Path, field: str) -> None:
     stored = json.loads(path.read_text())
     stored["trials"][0][field] = "many"
     path.write_text(json.dumps(stored))
-    with pytest.raises(RunError, match="made-flow-critic.json holds no sweep"):
+    with pytest.raises(RunError, match=r"made-flow-critic\.json holds no sweep"):
         read_sweep(path)
 
 

@@ -29,7 +29,7 @@ CONFIGS = resource("configs")
 TARGETS = "package.module:NAME, ./file.py:NAME"
 
 #: Options whose value Hydra never reads, so that nothing in a path means anything.
-_LITERAL = ("output", "checkpoints", "results", "data", "strengths", "policy", "critic", "posterior", "samplers")
+_LITERAL = ("output", "checkpoints", "results", "data", "strengths", "policy", "critic", "posterior")
 
 #: Options of these, such as policy.size=3, are passed on to a component from outside the suite.
 _PASSED_ON = ("policy", "critic", "posterior")
@@ -146,12 +146,8 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
     groups, defaults = _groups(name), load_yaml(CONFIGS / f"{name}.yaml")
     tasks = [argument.removeprefix("task=") for argument in arguments if argument.startswith("task=")]
     own_task = "task" in groups and any(task not in choices("task") for task in tasks)
-    # sim-eval-sweep has a list of this name, sim-eval-train a group called critic.
-    literal = {option for option in _LITERAL if not isinstance(defaults.get(option, {}), dict)}
-    literal -= {"strengths"} if defaults.get("strengths") is not None else set()
-    foreign = {head for head in _PASSED_ON if head in defaults and not isinstance(defaults[head], dict)} | (
-        {"sampler"} & groups.keys()
-    )
+    foreign = {head for head in _PASSED_ON if not isinstance(defaults.get(head, {}), dict)}
+    foreign |= {"sampler"} & groups.keys()
     foreign |= {"task"} if own_task else set()
     found = _Arguments()
     for argument in arguments:
@@ -161,11 +157,9 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
             raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
         if option == "sampler" and "sampler" in groups:  # all of its files are loaded already
             found.literal["samplers"] = [_bare(value)]
-        elif (
-            option in _LITERAL
-            and not isinstance(defaults.get(option, {}), dict)
-            and (option != "strengths" or defaults[option] is None)
-        ):
+        elif option == "samplers" and option in defaults:
+            found.literal[option] = _names(value)
+        elif option in _LITERAL and not isinstance(defaults.get(option, {}), dict | list):
             found.literal[option] = _literal(option, value, defaults[option])
         elif option == "task" and own_task:
             found.literal["task"] = _bare(value)
@@ -180,14 +174,18 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
     return found
 
 
-def _literal(option: str, value: str, default: object) -> str | list[str] | None:
-    """A value that Hydra does not read: a path, a name, or a list of names."""
+def _names(value: str) -> list[str] | None:
+    if value == "null":
+        return None
+    if not (value.startswith("[") and value.endswith("]")):
+        raise RunError(f"samplers is {value}; accepted: a list such as [a,b]")
+    return [_bare(name.strip()) for name in value[1:-1].split(",") if name.strip()]
+
+
+def _literal(option: str, value: str, default: object) -> str | None:
+    """A path or a name."""
     if value == "null" and default is None:
         return None
-    if option == "samplers":
-        if not (value.startswith("[") and value.endswith("]")):
-            raise RunError(f"samplers is {value}; accepted: a list such as [a,b]")
-        return [_bare(name.strip()) for name in value[1:-1].split(",") if name.strip()]
     if not _bare(value):
         raise RunError(f"{option} is empty; accepted: {'a name' if option in _PASSED_ON else 'a path'}")
     return _bare(value)

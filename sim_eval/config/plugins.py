@@ -167,7 +167,7 @@ def entry_points(option: str) -> dict[str, str]:
 def _label(module: str, attribute: str) -> str:
     """`mine` for mine.py:build and mine.py:Mine, `mine.small` for mine.py:small."""
     same = attribute.lower() in ("build", module.replace("_", "").lower())
-    return re.sub(r"[^\w.-]", "_", module if same else f"{module}.{attribute}")
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", module if same else f"{module}.{attribute}")
 
 
 @functools.cache

@@ -83,7 +83,10 @@ def check_published(path: Path, sweep: Sweep) -> Sweep:
             (f"checkpoint {role}", published.checkpoints.get(role, digest), digest)
             for role, digest in sweep.checkpoints.items()
         ),
-        *((f"sampler.{name}", published.options.get(name, chosen), chosen) for name, chosen in sweep.options.items()),
+        *(
+            (f"sampler.{name}", published.options.get(name, options), options)
+            for name, options in sweep.options.items()
+        ),
     ]
     for what, there, here in pairs:
         if there != here:
