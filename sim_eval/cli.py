@@ -216,7 +216,7 @@ def render(arguments: Sequence[str]) -> int:
     for path in rendered.paths:
         print(path)
     if rendered.kept:
-        print(f"{rendered.kept} videos exist already and are kept; overwrite=true draws them again")
+        print(f"videos kept, as they exist already: {rendered.kept} (overwrite=true draws them again)")
     if not rendered.paths and not rendered.kept and not rendered.skipped:
         print(f"nothing to render: videos is {settings.videos}, and no episode in {settings.folder} is")
     if rendered.listed:

@@ -386,7 +386,7 @@ def test_rendering_shows_the_recorded_episodes(call: Call) -> None:
         0,
         [
             "videos/run/can-flow-best_of_n-0001.mp4",
-            "1 videos exist already and are kept; overwrite=true draws them again",
+            "videos kept, as they exist already: 1 (overwrite=true draws them again)",
         ],
     )
 

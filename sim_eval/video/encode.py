@@ -63,9 +63,11 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     try:
         with replacing(path) as part:
             _check_whole(part, _encode(part, frames, fps, _ENCODINGS[path.suffix[1:]]))
+    except BrokenPipeError:
+        raise RunError(f"cannot write the video {path}: ffmpeg gave up; the disk may be full") from None
     except OSError as error:  # imageio-ffmpeg reports what ffmpeg could not do as OSError, too
-        why = "ffmpeg gave up" if isinstance(error, BrokenPipeError) else str(error).strip().splitlines()[0]
-        raise RunError(f"cannot write the video {path}: {why}; the disk may be full") from None
+        why = error.strerror or f"{str(error).strip().splitlines()[0]}; the disk may be full"
+        raise RunError(f"cannot write the video {path}: {why}") from None
 
 
 def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, encoding: dict[str, Any]) -> int:
