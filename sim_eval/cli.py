@@ -39,6 +39,8 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
         @functools.wraps(main)
         def entry() -> None:
             arguments = sys.argv[1:]
+            # It warns where it cannot keep its list of fonts in the home folder; nothing here needs that list.
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)
             asked = any(argument in ("-h", "--help") for argument in arguments)
             try:
                 if "--version" in arguments:
@@ -185,8 +187,6 @@ def _runs_and_output(arguments: Sequence[str]) -> tuple[list[Path], Path]:
 
 
 def _report(folders: Sequence[Path], output: Path) -> bool:
-    # It warns where it cannot keep its list of fonts in the home folder; nothing here needs that list.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from sim_eval import report
     from sim_eval.analysis.compare import compare
 
