@@ -164,6 +164,16 @@ def test_two_policies_of_one_name_are_not_paired(tmp_path: Path) -> None:
     assert f"{told}flow (11112222) in one; flow (44445555) in two" in comparison.warnings
 
 
+def test_policies_of_the_same_weights_but_another_configuration_are_named_after_their_runs(tmp_path: Path) -> None:
+    runs = [
+        made_run.write(
+            tmp_path / name, "made", {"unsteered": [0, 1]}, checkpoints={"policy": "1", "policy config": name}
+        )
+        for name in ("eight", "four")
+    ]
+    assert [table.policy for table in compare(runs).tables] == ["flow (eight)", "flow (four)"]
+
+
 def test_records_as_a_table(tmp_path: Path) -> None:
     runs = [
         read_run(made_run.write(tmp_path / f"seed{seed}", "made", {"unsteered": [0, 1]}, {"seed": seed}))

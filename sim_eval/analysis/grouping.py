@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sim_eval.runs.provenance import SIMULATION
 from sim_eval.runs.reader import Run
 
-#: Roles of the files that make a policy.
+#: What identifies a policy among the fingerprints of a run: its weights, and its configuration.
 POLICY_ROLES = ("policy", "policy config")
 
 _Member = TypeVar("_Member")
@@ -17,8 +17,8 @@ _Member = TypeVar("_Member")
 def group_by_policy(runs: Sequence[Run], warnings: list[str]) -> list[tuple[str, str, list[Run]]]:
     """Task, the policy's name in the report, and runs, for each table.
 
-    Two policies of the same name but with other checkpoints or options get a table each, with names that tell them
-    apart; a warning says so.
+    Two policies of the same name but with different fingerprints get a table each, with names that tell them apart;
+    a warning says so.
     """
     found = []
     for setting in dict.fromkeys(run.setting for run in runs):
@@ -73,9 +73,8 @@ def _checkpoints(run: Run) -> dict[str, str]:
     return {role: digest for account in run.provenance for role, digest in account["checkpoints"].items()}
 
 
-def _policy_identity(run: Run) -> dict[str, Any]:
-    digests = {role: digest for role, digest in _checkpoints(run).items() if role in POLICY_ROLES}
-    return {**digests, "options": run.config.get("policy_options") or {}}
+def _policy_identity(run: Run) -> dict[str, str]:
+    return {role: digest for role, digest in _checkpoints(run).items() if role in POLICY_ROLES}
 
 
 def _names_apart(policy: str, groups: Sequence[Sequence[Run]]) -> list[str]:
@@ -96,6 +95,7 @@ def _setup(run: Run, sampler: str) -> dict[str, Any]:
         **{f"version of {package}": versions[package] for package in SIMULATION if package in versions},
         **({"execute": execute} if execute else {}),
         "block": run.config["block"],
+        "device": run.config.get("device", "cpu"),
         "critic": run.config["critic"],
         "task": task,
         "options": options,
