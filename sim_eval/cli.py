@@ -252,7 +252,7 @@ def sweep(arguments: Sequence[str]) -> int:
         best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
         write_strengths(settings.output, task, policy, Tuned(fingerprints["policy"], fingerprints["critic"], best))
         print(f"chosen: {', '.join(f'{name} {strength:g}' for name, strength in best.items())}")
-        print(f"{settings.output}; to use them: sim-eval task={settings.task['name']} strengths={settings.output}")
+        print(f"{settings.output}; sim-eval uses them with strengths={settings.output}")
     return 0
 
 

@@ -334,7 +334,7 @@ def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatc
     arguments = ["sampler=qpilots_u", "episodes=2", "workers=0", "results=mine"]
     status, out, err = call(cli.sweep, *arguments, "strengths=[0.1,0.2]")
     assert status == 0, err
-    assert "mine/strengths.yaml; to use them: sim-eval task=can strengths=mine/strengths.yaml" in out
+    assert "mine/strengths.yaml; sim-eval uses them with strengths=mine/strengths.yaml\n" in out
     assert call(cli.sweep, *arguments, "strengths=[0.2,0.1,0.05]")[0] == 0
     assert tried == [("qpilots_u", 0.1), ("qpilots_u", 0.2), ("qpilots_u", 0.05)]
     tuned = read_strengths(Path("mine/strengths.yaml"), "can", "flow")

@@ -146,6 +146,7 @@ def _split(name: str, arguments: Sequence[str]) -> _Arguments:
     groups, defaults = _groups(name), load_yaml(CONFIGS / f"{name}.yaml")
     tasks = [argument.removeprefix("task=") for argument in arguments if argument.startswith("task=")]
     own_task = "task" in groups and any(task not in choices("task") for task in tasks)
+    # sim-eval-sweep has a list called strengths, sim-eval-train a group called critic: these are Hydra's.
     foreign = {head for head in _PASSED_ON if not isinstance(defaults.get(head, {}), dict)}
     foreign |= {"sampler"} & groups.keys()
     foreign |= {"task"} if own_task else set()

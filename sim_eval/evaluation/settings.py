@@ -22,6 +22,8 @@ from sim_eval.models import resolve_device
 from sim_eval.rollout.keys import BLOCKS
 from sim_eval.samplers.sampler import Sampler
 
+_STORED_AS_THEY_ARE = ("episodes", "seed", "block", "workers", "batch", "videos", "log")
+
 SHIPPED_POSTERIOR = Component("default", option="posterior")
 
 
@@ -68,15 +70,13 @@ class Settings:
             "checkpoints": self.checkpoints and str(self.checkpoints),
             "output": str(self.output),
         }
-        plain |= {name: getattr(self, name) for name in ("episodes", "seed", "block", "workers", "batch")}
-        plain |= {name: getattr(self, name) for name in ("videos", "log")}
+        plain |= {name: getattr(self, name) for name in _STORED_AS_THEY_ARE}
         device = resolve_device(self.device).type
         plain |= {} if device == "cpu" else {"device": device}
-        for component in (self.policy, self.critic, self.posterior):
+        for option, component in (("policy", self.policy), ("critic", self.critic), ("posterior", self.posterior)):
             if component is not None and component.target is not None:
-                plain[component.option] = component.label
-                plain[f"{component.option}_target"] = component.target
-                plain[f"{component.option}_options"] = dict(component.options)
+                plain |= {option: component.label, f"{option}_target": component.target}
+                plain |= {f"{option}_options": dict(component.options)} if component.options else {}
         return plain
 
 
