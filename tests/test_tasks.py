@@ -77,6 +77,16 @@ def test_only_what_is_asked_for_is_observed(task: Task) -> None:
             observe(task, unknown)
 
 
+def test_stepping_observes_and_draws_nothing(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("nobody asked to observe")
+
+    monkeypatch.setattr(type(task), "_object", fail)
+    monkeypatch.setattr(type(task), "_observed", fail)
+    task.reset(key(task, 3))
+    task.step(np.zeros(7))
+
+
 def test_observations_do_not_change_under_the_caller(task: Task) -> None:
     task.reset(key(task, 3))
     first = observe(task, *task.spec.observations)
