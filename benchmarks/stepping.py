@@ -28,7 +28,8 @@ import tasks
 from policies.observation import ObservationRequest
 from tasks import EXPERT_OBSERVATIONS
 from tasks.robosuite_task import RobosuiteTask
-from tasks.stepping import Stepper, make_stepper, substeps_of
+from tasks.stepping import Stepper, make_stepper
+from tasks.stock_stepper import substeps_of
 from tasks.task import EpisodeKey
 
 _REQUEST = ObservationRequest(EXPERT_OBSERVATIONS)

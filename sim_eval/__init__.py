@@ -11,9 +11,9 @@ them: `evaluate`, `compare`, `render`, `read_runs`. Errors: `RunError`, `TaskErr
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sim_eval.own_packages import refuse_shadowed_packages
 
 if TYPE_CHECKING:
     from critics.critic import Critic
@@ -72,22 +72,4 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOME[name]), name)
 
 
-#: The suite's top-level packages beside this one.
-OWN_PACKAGES = ("tasks", "policies", "critics")
-
-
-def _refuse_shadowed_packages() -> None:
-    """Raise ImportError where `import tasks` would find somebody else's package."""
-    home = Path(__file__).resolve().parent.parent
-    for name in OWN_PACKAGES:
-        spec = find_spec(name)
-        found = None if spec is None or spec.origin is None else Path(spec.origin).resolve()
-        if found is not None and home not in found.parents:
-            folder = found.parent if found.name == "__init__.py" else found
-            raise ImportError(
-                f"sim_eval needs its own package {name!r}, and {folder} hides it: rename that, "
-                f"or start Python in another folder"
-            )
-
-
-_refuse_shadowed_packages()
+refuse_shadowed_packages()

@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 
 from tasks import osc
-from tasks.stepping import check_progress, substeps_of
+from tasks.stock_stepper import check_progress, substeps_of
 from tasks.task import TaskError
 
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tasks.stock_stepper import StockStepper
 from tasks.task import TaskError
 
 #: Accepted kinds of stepper.
@@ -49,42 +50,3 @@ def make_stepper(env: Any, kind: str) -> Stepper:
     from tasks.fast_stepper import FastStepper
 
     return FastStepper(env)
-
-
-def substeps_of(env: Any) -> int:
-    """Physics steps in a control step (25 at 20 Hz), rounded as robosuite's loop rounds."""
-    return int(env.control_timestep / env.model_timestep)
-
-
-def check_progress(env: Any, before: float) -> None:
-    """Raise FloatingPointError if the simulation's clock is not past `before`.
-
-    MuJoCo answers a state that is not finite by resetting everything, with no more than a line in a log file.
-    """
-    if not env.sim.data._data.time > before:
-        raise FloatingPointError(f"the simulation diverged and MuJoCo reset it, {before:.3f} s into the episode")
-
-
-class StockStepper:
-    """robosuite's `MujocoEnv.step` without its reward and its returned observation."""
-
-    def __init__(self, env: Any) -> None:
-        self._env = env
-        self.reset()
-
-    def reset(self) -> None:
-        # robosuite keeps the fingers' command over a reset that reuses the model.
-        gripper = self._env.robots[0].gripper
-        gripper.current_action = np.zeros(gripper.dof)
-
-    def step(self, action: np.ndarray) -> None:
-        env = self._env
-        before = env.sim.data._data.time
-        for substep in range(substeps_of(env)):
-            env.sim.forward()
-            env._pre_action(action, substep == 0)
-            env.sim.step()
-            env._update_observables()
-        check_progress(env, before)
-        env.timestep += 1
-        env.cur_time += env.control_timestep

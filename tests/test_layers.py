@@ -43,3 +43,62 @@ def test_only_training_and_the_options_know_the_suites_own_tasks() -> None:
         )
     }
     assert builders <= allowed
+
+
+#: The engine's floors, the ground first: a package imports those below its own floor alone.
+FLOORS = (
+    {"errors", "own_packages", "resources", "schedules"},
+    {"files", "samplers"},
+    {"checkpoints", "config", "rollout"},
+    {"models", "runs"},
+    {"analysis"},
+    {"evaluation", "training", "video"},
+    {"tuning"},
+    {"report"},
+    {"api"},
+    {"cli"},
+)
+
+
+def engine_imports(path: Path) -> set[str]:
+    """The engine's packages and single modules that the file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "sim_eval":
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sim_eval."):
+            names.add(node.module.split(".")[1])
+    return names
+
+
+def test_no_arrow_points_upward_in_the_engine() -> None:
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    engine = ROOT / "sim_eval"
+    rooms = {file.relative_to(engine).parts[0].removesuffix(".py") for file in engine.rglob("*.py")} - {"__init__"}
+    assert rooms == set(floor)
+    upward = []
+    for file in sorted(engine.rglob("*.py")):
+        room = file.relative_to(engine).parts[0].removesuffix(".py")
+        if room != "__init__":  # the public API, each name imported when it is first used
+            upward += [f"{file.name} -> {name}" for name in engine_imports(file) - {room} if floor[name] >= floor[room]]
+    assert not upward
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Circles of files, function-level imports included; the lazy public API is left out."""
+    files = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for package in ("sim_eval", *LAYERS)
+        for file in (ROOT / package).rglob("*.py")
+    }
+    arrows = {name: set[str]() for name in files if name != "sim_eval"}
+    for name in arrows:
+        for node in ast.walk(ast.parse(files[name].read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                targets = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                # a package's own modules go through it for nothing
+                arrows[name] |= {target for target in targets & arrows.keys() if not name.startswith(f"{target}.")}
+    while leaves := [name for name, targets in arrows.items() if not targets & arrows.keys()]:
+        for name in leaves:
+            del arrows[name]
+    assert not arrows

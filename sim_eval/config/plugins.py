@@ -20,9 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sim_eval import OWN_PACKAGES
 from sim_eval.config.values import one_of
 from sim_eval.errors import RunError
+from sim_eval.own_packages import OWN_PACKAGES
 
 #: Entry-point group of each option.
 ENTRY_POINTS = {

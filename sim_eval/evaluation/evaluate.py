@@ -30,7 +30,8 @@ def evaluate(
     """
     for name, sampler in samplers.items():
         check_needs(name, sampler, settings.policy.label, models)
-    with open_run(settings.output, settings.stored(), models.fingerprints) as folder, tracking(settings) as track:
+    output, stored = settings.output, settings.stored()
+    with open_run(output, stored, models.fingerprints) as folder, tracking(settings.log, output, stored) as track:
         before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sim_eval.errors import RunError
-
-if TYPE_CHECKING:
-    from sim_eval.evaluation.settings import Settings
 
 #: Accepted values of `log`, each with the package that it needs.
 TRACKERS = {"none": None, "tensorboard": "tensorboard", "wandb": "wandb"}
@@ -30,16 +28,16 @@ def check_installed(log: str) -> None:
 
 
 @contextmanager
-def tracking(settings: Settings) -> Iterator[Track]:
+def tracking(log: str, folder: Path, config: Mapping[str, Any]) -> Iterator[Track]:
     """Send rates to TensorBoard files in the run folder, to a Weights & Biases run of its name, or nowhere."""
-    if settings.log == "tensorboard":
+    if log == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(settings.output / "tensorboard") as writer:
+        with SummaryWriter(folder / "tensorboard") as writer:
             yield lambda sampler, rate, episodes: writer.add_scalar(f"success/{sampler}", rate, episodes)
-    elif settings.log == "wandb":
+    elif log == "wandb":
         wandb: Any = importlib.import_module("wandb")
-        with wandb.init(project="sim-eval", name=settings.output.name, config=settings.stored()) as run:
+        with wandb.init(project="sim-eval", name=folder.name, config=dict(config)) as run:
             run.define_metric("success/*", step_metric="episodes")
             yield lambda sampler, rate, episodes: run.log({f"success/{sampler}": rate, "episodes": episodes})
     else:
