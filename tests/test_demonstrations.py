@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -22,9 +24,9 @@ def test_what_is_written_comes_back_in_order(tmp_path: Path) -> None:
     write_hdf5(tmp_path / "demos.hdf5", written, {"env_name": "Lift"})
     read = read_hdf5(tmp_path / "demos.hdf5")
     assert [t.success for t in read] == [t.success for t in written]
-    for one, other in zip(read, written, strict=True):
-        np.testing.assert_array_equal(one.actions, other.actions)
-        np.testing.assert_array_equal(one.observations["object"], other.observations["object"])
+    for back, given in zip(read, written, strict=True):
+        np.testing.assert_array_equal(back.actions, given.actions)
+        np.testing.assert_array_equal(back.observations["object"], given.observations["object"])
 
 
 def test_a_public_robomimic_low_dim_file_loads(tmp_path: Path) -> None:
@@ -104,3 +106,69 @@ def test_chunks_repeat_the_last_action_past_the_end() -> None:
     np.testing.assert_array_equal(
         chunks_of(actions, 3)[:, :, 0], [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4], [4, 4, 4]]
     )
+
+
+def one_observation_too_many(data: h5py.Group) -> None:
+    """40 observations and 39 actions: every later row would be shifted by one."""
+    del data["demo_1/actions"], data["demo_1/rewards"]
+    data["demo_1/actions"], data["demo_1/rewards"] = np.zeros((3, 7)), np.zeros(3)
+
+
+def not_a_number(data: h5py.Group) -> None:
+    data["demo_1/obs/object"][2, 3] = np.nan
+
+
+def another_size(data: h5py.Group) -> None:
+    del data["demo_1/obs/object"]
+    data["demo_1/obs/object"] = np.zeros((4, 10), np.float32)
+
+
+def no_demonstration(data: h5py.Group) -> None:
+    for name in ("demo_0", "demo_1"):
+        data.move(name, f"trajectory_{name}")
+
+
+def no_step(data: h5py.Group) -> None:
+    del data["demo_1"]
+    data["demo_1/obs/object"], data["demo_1/actions"] = np.zeros((0, 14)), np.zeros((0, 7))
+    data["demo_1/rewards"] = np.zeros(0)
+
+
+def empty(data: h5py.Group) -> None:
+    del data["demo_0"], data["demo_1"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (one_observation_too_many, r"data/demo_1/obs/object has 4 rows for 3 actions; accepted: a row for each"),
+        (not_a_number, r"data/demo_1/obs/object holds NaN or infinity"),
+        (another_size, r"data/demo_1 has arrays of sizes .*'obs/object': 10.*, data/demo_0 of .*'obs/object': 14"),
+        (no_demonstration, r"no demonstration demo_0, demo_1, ...; there are trajectory_demo_0"),
+        (no_step, "data/demo_1 holds no step"),
+        (empty, r"data holds no demonstration demo_0, demo_1, \.\.\.$"),
+    ],
+)
+def test_rows_that_do_not_belong_together_are_refused(
+    tmp_path: Path, damage: Callable[[h5py.Group], None], message: str
+) -> None:
+    path = tmp_path / "demos.hdf5"
+    write_hdf5(path, [trajectory(4, True), trajectory(4, False, seed=1)], {})
+    with h5py.File(path, "r+") as file:
+        damage(file["data"])
+    with pytest.raises(DatasetError, match=message):
+        read_hdf5(path)
+
+
+def test_what_each_decision_saw_comes_back(tmp_path: Path) -> None:
+    """Pictures and words at every third step, beside the state at every step."""
+    plain = trajectory(8, True)
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    words = np.array(["reach the origin"] * 3)
+    written = replace(plain, decisions={"agentview_image": pictures, "instruction": words}, stride=3)
+    write_hdf5(tmp_path / "rollouts.hdf5", [written], {})
+    (read,) = read_hdf5(tmp_path / "rollouts.hdf5")
+    assert list(read.decision_steps) == [0, 3, 6]
+    np.testing.assert_array_equal(read.decision(2)["agentview_image"], pictures[2])
+    assert read.decision(1)["instruction"] == "reach the origin"
+    np.testing.assert_array_equal(read.state(1)["object"], plain.observations["object"][3])

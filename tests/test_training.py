@@ -17,7 +17,7 @@ from sim_eval.config.strengths import SHIPPED, Tuned, read_strengths
 from sim_eval.errors import RunError
 from sim_eval.files import sha256
 from sim_eval.models import build_models
-from sim_eval.samplers import Unsteered
+from sim_eval.samplers import QPilotsM, Unsteered
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5
@@ -50,6 +50,49 @@ def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path) -> None:
     gap = json.loads((tmp_path / "checkpoints" / "lift" / "posterior_flow.json").read_text())["mean_gap"]
     assert set(gap) == {"0.2", "0.5", "0.8"}
     assert len(read_hdf5(tmp_path / "data" / "lift" / "demos.hdf5")) == 3
+
+
+HERE = Path(__file__).parent
+OUTSIDE = [
+    f"task={HERE}/toy_task.py:ToyTask", f"policy={HERE}/toy_models.py:ToyDenoiser", "stage=rollouts,critic,posterior",
+    "rollouts=4", "critic_steps=20", "posterior_steps=20", "posterior_samples=16", "batch=32", "workers=0",
+    "critic_methods=[monte_carlo]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("inputs", ["state", "features"])
+def test_a_critic_and_a_posterior_net_for_a_policy_from_outside(tmp_path: Path, inputs: str) -> None:
+    """From its own rollouts alone; then they steer it."""
+    folders = [f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine"]
+    settings = read_train_settings([*OUTSIDE, *folders, f"critic.inputs={inputs}"])
+    assert settings.stages == ("rollouts", "critic", "posterior")
+    run_stages(settings.stages, settings.workspace, settings.recipe, settings.workers)
+    needs = frozenset({"critic", "posterior"})
+    policy = settings.recipe.policies[0]
+    models = build_models(
+        "toy_task", policy, Component("critic"), Component("default"), needs, tmp_path / "mine", "cpu"
+    )
+    assert models.critic is not None
+    assert models.critic.uses_features == (inputs == "features")
+    observation = {name: np.ones((8, 2), np.float32) for name in ("position", "goal")} | {"time": np.ones((8, 1))}
+    generators = [torch.Generator().manual_seed(row) for row in range(8)]
+    assert torch.isfinite(QPilotsM(strength=0.5)(models, observation, generators)).all()
+    other = replace(policy, options={"horizon": 4})
+    with pytest.raises(RunError, match=r"was trained from another toy_models\.ToyDenoiser policy; train it again"):
+        build_models("toy_task", other, None, Component("default"), needs, tmp_path / "mine", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stage=demos", "checkpoints=mine"], "stage is demos, and policy=.* is trained elsewhere; accepted: rollouts"),
+        ([], "checkpoints is not given; accepted: checkpoints=DIR"),
+        (["checkpoints=mine", "critic.inputs=pixels"], "critic.inputs is pixels; accepted: state, features"),
+    ],
+)
+def test_what_does_not_go_with_a_policy_from_outside(arguments: list[str], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        read_train_settings([*OUTSIDE[:2], *arguments])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from sim_eval.training.trajectories import Trajectory
 from tasks.task import EpisodeKey, Task, TaskSpec
 
 #: The simulator's state, as scripted experts, the small policies and critics read it.
-STATE = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+STATE = tasks.EXPERT_OBSERVATIONS
 
 
 def state_of(spec: TaskSpec) -> tuple[str, ...]:
