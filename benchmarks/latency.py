@@ -50,7 +50,7 @@ def waiting(task: str, models: Models) -> list[PendingDecision]:
 def main(task: str) -> None:
     torch.set_num_threads(1)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    reference = {}
+    reference: dict[str, np.ndarray] = {}
     for device in devices:
         models = models_on(task, device)
         pending = waiting(task, models)
