@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +61,14 @@ def test_what_is_saved_comes_back(root: Path) -> None:
     assert set(models.fingerprints) == roles | {f"{role} config" for role in roles}
     assert models.fingerprints["policy"] == sha256(root / "toy" / "flow.safetensors")
     assert not any(p.requires_grad for p in required_denoiser(models).parameters())  # type: ignore[attr-defined]
+
+
+def test_what_builds_models_pickles(root: Path) -> None:
+    """So that another process can build its own, as it builds its own task."""
+    make_models = functools.partial(
+        build_models, "toy", Component("flow"), Component("critic"), Component("default"), NEEDS, root, "cpu"
+    )
+    assert pickle.loads(pickle.dumps(make_models))().fingerprints == make_models().fingerprints
 
 
 def test_only_what_is_needed_is_read(root: Path) -> None:
