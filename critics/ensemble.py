@@ -25,7 +25,7 @@ class CriticConfig:
     """
 
     method: str
-    observation_sizes: Mapping[str, int]
+    observation_sizes: dict[str, int]
     action_dim: int
     horizon: int
     heads: int = 4

@@ -5,10 +5,10 @@
 """
 
 import torch
-from sim_eval.schedules import LinearPath
 from torch import Tensor
 
 from sim_eval import Denoiser, ObservationRequest
+from sim_eval.schedules import LinearPath
 
 
 class ReachAndLift(Denoiser):

@@ -20,7 +20,7 @@ class PolicyConfig:
     """What rebuilds the policy: `family` is flow or diffusion; `observation_sizes` keeps the order of its inputs."""
 
     family: str
-    observation_sizes: Mapping[str, int]
+    observation_sizes: dict[str, int]
     action_dim: int
     horizon: int = 8
     execute: int = 8

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,7 @@ from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
 from sim_eval.files import replacing, sha256, write_text
 from sim_eval.resources import resource
+from sim_eval.runs.fields import check_fields
 
 Module = TypeVar("Module", bound=nn.Module)
 Config = TypeVar("Config")
@@ -34,8 +35,10 @@ Config = TypeVar("Config")
 #: Where the shipped checkpoints are.
 ROOT = resource("checkpoints")
 
-#: A card must hold at least these; what else it holds is for the reader.
-CARD_FIELDS = ("kind", "task", "config", "weights_sha256")
+#: A card must hold these.
+_REQUIRED = {"kind": str, "task": str, "config": dict[str, Any], "weights_sha256": str}
+#: And may hold these, and others that are for the reader alone.
+_OPTIONAL = {"policy_sha256": str, "action_mean": list[float], "action_std": list[float]}
 
 
 class CheckpointError(RunError):
@@ -81,13 +84,7 @@ def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpo
         if not file.is_file():
             there = ", ".join(sorted(p.stem for p in directory.glob("*.safetensors"))) or "no checkpoints"
             raise CheckpointError(f"checkpoint {file} is missing; {directory} holds {there}")
-    try:
-        card = json.loads(path.with_suffix(".json").read_text())
-    except ValueError as error:  # bad JSON, bad UTF-8
-        raise CheckpointError(f"{path.with_suffix('.json')}: not a readable card ({error})") from error
-    absent = [field for field in CARD_FIELDS if field not in card]
-    if absent:
-        raise CheckpointError(f"{path.with_suffix('.json')}: the card lacks {', '.join(absent)}")
+    card = _read_card(path.with_suffix(".json"))
     if card["kind"] != kind:
         raise CheckpointError(f"{path} is a {card['kind']}; a {kind} is needed")
     if card["task"] != task:
@@ -101,6 +98,19 @@ def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpo
     return Checkpoint(path, card, weights)
 
 
+def _read_card(path: Path) -> dict[str, Any]:
+    """The card. Raises CheckpointError for what is no JSON, for a missing field and for one of another type."""
+    try:
+        card = json.loads(path.read_text())
+        check_fields(str(path), {"the card": card}, {"the card": dict[str, Any]})
+        check_fields(str(path), dict.fromkeys(_REQUIRED) | card, _REQUIRED | _OPTIONAL)
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
+    except ValueError as error:  # bad JSON, bad UTF-8
+        raise CheckpointError(f"{path}: not a readable card ({error})") from error
+    return dict(card)
+
+
 def _restore(module: Module, checkpoint: Checkpoint) -> Module:
     """Weights into the module, frozen. A missing, surplus or misshapen tensor is an error, never skipped."""
     try:
@@ -111,10 +121,14 @@ def _restore(module: Module, checkpoint: Checkpoint) -> Module:
 
 
 def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
+    path = checkpoint.path.with_suffix(".json")
     try:
+        check_fields(f"{path}: config", checkpoint.config, get_type_hints(kind))
         return kind(**checkpoint.config)
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.path.with_suffix('.json')}: bad config ({error})") from error
+        raise CheckpointError(f"{path}: bad config ({error})") from error
 
 
 def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy:

@@ -127,6 +127,18 @@ def unreadable_card(root: Path) -> None:
     (root / "toy" / "critic.json").write_text("{")
 
 
+def other_type(name: str, **fields: object) -> Callable[[Path], None]:
+    return lambda root: edit_card(root, name, lambda card: card.update(fields))
+
+
+def no_mapping(root: Path) -> None:
+    (root / "toy" / "critic.json").write_text("[]")
+
+
+def width_as_text(root: Path) -> None:
+    edit_card(root, "critic", lambda card: card["config"].update(width="wide"))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -140,6 +152,17 @@ def unreadable_card(root: Path) -> None:
         (other_width, "do not fit the card's config"),
         (unknown_config_field, "bad config .*colour"),
         (unreadable_card, "not a readable card"),
+        (no_mapping, r"critic\.json: the card is \[\]; accepted: a mapping"),
+        (width_as_text, r'critic\.json: config: width is "wide"; accepted: a whole number of at least 0'),
+        (other_type("flow", config=3), r"flow\.json: config is 3; accepted: a mapping"),
+        (other_type("flow", weights_sha256=[1]), r"flow\.json: weights_sha256 is \[1\]; accepted: text"),
+        (other_type("flow", kind=None), r"flow\.json: kind is null; accepted: text"),
+        (other_type("critic", action_mean="none"), r'action_mean is "none"; accepted: a list of a number'),
+        (
+            other_type("critic", action_std=[[1.0], 2.0]),
+            r"action_std is \[\[1\.0\], 2\.0\]; accepted: a list of a number",
+        ),
+        (other_type("posterior_flow", policy_sha256=7), r"policy_sha256 is 7; accepted: text"),
     ],
 )
 def test_damage_is_named(root: Path, damage: Callable[[Path], None], message: str) -> None:

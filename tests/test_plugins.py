@@ -74,8 +74,14 @@ def test_a_component_is_the_same_in_another_process(folder: Path) -> None:
     assert answer.stdout.decode() == "('can', 4, {})\n", answer.stderr.decode()
 
 
-def test_a_module_of_the_current_folder_is_found(folder: Path) -> None:
-    assert named("here_package.model:build", depth=3).build(device="cpu") == ("cpu", 3)
+def test_a_module_of_the_current_folder_is_found_from_any_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "here_package/sizes.py").write_text("DEPTH = 2\n")
+    (folder / "here_package/deep.py").write_text("from .sizes import DEPTH\ndef build():\n    return DEPTH\n")
+    deep = named("here_package.deep:build")
+    assert (deep.label, deep.target) == ("deep", f"{folder}/here_package.deep:build")
+    monkeypatch.chdir("/")
+    assert deep.build() == 2
+    assert named("json.decoder:JSONDecoder").target == "json.decoder:JSONDecoder"
 
 
 def test_an_entry_point_is_called_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +117,7 @@ def test_labels(folder: Path, value: str, label: str) -> None:
         ("./yours.py:build", "yours.py is no Python file"),
         ("./mine.py:", "accepted: package.module:NAME or ./file.py:NAME"),
         (":build", "accepted: package.module:NAME or ./file.py:NAME"),
-        ("here_package.model:absent", "no absent in here_package.model; there: build"),
+        ("here_package.model:absent", "/here_package.model; there: build"),
         ("here_package.absent:build", "there is no module here_package.absent in the current folder"),
         ("here_package.broken:build", "importing it failed: No module named 'no_such_library'"),
         ("here_package.hidden:build", "sim-eval has a package called policies of its own, which hides any other"),

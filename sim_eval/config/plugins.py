@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,9 +39,9 @@ ENTRY_POINTS = {
 class Component:
     """A policy, critic, posterior, sampler or task as an option names it: plain values, picklable.
 
-    `label` is its name in records and file names; `target` is "package.module:attribute" or
-    "/absolute/file.py:attribute", None for a shipped checkpoint; `options` are passed on to the target; `option` is
-    the option that named the component, for messages.
+    `label` is its name in records and file names; `target` is "package.module:attribute" of an installed package,
+    "/folder/package.module:attribute", "/folder/file.py:attribute", or None for a shipped checkpoint; `options` are
+    passed on to the target; `option` is the option that named the component, for messages.
     """
 
     label: str
@@ -128,8 +129,9 @@ def component(
 ) -> Component:
     """The component that `option`=`value` names.
 
-    `shipped` are the names that need no other package; `also` says what else is accepted, in messages. A file's path is
-    made absolute, so that worker processes and resumed runs find it. Raises RunError for a name that nobody offers, a
+    `shipped` are the names that need no other package; `also` says what else is accepted, in messages. The path of a
+    file, and of a module of the current folder, is made absolute: worker processes and later commands may stand
+    elsewhere. Raises RunError for a name that nobody offers, a
     file that does not exist, and options of a shipped component, which takes none.
     """
     shipped = list(shipped)
@@ -155,7 +157,8 @@ def component(
         if path.suffix != ".py" or not path.is_file():
             raise RunError(f"{option} is {text}: {path} is no Python file")
         return Component(_label(path.stem, attribute), f"{path}:{attribute}", options, option)
-    return Component(_label(place.rpartition(".")[2], attribute), text, options, option)
+    target = f"{Path.cwd()}/{text}" if _is_of_current_folder(place) else text
+    return Component(_label(place.rpartition(".")[2], attribute), target, options, option)
 
 
 def entry_points(option: str) -> dict[str, str]:
@@ -185,9 +188,18 @@ def _module_of_file(path: Path) -> ModuleType:
     return module
 
 
-def _module(name: str) -> ModuleType:
-    """A module of an installed package or of the current folder."""
-    _importable(os.getcwd())
+def _is_of_current_folder(module: str) -> bool:
+    """Whether the module is found through the current folder and nowhere else."""
+    package = module.partition(".")[0]
+    elsewhere = [folder for folder in sys.path if Path(folder).resolve() != Path.cwd()]
+    return PathFinder.find_spec(package, [os.getcwd()]) is not None and PathFinder.find_spec(package, elsewhere) is None
+
+
+def _module(place: str) -> ModuleType:
+    """A module of an installed package, or of the folder that stands before its name."""
+    folder, _, name = place.rpartition("/")
+    if folder:
+        _importable(folder)
     return importlib.import_module(name)
 
 
@@ -205,6 +217,7 @@ def _why(error: ImportError, place: str) -> str:
             f"{error}; sim-eval has a package called {package} of its own, which hides any other: "
             f"rename yours, or name a single file, ./file.py:NAME"
         )
-    if place.endswith(".py") or error.name is None or not f"{place}.".startswith(f"{error.name}."):
+    module = place.rpartition("/")[2]
+    if place.endswith(".py") or error.name is None or not f"{module}.".startswith(f"{error.name}."):
         return f"importing it failed: {error}"
     return f"there is no module {error.name} in the current folder or among the installed packages"
