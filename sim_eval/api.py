@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,9 @@ from sim_eval.analysis import records_frame
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.compare import compare as compare_folders
 from sim_eval.config.compose import compose
-from sim_eval.config.models import read_models
-from sim_eval.config.strengths import SHIPPED, read_strengths, with_strength
-from sim_eval.config.tasks import check_task, task_factory, task_name
-from sim_eval.evaluation.evaluate import evaluate as run_samplers
-from sim_eval.evaluation.samplers import build_sampler, read_samplers
-from sim_eval.evaluation.settings import Settings, check_tuned, default_output
-from sim_eval.models import build_models
-from sim_eval.resources import resource
+from sim_eval.config.tasks import task_factory
+from sim_eval.evaluation.evaluate import evaluate_settings
+from sim_eval.evaluation.settings import build_samplers, settings_from
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.reader import Run, read_run
 from sim_eval.samplers.sampler import Sampler
@@ -56,44 +50,25 @@ def evaluate(
 
     Raises RunError and TaskError for whatever does not fit, before anything runs.
     """
-    options, make_task = _task(task)
-    place = None if checkpoints is None else str(checkpoints)
-    chosen = {"policy": policy, "critic": critic, "posterior": posterior, "checkpoints": place, "device": device}
-    models_read = read_models({**chosen, "passed_on": {}}, task_name(options))
-    label = models_read["policy"].label
-    configs, tuned = _samplers(samplers, task_name(options), label)
-    settings = Settings(
-        **models_read,
-        task=options,
-        samplers=tuple(configs),
-        sampler=configs,
-        tuned=tuned,
-        episodes=episodes,
-        seed=seed,
-        block="eval",
-        workers=min(workers, batch),
-        batch=batch,
-        videos=0,
-        log="none",
-        output=default_output(task_name(options), label) if output is None else Path(output),
-    )
-    built = (
-        dict(samplers)
-        if isinstance(samplers, Mapping)
-        else {name: build_sampler(name, configs[name]) for name in configs}
-    )
-    needs = frozenset[str]().union(*(sampler.needs for sampler in built.values()))
-    models = build_models(
-        settings.task_name,
-        settings.policy,
-        settings.critic,
-        settings.posterior,
-        needs,
-        settings.checkpoints or resource("checkpoints"),
-        device,
-    )
-    check_tuned(settings, models.fingerprints)
-    run_samplers(settings, built, make_task, models)
+    options = dict(task) if isinstance(task, Mapping) else {"name": task}
+    given = {
+        "task": options.pop("name"),
+        "passed_on": {"task": options},
+        "policy": policy,
+        "critic": critic,
+        "posterior": posterior,
+        "samplers": samplers if isinstance(samplers, Mapping) else list(samplers),
+        "episodes": episodes,
+        "seed": seed,
+        "workers": workers,
+        "batch": batch,
+        "output": output,
+        "checkpoints": checkpoints,
+        "device": device,
+    }
+    settings = settings_from({**compose("eval", []), **given})
+    built = samplers if isinstance(samplers, Mapping) else build_samplers(settings)
+    evaluate_settings(settings, built, task if callable(task) else task_factory(settings.task))
     compare(settings.output)
     return read_run(settings.output)
 
@@ -122,42 +97,3 @@ def render(folder: str | Path, output: str | Path | None = None, **options: Any)
     place = Path("videos") / run.folder.resolve().name if output is None else Path(output)
     settings = RenderSettings(folder=run.folder, output=place, **options)
     return list(render_run(settings, task_factory(run.config["task"])).paths)
-
-
-def _task(task: str | Mapping[str, Any] | MakeTask) -> tuple[dict[str, Any], MakeTask]:
-    """The task's options, as a run folder stores them, and what builds it."""
-    if callable(task):
-        probe = task()
-        name = probe.spec.name
-        probe.close()
-        target = f"{getattr(task, '__module__', 'unknown')}:{getattr(task, '__qualname__', type(task).__qualname__)}"
-        return {"name": name, "target": target, "options": {}}, task
-    options = {"name": task} if isinstance(task, str) else dict(task)
-    composed = compose(
-        "eval", [f"task={options.pop('name')}", *(f"task.{name}={value}" for name, value in options.items())]
-    )
-    check_task(composed["task"])
-    return composed["task"], task_factory(composed["task"])
-
-
-def _samplers(
-    samplers: Sequence[str] | Mapping[str, Sampler], task: str, policy: str
-) -> tuple[dict[str, Mapping[str, Any]], tuple[str, ...]]:
-    """The samplers' configurations, and which of them take a tuned strength."""
-    if isinstance(samplers, Mapping):
-        return {name: _described(sampler) for name, sampler in samplers.items()}, ()
-    configs = read_samplers(compose("eval", [f"samplers=[{','.join(samplers)}]"]))
-    table = read_strengths(SHIPPED, task, policy)
-    filled = {
-        name: with_strength(name, config, table, f"task={task} policy={policy}") for name, config in configs.items()
-    }
-    return {name: config for name, (config, _) in filled.items()}, tuple(
-        name for name, (_, from_table) in filled.items() if from_table
-    )
-
-
-def _described(sampler: Sampler) -> dict[str, Any]:
-    """What the run folder keeps of a sampler, a dataclass: its class and its fields."""
-    kind: Any = type(sampler)
-    fields = {field.name: getattr(sampler, field.name) for field in dataclasses.fields(kind)}
-    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **fields}

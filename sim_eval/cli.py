@@ -6,18 +6,10 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sim_eval.errors import RunError
-
-if TYPE_CHECKING:
-    from sim_eval.evaluation.settings import Settings
-    from sim_eval.samplers.sampler import Models, Sampler
-    from sim_eval.tuning.results import Sweep
-    from sim_eval.tuning.sweep import SweepSettings
-    from sim_eval.video.settings import RenderSettings
 
 Command = Callable[[Sequence[str]], int]
 Entry = Callable[[], None]
@@ -96,73 +88,29 @@ def _help(usage: str, config: str | None) -> str:
 @command("sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[unsteered,qpilots_u] episodes=20", "eval")
 def evaluate(arguments: Sequence[str]) -> int:
     """Run the samplers over paired episodes."""
-    from sim_eval.evaluation.settings import read_settings
-
-    settings = read_settings(arguments)
-    print(f"output={settings.output}", flush=True)
-    try:
-        errors = _evaluate(settings)
-    except KeyboardInterrupt:
-        print(f"\nthe same command with output={settings.output} goes on from here", file=sys.stderr)
-        raise
-    if errors:
-        print(f"{errors} episodes ended in an error; the same command with output={settings.output} runs them again")
-    return 1 if errors else 0
-
-
-def _evaluate(settings: Settings) -> int:
-    """Assemble, run, report and render; the number of episodes that ended in an error."""
     from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.config.tasks import task_factory
-    from sim_eval.evaluation import evaluate
-    from sim_eval.evaluation.settings import build_samplers, check_tuned
+    from sim_eval.evaluation.evaluate import evaluate_settings, video_settings
+    from sim_eval.evaluation.settings import build_samplers, read_settings
     from sim_eval.video import render
 
-    make_task = task_factory(settings.task)
-    samplers = build_samplers(settings)
-    models = _models(settings, samplers.values())
-    check_tuned(settings, models.fingerprints)
-    if settings.videos:
-        render.check_output(_videos(settings), settings.task_name, settings.policy.label, settings.episodes)
-        render.check_rendering(make_task, settings.task_name)
-    _tell_of_compiling(settings.task)
-    records = evaluate.evaluate(settings, samplers, make_task, models)
-    _report([settings.output], settings.output)
-    if settings.videos and render.render(_videos(settings), make_task).listed:
+    settings = read_settings(arguments)
+    samplers, make_task = build_samplers(settings), task_factory(settings.task)
+    print(f"output={settings.output}", flush=True)
+    try:
+        records = evaluate_settings(settings, samplers, make_task)
+        _report([settings.output], settings.output)
+        rendered = render.render(video_settings(settings), make_task) if settings.videos else render.Rendered([])
+    except KeyboardInterrupt:
+        print(f"\nthe same command with output={settings.output} goes on from here", file=sys.stderr)
+        raise
+    if rendered.listed:
         report.write(compare([settings.output]), settings.output)  # once more, with the videos
-    return sum(record.error is not None for record in records)
-
-
-def _models(settings: Settings | SweepSettings, samplers: Iterable[Sampler]) -> Models:
-    """What the samplers draw with."""
-    from sim_eval.checkpoints import ROOT
-    from sim_eval.models import build_models
-
-    needs = frozenset[str]().union(*(sampler.needs for sampler in samplers))
-    chosen = (settings.policy, settings.critic, settings.posterior)
-    return build_models(settings.task_name, *chosen, needs, settings.checkpoints or ROOT, settings.device)
-
-
-def _tell_of_compiling(task: Mapping[str, Any]) -> None:
-    """Say on a terminal why nothing moves for a while, where the fast control step has never run."""
-    if sys.stderr.isatty() and task.get("stepping") == "fast":
-        from tasks.osc import is_compiled
-
-        if not is_compiled():
-            print("compiling the control step, once: about a minute", file=sys.stderr)
-
-
-def _videos(settings: Settings) -> RenderSettings:
-    from sim_eval.video.settings import RenderSettings, default_output
-
-    return RenderSettings(
-        folder=settings.output,
-        output=default_output(settings.output),
-        samplers=settings.samplers,
-        videos=settings.videos,
-        workers=settings.workers,
-    )
+    errors = sum(record.error is not None for record in records)
+    if errors:
+        print(f"{errors} episodes ended in an error; the same command with output={settings.output} runs them again")
+    return 1 if errors or rendered.skipped else 0
 
 
 @command(_COMPARE, needs_argument=True)
@@ -230,52 +178,16 @@ def render(arguments: Sequence[str]) -> int:
 )
 def sweep(arguments: Sequence[str]) -> int:
     """Try steering strengths on the tune block of keys."""
-    from sim_eval.tuning.sweep import read_sweep_settings
+    from sim_eval.tuning.sweep import choose_strengths, read_sweep_settings, try_strengths
 
     settings = read_sweep_settings(arguments)
-    samplers = settings.samplers()  # a refused field ends here, before any model loads
-    from sim_eval.config.strengths import Tuned, check_writable, write_strengths
-    from sim_eval.tuning.results import check_published, chosen
-
-    models = _models(settings, samplers.values())
-    fingerprints = models.fingerprints
-    task, policy = settings.task_name, settings.policy.label
-    published = check_published(settings.published, settings.conditions(fingerprints))
-    if settings.choose:
-        check_writable(settings.output, task, policy, fingerprints)
-    finished = {(trial.sampler, trial.strength) for trial in published.trials}
-    missing = {trial: sampler for trial, sampler in samplers.items() if trial not in finished}
-    if missing:
-        published = _try(settings, missing, models)
+    published = try_strengths(settings)
     print(settings.published)
     if settings.choose:
-        best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
-        write_strengths(settings.output, task, policy, Tuned(fingerprints["policy"], fingerprints["critic"], best))
+        best = choose_strengths(settings, published)
         print(f"chosen: {', '.join(f'{name} {strength:g}' for name, strength in best.items())}")
         print(f"{settings.output}; sim-eval uses them with strengths={settings.output}")
     return 0
-
-
-def _try(settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models) -> Sweep:
-    """Run the samplers, by name and strength, publishing each trial as it ends; everything that is published then."""
-    from dataclasses import replace
-
-    from tqdm import tqdm
-
-    from sim_eval.config.tasks import task_factory
-    from sim_eval.rollout.pool import open_pool
-    from sim_eval.tuning import sweep
-    from sim_eval.tuning.results import publish
-
-    conditions = settings.conditions(models.fingerprints)
-    _tell_of_compiling(settings.task)
-    with open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool:
-        for trial in sweep.sweep(settings, samplers, models, pool):
-            published = publish(settings.published, replace(conditions, trials=(trial,)))
-            tqdm.write(
-                f"{trial.sampler} at {trial.strength:g}: {trial.successes}/{trial.episodes}, mean Q {trial.mean_q:.2f}"
-            )
-    return published
 
 
 @command("sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all", "train")

@@ -10,7 +10,6 @@ from tasks.libero_files import ASSET_PACKAGES, PACKAGE, task_files
 from tasks.libero_scene import build_scene
 from tasks.libero_suites import INIT_STATES, LiberoSuite
 from tasks.panda_task import PandaTask
-from tasks.stepping import check_kind
 from tasks.task import EpisodeKey
 
 #: LIBERO's own evaluations let objects drop into place for this long.
@@ -44,7 +43,6 @@ class LiberoTask(PandaTask):
     published_starts = INIT_STATES
 
     def __init__(self, name: str, suite: LiberoSuite, index: int = 0, stepping: str = "fast") -> None:
-        check_kind(stepping)
         files = task_files(suite, index)
         env = build_scene(files.bddl, suite.max_steps)
         self._init_states = np.load(files.init_states)["states"]  # (50, 1 + nq + nv): time, qpos, qvel

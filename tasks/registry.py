@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 from tasks.libero_files import task_files
 from tasks.libero_suites import INIT_STATES, PERTURBATIONS, PERTURBED_SUITES, SUITES, LiberoSuite, is_libero
@@ -10,6 +12,7 @@ from tasks.libero_task import LiberoTask
 from tasks.naming import ANY_ROBOSUITE, full_name
 from tasks.robosuite_any import AnyRobosuiteTask, check_environment
 from tasks.robosuite_task import RobosuiteSpec, RobosuiteTask
+from tasks.stepping import check_kind
 from tasks.task import Task, TaskError
 
 _SPECS = (
@@ -37,10 +40,29 @@ _SPECS = (
 )
 _BY_NAME = {spec.name: spec for spec in _SPECS}
 
+#: Every name that `make` takes, robosuite's first, each simulator's easiest first.
+TASKS = (*_BY_NAME, *SUITES, ANY_ROBOSUITE)
+
+
+class _Option(NamedTuple):
+    """An option of `make`: its default, the tasks that take it, and who they are, for messages."""
+
+    default: Any
+    takers: Collection[str]
+    who: str
+
+
+_OPTIONS = {
+    "index": _Option(0, SUITES, "LIBERO's suites"),
+    "perturbation": _Option(None, SUITES, "LIBERO's suites"),
+    "env": _Option("Stack", (ANY_ROBOSUITE,), f"task {ANY_ROBOSUITE!r}"),
+    "stepping": _Option("fast", TASKS, "every task"),
+}
+
 
 def names() -> tuple[str, ...]:
-    """The registered tasks that their name alone describes, robosuite's first, each simulator's easiest first."""
-    return (*_BY_NAME, *SUITES)
+    """The registered tasks that their name alone describes."""
+    return TASKS[:-1]
 
 
 def published_starts(task: str) -> int | None:
@@ -49,46 +71,43 @@ def published_starts(task: str) -> int | None:
     return INIT_STATES if is_libero(task) else None
 
 
-def check_exists(
-    name: str, index: int = 0, env: str | None = None, perturbation: str | None = None, **_: object
-) -> None:
-    """Check the options that `make` takes, without building the task.
+def task_options(name: str, **given: Any) -> dict[str, Any]:
+    """Every option of the task called `name`: those given, the others at their defaults. Builds nothing.
 
-    Raises TaskError for an index outside the suite, an unknown perturbation and an unknown environment.
+    Raises TaskError for an unknown name, for an option that the task does not take, and for a value that does not
+    exist: a kind of stepping, an index of the suite, a perturbation, an environment.
     """
+    if name not in TASKS:
+        close = difflib.get_close_matches(str(name), TASKS, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise TaskError(f"task is {name!r}; accepted: {', '.join(TASKS)}{hint}")
+    for option, value in given.items():
+        if option not in _OPTIONS:
+            raise TaskError(f"task {name!r} takes no option {option}; accepted: {', '.join(_OPTIONS)}")
+        if name not in _OPTIONS[option].takers:
+            raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {_OPTIONS[option].who} alone")
+    taken = {option: given.get(option, kind.default) for option, kind in _OPTIONS.items() if name in kind.takers}
+    check_kind(taken["stepping"])
     if name in SUITES:
-        task_files(_suite(name, perturbation), index)
+        task_files(_suite(name, taken["perturbation"]), taken["index"])
     if name == ANY_ROBOSUITE:
-        check_environment(env)
+        check_environment(taken["env"])
+    return taken
 
 
-def make(
-    name: str, stepping: str = "fast", index: int = 0, env: str | None = None, perturbation: str | None = None
-) -> Task:
+def make(name: str, stepping: str = "fast", **options: Any) -> Task:
     """Build the task called `name`. Takes a second or two: the model is compiled.
 
     `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own). LIBERO's suites alone take
     `index`, the task's number in the suite, and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS` of the suite;
-    "robosuite" alone takes `env`, the name of one of its environments.
-    Raises TaskError for an unknown name, with the accepted ones.
+    "robosuite" alone takes `env`, the name of one of its environments. Raises TaskError as `task_options`.
     """
-    if name not in (*names(), ANY_ROBOSUITE):
-        close = difflib.get_close_matches(str(name), names(), n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise TaskError(f"task is {name!r}; accepted: {', '.join((*names(), ANY_ROBOSUITE))}{hint}")
-    libero, any_robosuite = name in SUITES, name == ANY_ROBOSUITE
-    for option, value, default, taken, takers in (
-        ("index", index, 0, libero, "LIBERO's suites"),
-        ("perturbation", perturbation, None, libero, "LIBERO's suites"),
-        ("env", env, None, any_robosuite, f"task {ANY_ROBOSUITE!r}"),
-    ):
-        if value != default and not taken:
-            raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {takers} alone")
-    known_as = full_name(name, index, env, perturbation)
-    if libero:
-        return LiberoTask(known_as, _suite(name, perturbation), index, stepping)
-    if any_robosuite:
-        return AnyRobosuiteTask(known_as, env, stepping)
+    taken = task_options(name, stepping=stepping, **options)
+    known_as = full_name(name, **taken)
+    if name in SUITES:
+        return LiberoTask(known_as, _suite(name, taken["perturbation"]), taken["index"], stepping)
+    if name == ANY_ROBOSUITE:
+        return AnyRobosuiteTask(known_as, taken["env"], stepping)
     return RobosuiteTask(_BY_NAME[name], stepping)
 
 

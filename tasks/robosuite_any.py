@@ -9,7 +9,6 @@ import numpy as np
 from tasks.panda_task import PandaTask
 from tasks.robosuite_import import load_robosuite
 from tasks.robosuite_task import MAX_STEPS, build_environment
-from tasks.stepping import check_kind
 from tasks.task import TaskError
 
 #: Wipe's tool takes the place of the gripper, which the seventh number of an action moves.
@@ -20,16 +19,12 @@ class AnyRobosuiteTask(PandaTask):
     """`env_name` as robosuite 1.4.0 makes it: its own distribution of starts and its own test of success; 400 steps.
 
     `object` is robosuite's `object-state`: the environment's own object observables, in its order. The environment's
-    words for itself are its name's: "nut assembly round".
-
-    Raises TaskError for a name that robosuite does not know, and for environments of two arms or without a gripper.
+    words for itself are its name's: "nut assembly round". `check_environment` says which names there are.
     """
 
-    def __init__(self, name: str, env_name: str | None, stepping: str = "fast") -> None:
-        check_kind(stepping)
-        environment = check_environment(env_name)
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", environment).lower()
-        super().__init__(name, words, MAX_STEPS, build_environment(environment), stepping)
+    def __init__(self, name: str, env_name: str, stepping: str = "fast") -> None:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", env_name).lower()
+        super().__init__(name, words, MAX_STEPS, build_environment(env_name), stepping)
 
     def _object(self) -> np.ndarray:
         state: np.ndarray = self._env._get_observations(force_update=True)["object-state"]
@@ -46,9 +41,8 @@ def environment_names() -> list[str]:
     return [name for name in own if not name.startswith("TwoArm") and name not in _NO_GRIPPER]
 
 
-def check_environment(env_name: str | None) -> str:
-    """The name, if it is one of `environment_names`; else TaskError."""
+def check_environment(env_name: object) -> None:
+    """Raise TaskError unless the name is one of `environment_names`."""
     accepted = environment_names()
     if env_name not in accepted:
         raise TaskError(f"env is {env_name!r}; accepted: {', '.join(accepted)}")
-    return env_name

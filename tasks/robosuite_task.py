@@ -11,7 +11,6 @@ from tasks.panda_task import CONTROL_HZ, PandaTask, release_free_memory
 from tasks.proprioception import xyzw
 from tasks.random_state import seeded
 from tasks.robosuite_import import load_robosuite
-from tasks.stepping import check_kind
 
 MAX_STEPS = 400
 
@@ -42,7 +41,6 @@ class RobosuiteTask(PandaTask):
     """
 
     def __init__(self, spec: RobosuiteSpec, stepping: str = "fast") -> None:
-        check_kind(stepping)
         self._robosuite = spec
         env = build_environment(spec.env_name)
         robot = env.robots[0]

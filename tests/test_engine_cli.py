@@ -18,22 +18,24 @@ import tasks
 import tasks.osc
 from sim_eval import cli
 from sim_eval.checkpoints import ROOT, CheckpointError
-from sim_eval.config.compose import CONFIGS, TARGETS, choices
+from sim_eval.config.compose import CONFIGS, TARGETS, compose
 from sim_eval.config.strengths import SHIPPED, Tuned, read_strengths, write_strengths
 from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
+from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.settings import build_samplers, check_tuned, read_settings
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
 from sim_eval.samplers.sampler import Models
 from sim_eval.tuning.results import Trial
 from sim_eval.tuning.sweep import SweepSettings, read_sweep_settings
-from tasks.naming import ANY_ROBOSUITE
+from tasks.registry import TASKS
+from tasks.task import TaskError
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import make_toy
 
 STRENGTHS = [f"sampler.{name}.strength=0.5" for name in ("value_guided", "qpilots_u", "qpilots_m")]
-TASKS = "can, libero_10, libero_90, libero_goal, libero_object, libero_spatial, lift, robosuite, square"
+ALL_TASKS = ", ".join(TASKS)
 QUICK = ["samplers=[unsteered,best_of_n]", "episodes=3", "workers=0"]
 
 MINE = """
@@ -76,17 +78,17 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 
 def message(arguments: Sequence[str]) -> str:
-    with pytest.raises(RunError) as error:
+    with pytest.raises((RunError, TaskError)) as error:
         build_samplers(read_settings(arguments))
     return str(error.value)
 
 
-@pytest.mark.parametrize("task", choices("task"))
-def test_every_choice_composes_and_every_sampler_builds(task: str) -> None:
-    arguments = [f"task={task}", "policy=tests.toy_models:ToyDenoiser", f"samplers=[{','.join(choices('sampler'))}]"]
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_composes_and_every_sampler_builds(task: str) -> None:
+    every_sampler = ",".join(compose("eval", [])["sampler"])
+    arguments = [f"task={task}", "policy=tests.toy_models:ToyDenoiser", f"samplers=[{every_sampler}]"]
     settings = read_settings([*arguments, *STRENGTHS])
     assert settings.task["name"] == task
-    assert task in (*tasks.names(), ANY_ROBOSUITE)
     samplers = build_samplers(settings)
     for name, sampler in samplers.items():
         fields = {key: value for key, value in settings.sampler[name].items() if key != "_target_"}
@@ -96,7 +98,7 @@ def test_every_choice_composes_and_every_sampler_builds(task: str) -> None:
 def test_options_reach_the_settings() -> None:
     arguments = ["samplers=[qpilots_u,unsteered]", "sampler.qpilots_u.strength=0.5", "sampler.qpilots_u.jacobian=false"]
     settings = read_settings([*arguments, "episodes=7", "seed=3", "workers=2", "output=here", "task.stepping=stock"])
-    assert settings.samplers == ("qpilots_u", "unsteered")
+    assert tuple(settings.sampler) == ("qpilots_u", "unsteered")
     assert settings.sampler["qpilots_u"]["strength"] == 0.5
     assert settings.sampler["qpilots_u"]["jacobian"] is False
     assert (settings.episodes, settings.seed, settings.workers) == (7, 3, 2)
@@ -105,7 +107,7 @@ def test_options_reach_the_settings() -> None:
 
 
 def test_one_sampler_is_picked_like_any_other_group() -> None:
-    assert read_settings(["sampler=unsteered"]).samplers == ("unsteered",)
+    assert list(read_settings(["sampler=unsteered"]).sampler) == ["unsteered"]
     assert list(read_sweep_settings(["sampler=qpilots_u"]).sampler) == ["qpilots_u"]
 
 
@@ -124,12 +126,13 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
     [
         (
             "task=cam",
-            f"task is cam; accepted: {TASKS}, {TARGETS} (did you mean can?)",
+            f"task is cam; accepted: {ALL_TASKS}, {TARGETS} (did you mean can?)",
         ),
         ("taks=can", "(did you mean task?)"),
-        ("polcy=flow", "unknown option polcy; accepted: task, sampler, policy, critic, posterior, device, samplers, "),
-        ("task.env=Stack", "task.env=Stack: task.env is an option of task=robosuite; task is can"),
-        ("task.stepping=slow", "task.stepping is slow; accepted: fast, stock"),
+        ("polcy=flow", "unknown option polcy; accepted: task, policy, critic, posterior, device, checkpoints, seed, "),
+        ("task.env=Stack", "env is 'Stack' for task 'can'; accepted for task 'robosuite' alone"),
+        ("task.size=3", "task 'can' takes no option size; accepted: index, perturbation, env, stepping"),
+        ("task.stepping=slow", "stepping is 'slow'; accepted: fast, stock"),
         ("policy=flaw", f"policy is flaw; accepted: diffusion, flow, {TARGETS}, a checkpoint in {ROOT}/can (did you"),
         ("policy.size=3", "policy.size: policy=flow takes no options"),
         ("policy=./no.py:build", "no.py is no Python file"),
@@ -209,7 +212,7 @@ def test_a_report_goes_where_it_is_asked_to(call: Call) -> None:
 def test_a_users_error_is_one_line_and_status_2(call: Call) -> None:
     status, out, err = call(cli.evaluate, "task=cam")
     assert (status, out) == (2, "")
-    assert err == f"sim-eval: error: task is cam; accepted: {TASKS}, {TARGETS} (did you mean can?)\n"
+    assert err == f"sim-eval: error: task is cam; accepted: {ALL_TASKS}, {TARGETS} (did you mean can?)\n"
     assert not list(Path.cwd().iterdir()), "nothing is left behind"
     call(cli.evaluate, *QUICK, "output=run")
     status, _, err = call(cli.evaluate, *QUICK, "output=run", "seed=4")
@@ -280,7 +283,7 @@ def test_samplers_from_outside_take_their_options(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     mine = ["samplers=[unsteered,./mine.py:Mine]", "sampler.mine.strength=1e-1", "sampler.mine.names=[a,b]"]
     settings = read_settings(mine)
-    assert settings.samplers == ("unsteered", "mine")
+    assert tuple(settings.sampler) == ("unsteered", "mine")
     assert settings.sampler["mine"] == {"_target_": f"{tmp_path}/mine.py:Mine", "strength": 0.1, "names": ["a", "b"]}
     assert vars(build_samplers(settings)["mine"]) == {"strength": 0.1, "names": ["a", "b"]}
     assert "mine.py:Mine needs strength; give sampler.mine.strength=VALUE" in message(mine[:1])
@@ -361,11 +364,11 @@ def test_a_first_run_says_on_a_terminal_that_it_compiles(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tasks.osc, "is_compiled", lambda: False)
-    cli._tell_of_compiling({"name": "can", "stepping": "fast"})
+    tell_of_compiling({"name": "can", "stepping": "fast"})
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    cli._tell_of_compiling({"name": "can", "stepping": "stock"})
+    tell_of_compiling({"name": "can", "stepping": "stock"})
     assert capsys.readouterr().err == ""
-    cli._tell_of_compiling({"name": "can", "stepping": "fast"})
+    tell_of_compiling({"name": "can", "stepping": "fast"})
     assert capsys.readouterr().err == "compiling the control step, once: about a minute\n"
 
 
@@ -397,6 +400,14 @@ def test_an_episode_that_cannot_be_rendered_is_told_and_the_others_are(call: Cal
     status, out, err = call(cli.render, "run", "samplers=[best_of_n]", "size=64", "workers=0")
     assert (status, len(out.splitlines())) == (1, 3)
     assert err.startswith("skipped: sampler=best_of_n episode=1: its actions cannot be read from run/actions/")
+
+
+def test_a_video_that_is_skipped_is_no_success(call: Call) -> None:
+    call(cli.evaluate, *QUICK, "output=run")
+    Path("run/actions/best_of_n/0001.npy").unlink()
+    status, _, err = call(cli.evaluate, *QUICK, "output=run", "videos=all")
+    assert (status, "skipped: sampler=best_of_n episode=1" in err) == (1, True)
+    assert len(list(Path("videos/run").iterdir())) == 5, "the others are made"
 
 
 def test_worker_processes_are_the_default(call: Call) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from tests.toy_task import ToyTask
 SAMPLERS: dict[str, Sampler] = {"unsteered": ToySampler(), "best_of_n": ToySampler(n=3)}
 
 
-def settings(output: Path, **changes: Any) -> Settings:
-    """Two toy samplers over 10 episodes."""
+def settings(output: Path, samplers: Sequence[str] = ("unsteered", "best_of_n"), **changes: Any) -> Settings:
+    """Toy samplers over 10 episodes."""
     options: dict[str, Any] = {
         "task": {"name": "toy", "stepping": "fast"},
         "policy": Component("toy"),
         "critic": Component("toy"),
-        "samplers": ("unsteered", "best_of_n"),
-        "sampler": {"unsteered": {"n": 1}, "best_of_n": {"n": 3}},
+        "posterior": Component("default"),
+        "sampler": {name: {"n": {"unsteered": 1, "best_of_n": 3}[name]} for name in samplers},
         "episodes": 10,
         "seed": 0,
         "block": "eval",
@@ -50,7 +50,7 @@ def run(
 ) -> list[Record]:
     """Evaluate the toy samplers into `output`."""
     asked = settings(output, **changes)
-    samplers = {name: SAMPLERS[name] for name in asked.samplers}
+    samplers = {name: SAMPLERS[name] for name in asked.sampler}
     return evaluate(asked, samplers, make_task, models or Models(ToyDenoiser(), ToyCritic(), fingerprints=fingerprints))
 
 

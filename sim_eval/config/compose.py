@@ -6,8 +6,8 @@ configuration files and the `name=value` syntax, and gives every mistake one lin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from sim_eval.config.plugins import component
 from sim_eval.config.values import did_you_mean, shown
 from sim_eval.errors import RunError
 from sim_eval.resources import resource
@@ -28,151 +27,90 @@ CONFIGS = resource("configs")
 #: What a component may be beside a name, for messages and help.
 TARGETS = "package.module:NAME, ./file.py:NAME"
 
-#: Options whose value Hydra never reads, so that nothing in a path means anything.
-_LITERAL = ("output", "checkpoints", "results", "data", "strengths", "policy", "critic", "posterior")
+#: Options that name a component. Their own options, such as policy.size=3, are passed on to it.
+_COMPONENTS = ("task", "policy", "critic", "posterior")
 
-#: Options of these, such as policy.size=3, are passed on to a component from outside the suite.
-_PASSED_ON = ("policy", "critic", "posterior")
+#: Options whose value Hydra never reads, so that nothing in a path or a name means anything.
+_LITERAL = (*_COMPONENTS, "output", "checkpoints", "results", "data", "strengths")
 
-
-@dataclass
-class _Arguments:
-    """The command line, sorted: group choices, Hydra's options as (option, argument), and what Hydra never reads."""
-
-    picked: list[str] = field(default_factory=list)
-    options: list[tuple[str, str]] = field(default_factory=list)
-    literal: dict[str, Any] = field(default_factory=dict)
-    passed_on: list[str] = field(default_factory=list)
-
-
-def choices(group: str) -> list[str]:
-    """The names that a configuration group offers."""
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+#: By the type of an option's default: the types that it takes, and their name.
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str, int, float), "a name"),
+    ListConfig: ((ListConfig,), "a list such as [a,b]"),
+}
 
 
 def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """configs/<name>.yaml with the arguments `option=value` or `group=choice` applied, as plain values.
+    """configs/<name>.yaml with the arguments `option=value` applied, as plain values.
 
     Beside the file's options: `given`, the names of those on the command line, and `passed_on`, the options of
-    components from outside the suite, such as {"policy": {"size": 3}}. A task from outside is a mapping of name,
-    target and options. Raises RunError for an argument without `=`, an unknown option or choice, and a value of
-    another type than the default's; a default of null takes any value.
+    components, such as {"policy": {"size": 3}}. Raises RunError for an argument without `=`, an unknown option, and a
+    value of another type than the default's; a default of null takes any value.
     """
-    sorted_out = _split(name, arguments)
-    # Samplers form a group of which every file is loaded, so that a new one needs no entry elsewhere.
-    every = [f"sampler=[{','.join(choices('sampler'))}]"] if "sampler" in _groups(name) else []
-    picked = [*every, *sorted_out.picked]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        default = _composed(name, picked)
-        for option, argument in sorted_out.options:
-            _check_option(name, default, option, argument)
-        config = _composed(name, [*picked, *(argument for _, argument in sorted_out.options)])
-    for option, _ in sorted_out.options:
+    default = _composed(name, [])
+    leaves = _leaves(default)
+    literal: dict[str, Any] = {}
+    passed_on, overrides = [], {}
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if not equals or not option:
+            raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
+        if option == "samplers" and option in leaves:
+            literal["samplers"] = _names(value)
+        elif option == "sampler" and "sampler" in default:
+            literal["samplers"] = [_bare(value)]
+        elif option in _LITERAL and option in leaves and not isinstance(default[option], ListConfig):
+            literal[option] = _literal(option, value, default[option])
+        elif _is_passed_on(option, default, leaves):
+            passed_on.append(argument)
+        else:
+            _check_option(leaves, option, argument)
+            overrides[option] = argument
+    config = _composed(name, list(overrides.values()))
+    for option in overrides:
         _check_type(option, OmegaConf.select(default, option), OmegaConf.select(config, option))
-    plain = OmegaConf.to_container(config)
-    assert isinstance(plain, dict)
-    passed_on = _typed(sorted_out.passed_on)
-    values: dict[str, Any] = {str(key): value for key, value in plain.items()} | sorted_out.literal
-    if "task" in sorted_out.literal:
-        task = component("task", values["task"], passed_on.pop("task", {}), choices("task"))
-        values["task"] = {"name": task.label, "target": task.target, "options": task.options}
     given = [argument.partition("=")[0] for argument in arguments]
-    return {**values, "passed_on": passed_on, "given": given}
+    return {**_plain(config), **literal, "passed_on": _typed(passed_on), "given": given}
 
 
 def help_text(name: str, usage: str) -> str:
-    """The usage line, the groups with their choices, and the options with defaults and meaning."""
+    """The usage line, and the options with their defaults and their meaning, which is the comment beside each."""
+    default = _composed(name, [])
+    included = [file for file in load_yaml(CONFIGS / f"{name}.yaml").get("defaults", []) if file != "_self_"]
+    text = "".join((CONFIGS / f"{file}.yaml").read_text() for file in (*included, name))
+    meanings = dict(re.findall(r"(\w+):.*?  # (.*)", text))
     lines = [f"usage: {usage}", ""]
-    groups = _groups(name)
-    if "task" in groups:
-        lines.append(_option(f"task={groups['task']}", f"one of {', '.join(choices('task'))}, {TARGETS}"))
-    _, options = _sections(name)
-    for line in options:
-        option, _, meaning = line.partition("  # ")
-        lines.append(_option(option.replace(": ", "=", 1).replace(", ", ","), meaning))
-    if "task" in groups:
-        lines += ["", *_task_options()]
-    if "sampler" in groups:
-        lines.append("")
-        for sampler in choices("sampler"):
-            lines += [
-                _option(f"sampler.{sampler}.{option}", meaning) for option, meaning in _fields("sampler", sampler)
-            ]
+    for leaf in _leaves(default):
+        option = f"{leaf}={shown(OmegaConf.select(default, leaf))}"
+        lines.append(f"  {option:<35} {meanings[leaf.rpartition('.')[2]]}")
     return "\n".join(lines)
-
-
-def _task_options() -> list[str]:
-    """The options of every task, each with the tasks that take it."""
-    takers: dict[tuple[str, str], list[str]] = {}
-    for task in choices("task"):
-        for option, meaning in _fields("task", task):
-            takers.setdefault((f"task.{option}", meaning), []).append(task)
-    every = len(choices("task"))
-    return [
-        _option(option, meaning if len(tasks) == every else f"{', '.join(tasks)}: {meaning}")
-        for (option, meaning), tasks in takers.items()
-    ]
-
-
-def _fields(group: str, choice: str) -> Iterator[tuple[str, str]]:
-    """The options of one file of a group, as `option=default`, and what they mean."""
-    for line in (CONFIGS / group / f"{choice}.yaml").read_text().splitlines():
-        option, _, meaning = line.partition("  # ")
-        if not option.startswith(("#", "name:", "_target_:")):
-            yield option.replace(": ", "=", 1), meaning
-
-
-def _option(option: str, meaning: str) -> str:
-    return f"  {option:<35} {meaning}".rstrip()
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping. Raises RunError for anything else."""
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content = OmegaConf.load(path)
     except (YAMLError, OSError) as error:
         raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
+    if not isinstance(content, DictConfig):
         raise RunError(f"{path} is not a mapping of options")
-    return {str(key): value for key, value in content.items()}
+    return _plain(content)
 
 
-def folder(value: str) -> Path:
+def folder(value: str | Path) -> Path:
     """The value of an option that takes a path, `~` expanded."""
     return Path(value).expanduser()
 
 
-def _split(name: str, arguments: Sequence[str]) -> _Arguments:
-    groups, defaults = _groups(name), load_yaml(CONFIGS / f"{name}.yaml")
-    tasks = [argument.removeprefix("task=") for argument in arguments if argument.startswith("task=")]
-    own_task = "task" in groups and any(task not in choices("task") for task in tasks)
-    # sim-eval-sweep has a list called strengths, sim-eval-train a group called critic: these are Hydra's.
-    foreign = {head for head in _PASSED_ON if not isinstance(defaults.get(head, {}), dict)}
-    foreign |= {"sampler"} & groups.keys()
-    foreign |= {"task"} if own_task else set()
-    found = _Arguments()
-    for argument in arguments:
-        option, equals, value = argument.partition("=")
-        head, dot, rest = option.partition(".")
-        if not equals or not option:
-            raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
-        if option == "sampler" and "sampler" in groups:  # all of its files are loaded already
-            found.literal["samplers"] = [_bare(value)]
-        elif option == "samplers" and option in defaults:
-            found.literal[option] = _names(value)
-        elif option in _LITERAL and not isinstance(defaults.get(option, {}), dict | list):
-            found.literal[option] = _literal(option, value, defaults[option])
-        elif option == "task" and own_task:
-            found.literal["task"] = _bare(value)
-        elif dot and head in foreign and rest.partition(".")[0] not in choices(head):
-            found.passed_on.append(argument)
-        elif "${" in value:
-            raise RunError(f"{argument}: nothing is interpolated; accepted: a plain value")
-        elif option in groups:
-            found.picked.append(argument)
-        else:
-            found.options.append((option, argument))
-    return found
+def _is_passed_on(option: str, default: DictConfig, leaves: Sequence[str]) -> bool:
+    """Whether the option is a component's own, and not one that the configuration files list."""
+    head, dot, rest = option.partition(".")
+    if head == "sampler" and "sampler" in default:
+        return bool(dot) and rest.partition(".")[0] not in default.sampler
+    return bool(dot) and head in _COMPONENTS and head in leaves
 
 
 def _names(value: str) -> list[str] | None:
@@ -188,7 +126,7 @@ def _literal(option: str, value: str, default: object) -> str | None:
     if value == "null" and default is None:
         return None
     if not _bare(value):
-        raise RunError(f"{option} is empty; accepted: {'a name' if option in _PASSED_ON else 'a path'}")
+        raise RunError(f"{option} is empty; accepted: {'a name' if option in _COMPONENTS else 'a path'}")
     return _bare(value)
 
 
@@ -199,82 +137,50 @@ def _bare(value: str) -> str:
 def _typed(arguments: list[str]) -> dict[str, Any]:
     """Options of components, typed as YAML types them, and nested where they hold dots."""
     try:
-        typed = OmegaConf.to_container(OmegaConf.from_dotlist(arguments))
+        return _plain(OmegaConf.from_dotlist(arguments))
     except (YAMLError, OmegaConfBaseException) as error:
         raise RunError(f"{' '.join(arguments)} cannot be read: {str(error).splitlines()[0]}") from None
-    assert isinstance(typed, dict)
-    return {str(key): value for key, value in typed.items()}
 
 
 def _composed(name: str, overrides: list[str]) -> DictConfig:
     try:
-        return hydra_compose(name, overrides)
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra_compose(name, overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        last = overrides[-1] if overrides else name
         first_line = str(error).strip().split("\n", 1)[0]
-        raise RunError(f"the options cannot be read, up to {last}: {first_line}") from None
+        raise RunError(f"the options cannot be read, up to {overrides[-1]}: {first_line}") from None
 
 
-def _check_option(name: str, default: DictConfig, option: str, argument: str) -> None:
-    leaves = _leaves(default)
-    if option in leaves:
-        return
-    inside = [leaf for leaf in leaves if leaf.startswith(f"{option}.")]
-    if inside:
-        raise RunError(f"{argument}: {option} is a group of options; accepted: {', '.join(inside)}")
-    takers = [
-        task
-        for task in choices("task")
-        if option in [f"task.{field.partition('=')[0]}" for field, _ in _fields("task", task)]
-    ]
-    if "task" in default and takers:
-        raise RunError(
-            f"{argument}: {option} is an option of task={' and task='.join(takers)}; task is {default.task.name}"
-        )
-    accepted = [*_groups(name), *sorted(leaves, key=lambda leaf: "." in leaf)]
-    raise RunError(f"unknown option {option}; accepted: {', '.join(accepted)}{did_you_mean(option, accepted)}")
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    return {str(option): value for option, value in plain.items()}
 
 
 def _leaves(config: DictConfig, prefix: str = "") -> list[str]:
-    found: list[str] = []
+    """The options that hold a value; behind them those of groups, as group.option."""
+    found, inside = [], []
     for key in map(str, config):
-        value = config._get_node(key)
-        if isinstance(value, DictConfig):
-            found.extend(_leaves(value, f"{prefix}{key}."))
-        elif key not in ("_target_", "name"):
+        if isinstance(config[key], DictConfig):
+            inside.extend(_leaves(config[key], f"{prefix}{key}."))
+        elif key != "_target_":
             found.append(f"{prefix}{key}")
-    return found
+    return found + inside
+
+
+def _check_option(leaves: Sequence[str], option: str, argument: str) -> None:
+    inside = [leaf for leaf in leaves if leaf.startswith(f"{option}.")]
+    if inside:
+        raise RunError(f"{argument}: {option} is a group of options; accepted: {', '.join(inside)}")
+    if option not in leaves:
+        raise RunError(f"unknown option {option}; accepted: {', '.join(leaves)}{did_you_mean(option, leaves)}")
+    if "${" in argument:
+        raise RunError(f"{argument}: nothing is interpolated; accepted: a plain value")
 
 
 def _check_type(option: str, default: object, value: object) -> None:
-    if default is None or (value is None and not isinstance(default, int | float | str)):
+    if default is None or (value is None and isinstance(default, ListConfig)):
         return
-    plain, given = _plain(default), _plain(value)
-    kinds: dict[type, tuple[tuple[type, ...], str]] = {
-        bool: ((bool,), "true or false"),
-        int: ((int,), "a whole number"),
-        float: ((int, float), "a number"),
-        str: ((str, int, float), "a name"),
-        list: ((list,), "a list such as [a,b]"),
-    }
-    types, accepted = kinds[type(plain)]
-    if not isinstance(given, types) or (isinstance(given, bool) and bool not in types):
+    types, accepted = _KINDS[type(default)]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise RunError(f"{option} is {shown(value)}; accepted: {accepted}")
-
-
-def _plain(value: object) -> object:
-    return OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
-
-
-def _groups(name: str) -> dict[str, str]:
-    """Configuration groups of a file's defaults list, with their default choice."""
-    defaults, _ = _sections(name)
-    return {group: str(choice) for entry in defaults if isinstance(entry, dict) for group, choice in entry.items()}
-
-
-def _sections(name: str) -> tuple[list[Any], list[str]]:
-    """A file's defaults list, and the lines of its own options."""
-    path = CONFIGS / f"{name}.yaml"
-    text, content = path.read_text(), load_yaml(path)
-    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#", "defaults:"))]
-    return content.get("defaults", []), lines

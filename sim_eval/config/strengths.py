@@ -38,34 +38,34 @@ class Tuned:
         return [role for role, tuned_for in roles.items() if fingerprints.get(role, tuned_for) != tuned_for]
 
 
-def read_strengths(path: Path, task: str, policy: str) -> Tuned | None:
-    """What `path` holds for the task and the policy's label, None for nothing. Raises RunError for another file."""
-    entry: Any = load_yaml(path)
+def read_strengths(path: Path, task: str, policy: str) -> Tuned:
+    """What `path` holds for the task and the policy's label; may be nothing. Raises RunError for another file."""
     try:
-        entry = entry.get(task, {}).get(policy)
-        return None if entry is None else Tuned(**entry)
+        return Tuned(**load_yaml(path).get(task, {}).get(policy, {}))
     except (AttributeError, TypeError):
         raise RunError(
             f"{path}: {task}: {policy} is no table of strengths; accepted: a file that sim-eval-sweep wrote"
         ) from None
 
 
-def with_strength(
-    name: str, config: Mapping[str, Any], tuned: Tuned | None, missing: str
-) -> tuple[Mapping[str, Any], bool]:
-    """The sampler's config with the tuned strength in place of none, and whether it was put there.
+def fill_strengths(
+    samplers: Mapping[str, Mapping[str, Any]], tuned: Tuned, where: str
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, float]]:
+    """The samplers' configurations with tuned strengths in place of none, and the strengths that were put there.
 
-    Raises RunError, `missing` and the way out, where a sampler of the suite has neither.
+    Raises RunError, `where` and the way out, for a sampler of the suite that has neither.
     """
-    own = tuned.strengths.get(name) if tuned else None
-    if config.get("strength") is not None or (own is None and "strength" not in config):
-        return config, False
-    if own is None:
-        raise RunError(
-            f"no strength has been tuned for {missing} sampler {name}; give one with sampler.{name}.strength=NUMBER, "
-            "or tune it: sim-eval-sweep, then strengths=FILE"
-        )
-    return {**config, "strength": own}, True
+    filled, used = dict(samplers), {}
+    for name, config in samplers.items():
+        if config.get("strength") is None and name in tuned.strengths:
+            used[name] = tuned.strengths[name]
+            filled[name] = {**config, "strength": used[name]}
+        elif "strength" in config and config["strength"] is None:
+            raise RunError(
+                f"no strength has been tuned for {where} sampler {name}; give one with sampler.{name}.strength=NUMBER, "
+                "or tune it: sim-eval-sweep, then strengths=FILE"
+            )
+    return filled, used
 
 
 def write_strengths(path: Path, task: str, policy: str, tuned: Tuned) -> None:
@@ -75,16 +75,16 @@ def write_strengths(path: Path, task: str, policy: str, tuned: Tuned) -> None:
     """
     before = check_writable(path, task, policy, {"policy": tuned.policy, "critic": tuned.critic})
     table = load_yaml(path) if path.exists() else {}
-    entry = {**asdict(tuned), "strengths": {**(before.strengths if before else {}), **tuned.strengths}}
+    entry = {**asdict(tuned), "strengths": {**before.strengths, **tuned.strengths}}
     table.setdefault(task, {})[policy] = entry
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     write_text(path, "".join(line for line in lines if line.startswith("#")) + OmegaConf.to_yaml(table))
 
 
-def check_writable(path: Path, task: str, policy: str, fingerprints: Mapping[str, str]) -> Tuned | None:
+def check_writable(path: Path, task: str, policy: str, fingerprints: Mapping[str, str]) -> Tuned:
     """What `path` holds of the task and policy. Raises RunError where that was tuned for other models."""
-    before = read_strengths(path, task, policy) if path.exists() else None
-    if before and before.differing(fingerprints):
+    before = read_strengths(path, task, policy) if path.exists() else Tuned()
+    if before.strengths and before.differing(fingerprints):
         raise RunError(
             f"output={path} holds strengths of task={task} policy={policy} that were tuned for another "
             f"{' and '.join(before.differing(fingerprints))}; accepted: another output=FILE, or that entry deleted"

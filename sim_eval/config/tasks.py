@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import tasks
-from sim_eval.config.plugins import Component
-from sim_eval.config.values import one_of
+from sim_eval.config.plugins import Component, component
 from tasks.naming import full_name
-from tasks.registry import check_exists
-from tasks.stepping import KINDS
+from tasks.registry import TASKS, task_options
 from tasks.task import Task
+
+
+def read_task(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The task of composed options, as run folders store it and `task_factory` takes it: its name and every option.
+
+    Raises RunError or TaskError for options that no task can be built from. Builds none, unless a program has handed
+    over what builds its task.
+    """
+    name, options = config["task"], config["passed_on"].get("task", {})
+    if callable(name):
+        with closing(name()) as probe:
+            factory = name if hasattr(name, "__qualname__") else type(name)
+            return {"name": probe.spec.name, "target": f"{factory.__module__}:{factory.__qualname__}", "options": {}}
+    if name in TASKS:
+        return {"name": name, **task_options(name, **options)}
+    task = component("task", name, options, TASKS)
+    task.check()
+    return {"name": task.label, "target": task.target, "options": dict(options)}
 
 
 def task_name(task: Mapping[str, Any]) -> str:
@@ -23,19 +40,6 @@ def task_name(task: Mapping[str, Any]) -> str:
 def task_factory(task: Mapping[str, Any]) -> Callable[[], Task]:
     """Builds the task of these options, composed or read from a run's folder; pickles."""
     if "target" in task:
-        return _component(task).build
+        return Component(task["name"], task["target"], task["options"], "task").build
     options = {name: value for name, value in task.items() if name != "assets"}  # stored by older versions
     return functools.partial(tasks.make, **options)
-
-
-def check_task(task: Mapping[str, Any]) -> None:
-    """Raise RunError or TaskError for options that no task can be built from; builds none."""
-    if "target" in task:
-        _component(task).check()
-    else:
-        check_exists(**task)
-        one_of("task.stepping", task["stepping"], KINDS)
-
-
-def _component(task: Mapping[str, Any]) -> Component:
-    return Component(task["name"], task["target"], task["options"], "task")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sim_eval.errors import RunError
@@ -48,4 +48,6 @@ def shown(value: object) -> str:
     """The value as it is written on the command line."""
     if value is None:
         return "null"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(shown, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sim_eval.evaluation.progress import Progress
-from sim_eval.evaluation.settings import Settings
+from sim_eval.evaluation.progress import Progress, tell_of_compiling
+from sim_eval.evaluation.settings import Settings, check_tuned
 from sim_eval.evaluation.tracking import Track, tracking
 from sim_eval.models import check_needs
 from sim_eval.rollout.environment import MakeTask
@@ -15,14 +15,33 @@ from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.video.render import check_output, check_rendering
+from sim_eval.video.settings import RenderSettings, default_output
 
 
-def evaluate(
-    settings: Settings,
-    samplers: Mapping[str, Sampler],
-    make_task: MakeTask,
-    models: Models,
-) -> list[Record]:
+def evaluate_settings(settings: Settings, samplers: Mapping[str, Sampler], make_task: MakeTask) -> list[Record]:
+    """`evaluate` with the models that the settings name. Whatever does not fit is told before anything runs."""
+    models = settings.build_models(samplers.values())
+    check_tuned(settings, models.fingerprints)
+    if settings.videos:
+        check_output(video_settings(settings), settings.task_name, settings.policy.label, settings.episodes)
+        check_rendering(make_task, settings.task_name)
+    tell_of_compiling(settings.task)
+    return evaluate(settings, samplers, make_task, models)
+
+
+def video_settings(settings: Settings) -> RenderSettings:
+    """How a run's own videos are made when it is done."""
+    return RenderSettings(
+        folder=settings.output,
+        output=default_output(settings.output),
+        samplers=tuple(settings.sampler),
+        videos=settings.videos,
+        workers=settings.workers,
+    )
+
+
+def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: MakeTask, models: Models) -> list[Record]:
     """Run what the run folder lacks; the records of the picked samplers, errors among them.
 
     Raises RunError, for a sampler that needs more than the models offer before anything else; whatever was recorded

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -50,3 +51,12 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+
+
+def tell_of_compiling(task: Mapping[str, Any]) -> None:
+    """Say on a terminal why nothing moves for a while, where the fast control step has never run."""
+    if sys.stderr.isatty() and task.get("stepping") == "fast":
+        from tasks.osc import is_compiled  # loads the compiler
+
+        if not is_compiled():
+            print("compiling the control step, once: about a minute", file=sys.stderr)

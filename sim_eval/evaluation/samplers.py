@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +17,12 @@ SamplerConfigs = Mapping[str, Mapping[str, Any]]
 
 
 def read_samplers(config: Mapping[str, Any]) -> SamplerConfigs:
-    """The picked samplers' configurations, in the order of `samplers`.
+    """The picked samplers' configurations, in the order of `samplers`: names, or a mapping of name to built sampler.
 
     Raises RunError for a sampler that nobody offers, one that is picked twice, and an option of one that is not.
     """
+    if isinstance(config["samplers"], Mapping):
+        return {name: _described(sampler) for name, sampler in config["samplers"].items()}
     shipped: SamplerConfigs = config["sampler"]
     picked: dict[str, Mapping[str, Any]] = {}
     values = listed("samplers", config["samplers"])
@@ -57,3 +60,10 @@ def _passed_on(options: Mapping[str, Any], label: str) -> dict[str, Any]:
     for part in label.split("."):
         inner = inner.get(part, {}) if isinstance(inner, dict) else {}
     return dict(inner)
+
+
+def _described(sampler: Sampler) -> dict[str, Any]:
+    """The configuration of a built sampler, a dataclass: its class and its fields."""
+    kind: Any = type(sampler)
+    fields = {field.name: getattr(sampler, field.name) for field in dataclasses.fields(kind)}
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **fields}

@@ -1,63 +1,73 @@
-"""The options of `sim-eval`, checked and resolved."""
+"""The options of `sim-eval`, checked and resolved; those that choose what is rolled out are `sim-eval-sweep`'s too."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sim_eval import models
 from sim_eval.analysis.episode_selection import Pick, check_pick, read_pick
+from sim_eval.checkpoints import ROOT
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.models import read_models
 from sim_eval.config.plugins import Component
-from sim_eval.config.strengths import SHIPPED, read_strengths, with_strength
-from sim_eval.config.tasks import check_task, task_name
+from sim_eval.config.strengths import SHIPPED, Tuned, fill_strengths, read_strengths
+from sim_eval.config.tasks import read_task, task_name
 from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
-from sim_eval.evaluation.samplers import build_sampler, read_samplers
+from sim_eval.evaluation.samplers import SamplerConfigs, build_sampler, read_samplers
 from sim_eval.evaluation.tracking import TRACKERS, check_installed
-from sim_eval.models import resolve_device
 from sim_eval.rollout.keys import BLOCKS
-from sim_eval.samplers.sampler import Sampler
+from sim_eval.samplers.sampler import Models, Sampler
 
 _STORED_AS_THEY_ARE = ("episodes", "seed", "block", "workers", "batch", "videos", "log")
 
-SHIPPED_POSTERIOR = Component("default", option="posterior")
 
+@dataclass(frozen=True, kw_only=True)
+class RolloutSettings:
+    """Which samplers draw with which models, on which task and episodes.
 
-@dataclass(frozen=True)
-class Settings:
-    """One run, resolved.
-
-    `task`: as `task_factory` takes it. `sampler`: of the picked ones alone, `_target_` and fields, strengths filled in;
-    `tuned` names those whose strength comes from the file `strengths`. `device`: auto, cpu or cuda.
+    `task`: as `task_factory` takes it. `sampler`: of the picked ones alone, in their order, `_target_` and fields.
+    `device`: auto, cpu or cuda.
     """
 
     task: Mapping[str, Any]
     policy: Component
     critic: Component | None
-    samplers: tuple[str, ...]
-    sampler: Mapping[str, Mapping[str, Any]]
+    posterior: Component
+    device: str = "auto"
+    checkpoints: Path | None
+    sampler: SamplerConfigs
     episodes: int
     seed: int
-    block: str
     workers: int
     batch: int
-    videos: Pick
-    log: str
-    checkpoints: Path | None
-    output: Path
-    posterior: Component = SHIPPED_POSTERIOR
-    device: str = "auto"
-    strengths: Path = SHIPPED
-    tuned: tuple[str, ...] = ()
 
     @property
     def task_name(self) -> str:
         """What keys, records and checkpoints call the task."""
         return task_name(self.task)
+
+    def build_models(self, samplers: Iterable[Sampler]) -> Models:
+        """What the samplers draw with. Raises RunError for models that do not fit."""
+        needs = frozenset[str]().union(*(sampler.needs for sampler in samplers))
+        chosen = (self.policy, self.critic, self.posterior)
+        return models.build_models(self.task_name, *chosen, needs, self.checkpoints or ROOT, self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RolloutSettings):
+    """One run, resolved, the strengths of its samplers filled in; `tuned` holds those from the file `strengths`."""
+
+    block: str
+    videos: Pick
+    log: str
+    output: Path
+    strengths: Path = SHIPPED
+    tuned: Tuned = field(default_factory=Tuned)
 
     def stored(self) -> dict[str, Any]:
         """What the run folder keeps as config.yaml; plain values. What is not there is the default."""
@@ -65,13 +75,13 @@ class Settings:
             "task": dict(self.task),
             "policy": self.policy.label,
             "critic": self.critic and self.critic.label,
-            "samplers": list(self.samplers),
+            "samplers": list(self.sampler),
             "sampler": {name: dict(config) for name, config in self.sampler.items()},
             "checkpoints": self.checkpoints and str(self.checkpoints),
             "output": str(self.output),
         }
         plain |= {name: getattr(self, name) for name in _STORED_AS_THEY_ARE}
-        device = resolve_device(self.device).type
+        device = models.resolve_device(self.device).type
         plain |= {} if device == "cpu" else {"device": device}
         for option, component in (("policy", self.policy), ("critic", self.critic), ("posterior", self.posterior)):
             if component is not None and component.target is not None:
@@ -82,63 +92,59 @@ class Settings:
 
 def read_settings(arguments: Sequence[str]) -> Settings:
     """`sim-eval`'s arguments as Settings. Raises RunError naming the option, its value and what is accepted."""
-    config = compose("eval", arguments)
-    check_task(config["task"])
-    task = task_name(config["task"])
-    models = read_models(config, task)
-    policy = models["policy"].label
-    samplers = read_samplers(config)
-    strengths = SHIPPED if config["strengths"] is None else folder(config["strengths"])
-    table = read_strengths(strengths, task, policy)
-    filled = {
-        name: with_strength(name, fields, table, f"task={task} policy={policy}") for name, fields in samplers.items()
-    }
-    batch = whole("batch", config["batch"], 1)
+    return settings_from(compose("eval", arguments))
+
+
+def settings_from(config: Mapping[str, Any]) -> Settings:
+    """The composed options of `sim-eval` as Settings. Raises RunError as `read_settings`."""
+    rollouts = read_rollouts(config)
+    task, policy = task_name(rollouts["task"]), rollouts["policy"].label
+    path = SHIPPED if config["strengths"] is None else folder(config["strengths"])
+    tuned = read_strengths(path, task, policy)
+    sampler, used = fill_strengths(rollouts.pop("sampler"), tuned, f"task={task} policy={policy}")
+    videos = read_pick(config["videos"] or 0)
+    check_pick(videos, list(sampler))
+    check_installed(one_of("log", config["log"], TRACKERS))
     return Settings(
-        **models,
-        samplers=tuple(samplers),
-        sampler={name: fields for name, (fields, _) in filled.items()},
-        episodes=whole("episodes", config["episodes"], 1),
-        seed=whole("seed", config["seed"], 0),
+        **rollouts,
+        sampler=sampler,
         block=one_of("block", config["block"], BLOCKS),
-        workers=min(worker_count(config["workers"]), batch),
-        batch=batch,
-        videos=_videos(config["videos"], list(samplers)),
-        log=_tracker(config["log"]),
+        videos=videos,
+        log=config["log"],
         output=default_output(task, policy) if config["output"] is None else folder(config["output"]),
-        strengths=strengths,
-        tuned=tuple(name for name, (_, from_table) in filled.items() if from_table),
-        task=config["task"],
+        strengths=path,
+        tuned=replace(tuned, strengths=used),
     )
+
+
+def read_rollouts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `RolloutSettings` from composed options. Raises RunError and TaskError for what does not exist."""
+    task = read_task(config)
+    return {
+        "task": task,
+        **read_models(config, task_name(task)),
+        "sampler": read_samplers(config),
+        "episodes": whole("episodes", config["episodes"], 1),
+        "seed": whole("seed", config["seed"], 0),
+        "workers": worker_count(config["workers"]),
+        "batch": whole("batch", config["batch"], 1),
+    }
 
 
 def build_samplers(settings: Settings) -> dict[str, Sampler]:
     """The picked samplers by name. Raises RunError for a field value that the sampler refuses."""
-    return {name: build_sampler(name, settings.sampler[name]) for name in settings.samplers}
+    return {name: build_sampler(name, config) for name, config in settings.sampler.items()}
 
 
 def check_tuned(settings: Settings, fingerprints: Mapping[str, str]) -> None:
     """Raise RunError where strengths of the file were tuned for other models; `fingerprints`: role to SHA-256."""
-    table = read_strengths(settings.strengths, settings.task_name, settings.policy.label)
-    if not settings.tuned or table is None or not table.differing(fingerprints):
-        return
-    others = " and ".join(table.differing(fingerprints))
-    raise RunError(
-        f"the strength of sampler {settings.tuned[0]} in {settings.strengths} was tuned for another {others}; give one "
-        f"with sampler.{settings.tuned[0]}.strength=NUMBER, or tune it: sim-eval-sweep, then strengths=FILE"
-    )
-
-
-def _videos(value: object, samplers: Sequence[str]) -> Pick:
-    pick = read_pick(0 if value is None else value)
-    check_pick(pick, samplers)
-    return pick
-
-
-def _tracker(log: object) -> str:
-    name = one_of("log", log, TRACKERS)
-    check_installed(name)
-    return name
+    others = settings.tuned.differing(fingerprints)
+    if others and settings.tuned.strengths:
+        name = next(iter(settings.tuned.strengths))
+        raise RunError(
+            f"the strength of sampler {name} in {settings.strengths} was tuned for another {' and '.join(others)}; "
+            f"give one with sampler.{name}.strength=NUMBER, or tune it: sim-eval-sweep, then strengths=FILE"
+        )
 
 
 def default_output(task: str, policy: str) -> Path:

@@ -11,7 +11,7 @@ from policies.family import FAMILIES
 from sim_eval.config.compose import CONFIGS, TARGETS, compose, folder, load_yaml
 from sim_eval.config.models import DEVICES
 from sim_eval.config.plugins import Component, component
-from sim_eval.config.tasks import check_task, task_factory, task_name
+from sim_eval.config.tasks import read_task, task_factory, task_name
 from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
@@ -32,15 +32,15 @@ class TrainSettings:
 def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     """`sim-eval-train`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("train", [_listed_stages(argument) for argument in arguments])
-    check_task(config["task"])
-    task = task_name(config["task"])
+    task_options = read_task(config)
+    task = task_name(task_options)
     policies = _policies(config, task)
     workspace = Workspace(
         task=task,
         data=folder(config["data"]),
         checkpoints=folder(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
-        make_task=task_factory(config["task"]),
+        make_task=task_factory(task_options),
     )
     stages = _stages(config, from_outside=policies[0].target is not None)
     return TrainSettings(stages, workspace, _recipe(config, policies), worker_count(config["workers"]))

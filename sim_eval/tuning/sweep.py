@@ -3,47 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.compose import compose, folder
-from sim_eval.config.models import read_models
 from sim_eval.config.plugins import Component
-from sim_eval.config.tasks import check_task, task_name
-from sim_eval.config.values import listed, one_of, whole, worker_count
+from sim_eval.config.strengths import Tuned, check_writable, write_strengths
+from sim_eval.config.tasks import task_factory
+from sim_eval.config.values import listed, one_of
 from sim_eval.errors import RunError
-from sim_eval.evaluation.samplers import build_sampler, read_samplers
+from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.evaluation.samplers import build_sampler
+from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
-from sim_eval.rollout.pool import Pool
+from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.samplers.sampler import Models, Sampler
-from sim_eval.tuning.results import Sweep, Trial
+from sim_eval.tuning.results import Sweep, Trial, check_published, chosen, publish
 
 #: Strengths are chosen here, and reported figures come from the block `eval`: no key is in both.
 BLOCK = "tune"
 
 
-@dataclass(frozen=True)
-class SweepSettings:
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings(RolloutSettings):
     """The options of `sim-eval-sweep`, checked."""
 
-    task: Mapping[str, Any]
-    policy: Component
     critic: Component
-    posterior: Component
-    device: str
-    sampler: Mapping[str, Mapping[str, Any]]
     strengths: tuple[float, ...]
-    episodes: int
-    seed: int
-    workers: int
-    batch: int
-    checkpoints: Path | None
     results: Path
     choose: bool
     output: Path
@@ -55,11 +46,6 @@ class SweepSettings:
             for name, config in self.sampler.items()
             for strength in self.strengths
         }
-
-    @property
-    def task_name(self) -> str:
-        """What keys, results and checkpoints call the task."""
-        return task_name(self.task)
 
     @property
     def published(self) -> Path:
@@ -83,13 +69,11 @@ class SweepSettings:
 def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
     """`sim-eval-sweep`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("sweep", arguments)
-    check_task(config["task"])
-    models = read_models(config, task_name(config["task"]))
-    if models["critic"] is None:
+    rollouts = read_rollouts(config)
+    if rollouts["critic"] is None:
         raise RunError("critic is none; every sampler with a strength needs a critic")
-    samplers = read_samplers(config)
     steerable = [name for name, fields in config["sampler"].items() if "strength" in fields]
-    for name in samplers:
+    for name in rollouts["sampler"]:
         if name in config["sampler"]:
             one_of("samplers", name, steerable)
     strengths = listed("strengths", config["strengths"])
@@ -98,18 +82,45 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
             raise RunError(f"strengths holds {strength!r}; accepted: finite numbers of at least 0")
     results = folder(config["results"])
     return SweepSettings(
-        **models,
-        sampler=samplers,
+        **rollouts,
         strengths=tuple(float(strength) for strength in strengths),
-        episodes=whole("episodes", config["episodes"], 1),
-        seed=whole("seed", config["seed"], 0),
-        workers=worker_count(config["workers"]),
-        batch=whole("batch", config["batch"], 1),
         results=results,
         choose=config["choose"],
         output=results / "strengths.yaml" if config["output"] is None else folder(config["output"]),
-        task=config["task"],
     )
+
+
+def try_strengths(settings: SweepSettings) -> Sweep:
+    """Try what has not been tried, publishing each trial as it ends; everything that is published then.
+
+    Raises RunError, before anything runs, for models that do not fit and for files of other episodes or other models.
+    """
+    samplers = settings.samplers()
+    models = settings.build_models(samplers.values())
+    conditions = settings.conditions(models.fingerprints)
+    published = check_published(settings.published, conditions)
+    if settings.choose:
+        check_writable(settings.output, settings.task_name, settings.policy.label, models.fingerprints)
+    finished = {(trial.sampler, trial.strength) for trial in published.trials}
+    missing = {trial: sampler for trial, sampler in samplers.items() if trial not in finished}
+    if not missing:
+        return published
+    tell_of_compiling(settings.task)
+    with open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool:
+        for trial in sweep(settings, missing, models, pool):
+            published = publish(settings.published, replace(conditions, trials=(trial,)))
+            tqdm.write(
+                f"{trial.sampler} at {trial.strength:g}: {trial.successes}/{trial.episodes}, mean Q {trial.mean_q:.2f}"
+            )
+    return published
+
+
+def choose_strengths(settings: SweepSettings, published: Sweep) -> dict[str, float]:
+    """Write the best published strength of each sampler to `output`, and return them by sampler."""
+    best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
+    tuned_for = {role: published.checkpoints[role] for role in ("policy", "critic")}
+    write_strengths(settings.output, settings.task_name, settings.policy.label, Tuned(**tuned_for, strengths=best))
+    return best
 
 
 def sweep(
