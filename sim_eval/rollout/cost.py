@@ -44,12 +44,10 @@ class _SamePolicy(FrozenPolicy):
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self._inner.device
-        return device
+        return self._inner.device
 
     def normalisation(self) -> tuple[Tensor, Tensor]:
-        mean, deviation = self._inner.normalisation()
-        return mean, deviation
+        return self._inner.normalisation()
 
 
 class CountedPolicy(_SamePolicy, Policy):
@@ -57,8 +55,7 @@ class CountedPolicy(_SamePolicy, Policy):
 
     def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:
         self._rows.policy += len(generators) * copies
-        chunks: Tensor = self._inner.sample(observation, generators, copies)
-        return chunks
+        return self._inner.sample(observation, generators, copies)
 
 
 class CountedDenoiser(_SamePolicy, Denoiser):
@@ -78,21 +75,17 @@ class CountedDenoiser(_SamePolicy, Denoiser):
         return self._inner.repeat(context, copies)
 
     def features(self, context: Any) -> Tensor | None:
-        features: Tensor | None = self._inner.features(context)
-        return features
+        return self._inner.features(context)
 
     def times(self, steps: int) -> Sequence[float]:
-        times: Sequence[float] = self._inner.times(steps)
-        return times
+        return self._inner.times(steps)
 
     def project(self, clean: Tensor) -> Tensor:
-        projected: Tensor = self._inner.project(clean)
-        return projected
+        return self._inner.project(clean)
 
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
         self._rows.policy += x.shape[0]
-        clean: Tensor = self._inner.clean(x, t, context)
-        return clean
+        return self._inner.clean(x, t, context)
 
 
 class CountedCritic(Critic):
