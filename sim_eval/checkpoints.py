@@ -25,9 +25,9 @@ from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.policy import Denoiser, FrozenPolicy
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
+from sim_eval.fields import check_fields
 from sim_eval.files import replacing, sha256, write_text
 from sim_eval.resources import resource
-from sim_eval.runs.fields import check_fields
 
 Module = TypeVar("Module", bound=nn.Module)
 Config = TypeVar("Config")

@@ -48,11 +48,12 @@ def test_only_training_and_the_options_know_the_suites_own_tasks() -> None:
 #: The engine's floors, the ground first: a package imports those below its own floor alone.
 FLOORS = (
     {"errors", "own_packages", "resources", "schedules"},
-    {"files", "samplers"},
+    {"fields", "files", "samplers"},
     {"checkpoints", "config", "rollout"},
     {"models", "runs"},
     {"analysis"},
-    {"evaluation", "training", "video"},
+    {"training", "video"},
+    {"evaluation"},
     {"tuning"},
     {"report"},
     {"api"},

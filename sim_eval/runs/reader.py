@@ -12,8 +12,8 @@ from typing import Any
 from sim_eval.config.compose import load_yaml
 from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
+from sim_eval.fields import check_fields
 from sim_eval.rollout.keys import BLOCKS, episode_key
-from sim_eval.runs.fields import check_fields
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
 

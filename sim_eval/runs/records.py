@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 import numpy as np
 
 from sim_eval.errors import RunError
+from sim_eval.fields import check_fields, check_name
 from sim_eval.files import replacing
-from sim_eval.runs.fields import check_fields, check_name
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
     from sim_eval.rollout.episodes import Episode

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
+from sim_eval.fields import check_name
 from sim_eval.files import locked, write_text
-from sim_eval.runs.fields import check_name
 from sim_eval.runs.provenance import SIMULATION, provenance, versions
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
 from sim_eval.runs.records import Record, Writer

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.errors import RunError
+from sim_eval.fields import check_fields
 from sim_eval.files import locked, write_text
-from sim_eval.runs.fields import check_fields
 from sim_eval.runs.records import Record
 
 INDEX = "videos.json"
