@@ -16,6 +16,7 @@ import sim_eval
 from sim_eval.config.compose import compose
 from sim_eval.config.plugins import Component, component
 from sim_eval.errors import RunError
+from sim_eval.own_packages import OWN_PACKAGES
 
 MINE = """
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def test_only_components_get_options_that_no_file_lists() -> None:
             compose("train", options)
 
 
-@pytest.mark.parametrize("package", sim_eval.OWN_PACKAGES)
+@pytest.mark.parametrize("package", OWN_PACKAGES)
 def test_a_folder_that_hides_a_package_of_the_suite_is_refused(tmp_path: Path, package: str) -> None:
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()

@@ -90,8 +90,8 @@ def test_what_a_card_says_of_agreement_is_so(trained: tuple[MixtureDenoiser, Pos
             return net.draw(*arguments) + 0.3
 
     found, shifted = (
-        agreement(one, denoiser, context, chunks, torch.Generator().manual_seed(2))  # type: ignore[arg-type]
-        for one in (net, Shifted())
+        agreement(net_or_shifted, denoiser, context, chunks, torch.Generator().manual_seed(2))  # type: ignore[arg-type]
+        for net_or_shifted in (net, Shifted())
     )
     gap = found["mean_gap"]
     assert all(value < 0.25 for value in gap.values())

@@ -118,7 +118,7 @@ def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("samplers=[best_of_n]", "samplers is best_of_n; accepted: qpilots_m, qpilots_u, value_guided"),
+        ("samplers=[best_of_n]", "samplers is best_of_n; accepted: value_guided, qpilots_u, qpilots_m"),
         ("strengths=[]", "strengths is"),
         ("strengths=[-1]", "strengths holds -1"),
         ("critic=none", "critic is none"),
@@ -191,7 +191,7 @@ def test_shipped_strengths_are_the_ones_that_their_sweeps_choose(path: Path) -> 
     assert published is not None
     samplers = ("value_guided", "qpilots_u", "qpilots_m")
     for name in samplers:
-        assert {0.1, 0.3, 0.6, 1.0, 2.0} <= {one.strength for one in published.trials if one.sampler == name}
+        assert {0.1, 0.3, 0.6, 1.0, 2.0} <= {trial.strength for trial in published.trials if trial.sampler == name}
     models = {role: published.checkpoints[role] for role in ("policy", "critic")}
     assert read_strengths(SHIPPED, task, policy) == Tuned(**models, strengths=chosen(published.trials))
     files = {"policy": policy, "critic": critic, "posterior": f"posterior_{policy}"}

@@ -74,11 +74,9 @@ def _run_sampler(
     everything = episode_keys(settings.task_name, settings.seed, settings.episodes, settings.block)
     missing = [key for key in everything if (name, key.episode) not in folder.done]
     strength = settings.sampler[name].get("strength")
-    outcomes = [record.success for record in folder.done.values() if record.sampler == name]
     for episode in run_episodes(pool, missing, sampler, models, name):
         record = record_of(episode, settings.policy.label, name, strength)
         folder.append(record, episode.actions)
-        progress.note(record)
+        won, finished = progress.note(record)
         if record.error is None:
-            outcomes.append(record.success)
-            track(name, sum(outcomes) / len(outcomes), len(outcomes))
+            track(name, won / finished, finished)

@@ -31,14 +31,15 @@ class Progress:
         for record in before:
             self._count(record)
 
-    def note(self, record: Record) -> None:
-        """Show one more episode."""
+    def note(self, record: Record) -> tuple[int, int]:
+        """Show one more episode; its sampler's successes so far, and of how many episodes without an error."""
         self._count(record)
         self._new += 1
         rate = 60 * self._new / (time.perf_counter() - self._start)
         won, n = self._tally[record.sampler]
         self._bar.set_postfix_str(f"{rate:.0f}/min, {record.sampler} {won}/{n}", refresh=False)
         self._bar.update()
+        return won, n
 
     def _count(self, record: Record) -> None:
         won, n = self._tally.get(record.sampler, (0, 0))
