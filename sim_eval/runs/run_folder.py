@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sim_eval.files import locked, write_text
 from sim_eval.runs.fields import check_name
 from sim_eval.runs.provenance import SIMULATION, provenance, versions
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
-from sim_eval.runs.records import Record, Writer
+from sim_eval.runs.records import Record, append, drop_torn_line
 
 _LOCK = ".lock"
 
@@ -35,12 +35,11 @@ class RunFolder:
     """
 
     path: Path
-    writer: Writer
-    done: dict[tuple[str, int], Record] = field(default_factory=dict)
+    done: dict[tuple[str, int], Record]
 
     def append(self, record: Record, actions: np.ndarray) -> None:
-        """Store one more episode, durably; its executed actions are (steps, D)."""
-        self.writer.append(record, actions)
+        """Store one more episode, durably; its executed actions are (steps, D). Raises RunError on a full disk."""
+        append(self.path, record, actions)
         self.done[record.sampler, record.episode] = record
 
 
@@ -71,7 +70,8 @@ def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, st
         write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, config))))
         write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
         done = {(record.sampler, record.episode): record for record in records if record.error is None}
-        yield RunFolder(path, Writer(path), done)
+        drop_torn_line(path)
+        yield RunFolder(path, done)
 
 
 def lock(folder: Path) -> AbstractContextManager[None]:
