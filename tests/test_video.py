@@ -71,7 +71,7 @@ def test_a_full_disk_leaves_no_half_video(tmp_path: Path, name: str) -> None:
     old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, old[1]))
     try:  # ffmpeg takes all frames and then cannot write them
-        with pytest.raises(RunError, match=f"cannot write the video .*{name}: .* of 16 frames are in the file"):
+        with pytest.raises(RunError, match=f"cannot write the video .*{name}: "):
             write_video(tmp_path / f"a.{name}", noise, fps=8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)

@@ -41,13 +41,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         scale=_difference_scale(comparison),
         references_of_all=set.intersection(*(set(table.references) for table in tables)),
         strips=[strip for group in drawn for strip in group],
-        figures=[
-            figures.success(tables, styles),
-            figures.cost(tables, styles),
-            figures.speed(tables, styles),
-            figures.strengths(tables, styles, trials),
-            figures.calibration(tables, styles),
-        ],
+        panels=figures.panels(tables, styles, trials),
         data=episode_data(comparison, groups, drawn, folder),
         outcomes=("rescued", "broken", "both", "neither"),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,19 +34,15 @@ def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[Row] | Repla
 
     Raises RunError when the video cannot be written; TaskError for an unknown camera and for a missing GL library.
     """
+    (size,) = task.spec.action.shape
+    instruction, fps = task.spec.instruction, task.spec.control_hz / view.every
     try:
-        with ExitStack() as stack:
-            (size,) = task.spec.action.shape
-            replays = [
-                stack.enter_context(closing(replay(task, record, _actions(video.folder, record, size), view)))
-                for record in video.records
-            ]
-            instruction, fps = task.spec.instruction, task.spec.control_hz / view.every
-            if not video.exists:
-                write_video(video.path, _frames(replays, instruction, view.size), fps)
-            return [row(replayed, instruction) for replayed in replays]
+        replays = [replay(task, record, _actions(video.folder, record, size), view) for record in video.records]
     except ReplayError as error:
         return error
+    if not video.exists:
+        write_video(video.path, _frames(replays, instruction, view.size), fps)
+    return [row(replayed, instruction) for replayed in replays]
 
 
 def _frames(replays: Sequence[Replay], instruction: str, size: int) -> Iterator[np.ndarray]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,12 +94,17 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
         return Rendered([], kept)
     check_encoder()
     new = {video.path: _shown(video.records) for video in todo if not video.exists}
-    with _listing(settings.folder, {**new, **{path: _shown(records) for path, records in sheets.items()}}) as listed:
+    files = new | {path: _shown(records) for path, records in sheets.items()}
+    listed = _listed(settings.folder, files)
+    try:
         rows, skipped = _draw(settings, todo, make_task)
         for path, records in sheets.items():
             if drawn := [rows[key] for key in _shown(records) if key in rows]:
                 write_sheet(path, drawn)
-    return Rendered([path for path in (*new, *sheets) if path.exists()], kept, skipped, listed)
+    finally:  # the files that are finished stay listed, whatever became of the rest
+        if listed:
+            update_index(settings.folder, {}, [path for path in files if not path.exists()])
+    return Rendered([path for path in files if path.exists()], kept, skipped, listed)
 
 
 def _draw(
@@ -125,9 +129,8 @@ def _shown(records: Sequence[Record]) -> Shown:
     return tuple((record.sampler, record.episode) for record in records)
 
 
-@contextmanager
-def _listing(folder: Path, files: Mapping[Path, Shown]) -> Iterator[bool]:
-    """List the files in the run folder, and in the end forget those that were not made; False where it is read-only.
+def _listed(folder: Path, files: Mapping[Path, Shown]) -> bool:
+    """List the files in the run folder; False where it is read-only, which stderr is told.
 
     They are listed before they are drawn: what a killed process leaves behind is then known for this run's.
     """
@@ -135,9 +138,5 @@ def _listing(folder: Path, files: Mapping[Path, Shown]) -> Iterator[bool]:
         update_index(folder, files)
     except RunError as error:
         print(f"the report of {folder} will not show these videos: {error}", file=sys.stderr)
-        yield False
-        return
-    try:
-        yield True
-    finally:  # those that are finished stay, whatever became of the rest
-        update_index(folder, {}, [path for path in files if not path.exists()])
+        return False
+    return True
