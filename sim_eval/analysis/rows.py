@@ -131,15 +131,13 @@ def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[st
         mine = [record for record in run.records if record.sampler == sampler]
         if len(mine) < run.config["episodes"]:
             warnings.append(f"{where}: {len(mine)} of {run.config['episodes']} episodes are recorded")
-        again = [record for record in mine if key_of(record) in records]
-        if again:
+        if again := [record for record in mine if key_of(record) in records]:
             warnings.append(f"{where}: {_about_repeats(again, records, run_of)}")
         for record in mine:
             key = key_of(record)
             if key not in records or (records[key].error is not None and record.error is None):
                 records[key], run_of[key] = record, run
-    failed = [record for record in records.values() if record.error is not None]
-    if failed:
+    if failed := [record for record in records.values() if record.error is not None]:
         numbers = ", ".join(str(record.episode) for record in failed)
         warnings.append(f"{what}: {len(failed)} episodes ended in an error ({numbers}): {failed[0].error}")
     return Row(label, sampler, runs, [record for record in records.values() if record.error is None], failed, run_of)
