@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.runs.records import Record, actions_path
-from sim_eval.video.contact_sheet import Row, row
+from sim_eval.video.contact_sheet import row
 from sim_eval.video.encode import write_video
 from sim_eval.video.overlay import Overlay
 from sim_eval.video.replay import Replay, ReplayError, View, replay, title
@@ -29,7 +29,7 @@ class EpisodeVideo:
     exists: bool = False
 
 
-def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[Row] | ReplayError:
+def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[np.ndarray] | ReplayError:
     """Make the video. Returns the episodes' rows for a contact sheet, or why they cannot be replayed.
 
     Raises RunError when the video cannot be written; TaskError for an unknown camera and for a missing GL library.
@@ -48,7 +48,7 @@ def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[Row] | Repla
 def _frames(replays: Sequence[Replay], instruction: str, size: int) -> Iterator[np.ndarray]:
     """As many frames as the longest episode has; those that ended before hold their last."""
     overlay = Overlay([replayed.record for replayed in replays], instruction, size)
-    for number in range(max(map(len, replays))):
+    for number in range(max(len(replayed.steps) for replayed in replays)):
         yield overlay.frame([replayed.moment(number) for replayed in replays])
 
 

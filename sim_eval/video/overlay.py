@@ -37,7 +37,9 @@ class Overlay:
         self._gap = 2 * px(2)
         self._width = len(records) * (size + self._gap) - self._gap
         self._caption, self._strip = px(20), px(40)
-        self._curves = _curves(records)
+        valued = [record.q for record in records if record.q]
+        axes = Axes.around(valued or [[0.0]], max(record.steps for record in records))
+        self._curves = [QCurve(record.q, record.execute, axes) if record.q else None for record in records]
         self._ground = self._drawn_once(instruction)
 
     def frame(self, moments: Sequence[Moment]) -> np.ndarray:
@@ -48,7 +50,7 @@ class Overlay:
             left = self._left(column)
             image.paste(Image.fromarray(moment.picture), (left, self._top))
             self._note_step(pen, left, record, moment.step)
-            if self._curves is not None and (curve := self._curves[column]) is not None:
+            if curve := self._curves[column]:
                 self._draw_curve(image, pen, left, curve, moment.step)
         return np.asarray(image)
 
@@ -61,7 +63,7 @@ class Overlay:
         title, small = self._scale.font(13), self._scale.font(12)
         lines = wrapped(instruction, small, width - 2 * px(6), _INSTRUCTION_LINES)
         self._top = px(23) + len(lines) * px(14) + px(5)
-        below = self._caption + (self._strip if self._curves is not None else 0)
+        below = self._caption + (self._strip if any(self._curves) else 0)
         height = self._top + self._size + below
         image = Image.new("RGB", (width, height + height % 2), BAND)
         pen = ImageDraw.Draw(image)
@@ -72,17 +74,14 @@ class Overlay:
         pen.text((px(6), px(13)), fitted(first.task, title, room), TEXT, title, "lm")
         for number, line in enumerate(lines):
             pen.text((px(6), px(23) + number * px(14) + px(6)), line, DIM, small, "lm")
-        for column, record in enumerate(self._records):
-            self._name_sampler(pen, self._left(column), record)
-        return image
-
-    def _name_sampler(self, pen: ImageDraw.ImageDraw, left: int, record: Record) -> None:
-        px, font = self._scale.px, self._scale.font(12)
         middle = self._top + self._size + self._caption / 2
-        pen.text((left + px(6), middle), record.sampler, TEXT, font, "lm")
-        if record.strength is not None:
-            after = left + px(6) + font.getlength(record.sampler) + px(6)
-            pen.text((after, middle), f"strength {record.strength:g}", DIM, self._scale.font(11), "lm")
+        for column, record in enumerate(self._records):
+            left = self._left(column) + px(6)
+            pen.text((left, middle), record.sampler, TEXT, small, "lm")
+            if record.strength is not None:
+                after = left + small.getlength(record.sampler) + px(4)
+                pen.text((after, middle), f"at {record.strength:g}", DIM, small, "lm")
+        return image
 
     def _note_step(self, pen: ImageDraw.ImageDraw, left: int, record: Record, step: int) -> None:
         px, font = self._scale.px, self._scale.font(11)
@@ -109,12 +108,3 @@ class Overlay:
         pen.text((left + px(6), top + px(22)), f"{curve.at(step):.2f}", CURVE, self._scale.font(11), "lm")
         box = (self._size - gutter - px(6), self._strip - px(6))
         image.paste(curve.draw(step, box), (left + gutter, top))
-
-
-def _curves(records: Sequence[Record]) -> list[QCurve | None] | None:
-    """A curve for every record that has Q, on common axes; None where no record has any."""
-    valued = [record.q for record in records if record.q]
-    if not valued:
-        return None
-    axes = Axes.around(valued, max(record.steps for record in records))
-    return [QCurve(record.q, record.execute, axes) if record.q else None for record in records]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from sim_eval.errors import RunError
@@ -17,7 +18,7 @@ from sim_eval.rollout.workers import work_through
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import Shown, read_index, update_index
-from sim_eval.video.contact_sheet import Row, write_sheet
+from sim_eval.video.contact_sheet import write_sheet
 from sim_eval.video.encode import check_encoder
 from sim_eval.video.episode_video import EpisodeVideo, draw_video
 from sim_eval.video.replay import ReplayError, View
@@ -109,10 +110,10 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
 
 def _draw(
     settings: RenderSettings, videos: Sequence[EpisodeVideo], make_task: MakeTask
-) -> tuple[dict[tuple[str, int], Row], int]:
+) -> tuple[dict[tuple[str, int], np.ndarray], int]:
     """Make the videos. Returns the rows of contact sheets, if any, by (sampler, episode), and how many were skipped."""
     work = functools.partial(draw_video, view=View(settings.camera, settings.size, settings.every))
-    rows: dict[tuple[str, int], Row] = {}
+    rows: dict[tuple[str, int], np.ndarray] = {}
     skipped = 0
     with tqdm(total=len(videos), unit="video", disable=None) as progress:
         for video, made in zip(videos, work_through(videos, work, make_task, settings.workers), strict=True):

@@ -36,12 +36,9 @@ class Replay:
     steps: list[int]
     pictures: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
     def moment(self, number: int) -> Moment:
         """The picture of this number, from 0; the last one where the episode has ended before."""
-        number = min(number, len(self) - 1)
+        number = min(number, len(self.steps) - 1)
         return Moment(self.pictures[number], self.steps[number])
 
 
