@@ -111,7 +111,6 @@ def read_records(folder: Path, config: Mapping[str, Any]) -> list[Record]:
 
 
 def _check_own(config: Mapping[str, Any], where: str, record: Record) -> None:
-    """Raise RunError unless the record follows from the run's configuration."""
     task, seed, block = task_name(config["task"]), config["seed"], config["block"]
     key = episode_key(task, seed, record.episode, block)
     expected = {"task": task, "policy": config["policy"], "env_seed": key.env_seed, "noise_seed": key.noise_seed}

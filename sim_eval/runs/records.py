@@ -148,7 +148,7 @@ def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: 
             f"{where} is no {kind.__name__.lower()} of version {VERSION}: it is of version {version}, lacks "
             f"{', '.join(lacking)}{besides}"
         )
-    check_fields(where, known, kinds)
+    check_fields(where, known, {name: kinds[name] for name in known})
     if kind is Record:
         known["cost"] = _built(Cost, known["cost"], f"{where}: cost", version)
     return kind(**known, extra=extra)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from sim_eval.runs.records import Record
 from sim_eval.video.q_curve import Axes, QCurve
-from sim_eval.video.style import BAND, CURVE, DIM, TEXT, Scale, fitted, outcome, wrapped
+from sim_eval.video.style import BAND, CURVE, DIM, FAILURE, SUCCESS, TEXT, Scale, fitted, wrapped
 
 _INSTRUCTION_LINES = 2
 
@@ -47,15 +47,12 @@ class Overlay:
         image = self._ground.copy()
         pen = ImageDraw.Draw(image)
         for column, (record, moment) in enumerate(zip(self._records, moments, strict=True)):
-            left = self._left(column)
+            left = column * (self._size + self._gap)
             image.paste(Image.fromarray(moment.picture), (left, self._top))
             self._note_step(pen, left, record, moment.step)
             if curve := self._curves[column]:
                 self._draw_curve(image, pen, left, curve, moment.step)
         return np.asarray(image)
-
-    def _left(self, column: int) -> int:
-        return column * (self._size + self._gap)
 
     def _drawn_once(self, instruction: str) -> Image.Image:
         """Everything that no frame changes."""
@@ -76,7 +73,7 @@ class Overlay:
             pen.text((px(6), px(23) + number * px(14) + px(6)), line, DIM, small, "lm")
         middle = self._top + self._size + self._caption / 2
         for column, record in enumerate(self._records):
-            left = self._left(column) + px(6)
+            left = column * (self._size + self._gap) + px(6)
             pen.text((left, middle), record.sampler, TEXT, small, "lm")
             if record.strength is not None:
                 after = left + small.getlength(record.sampler) + px(4)
@@ -87,14 +84,11 @@ class Overlay:
         px, font = self._scale.px, self._scale.font(11)
         right, middle = left + self._size - px(6), self._top + self._size + self._caption / 2
         pen.text((right, middle), f"step {step}", DIM, font, "rm")
-        if step == record.steps:
-            self._mark_outcome(pen, left, record.success)
-
-    def _mark_outcome(self, pen: ImageDraw.ImageDraw, left: int, success: bool) -> None:
-        """A frame round the picture and a label in its corner."""
-        px, font = self._scale.px, self._scale.font(12)
-        word, colour = outcome(success)
-        size, top = self._size, self._top
+        if step < record.steps:
+            return
+        # A frame round the picture and a label in its corner.
+        word, colour = ("success", SUCCESS) if record.success else ("failure", FAILURE)
+        font, size, top = self._scale.font(12), self._size, self._top
         pen.rectangle((left, top, left + size - 1, top + size - 1), outline=colour, width=px(3))
         width, height = round(font.getlength(word)) + 2 * px(7), px(20)
         corner = (left + size - width, top, left + size - 1, top + height)
