@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from sim_eval.errors import RunError
 
@@ -19,8 +20,6 @@ _WORDS = {
     list: "a list",
     dict: "a mapping",
 }
-
-
 _NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
 
 
@@ -31,25 +30,47 @@ def check_name(what: str, name: str) -> None:
 
 
 def check_fields(where: str, values: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Raise RunError for the first value of another kind than expected, naming `where` it stands, field and value.
+    """Raise RunError for lacking fields, and for the first value of another kind than expected.
 
-    Kinds are the built-in types, `list[...]`, `dict[str, ...]` and unions of them. Numbers are finite, whole numbers
-    are at least 0. Fields that `values` lacks are passed over.
+    Kinds are the built-in types, `list[...]`, `dict[str, ...]`, typed dictionaries and unions of them. Numbers are
+    finite, whole numbers are at least 0. Fields without a kind are passed over.
     """
+    if lacking := [name for name in kinds if name not in values]:
+        raise RunError(f"{where} lacks {', '.join(lacking)}: the file was changed or is another program's")
     for name, kind in kinds.items():
-        if name in values and not _fits(values[name], kind):
+        if not _fits(values[name], kind):
             shown = json.dumps(values[name], default=str)
             raise RunError(f"{where}: {name} is {shown:.80}; accepted: {_words(kind)}")
 
 
+def read_entries(path: Path, kind: type) -> list[Any]:
+    """The entries of a JSON file that lists typed dictionaries of this kind; none where there is no file.
+
+    Raises RunError for any other content.
+    """
+    if not path.is_file():
+        return []
+    try:
+        entries = json.loads(path.read_bytes())
+    except ValueError:
+        raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
+    check_fields(str(path), {"the content": entries}, {"the content": list[dict[str, Any]]})
+    for number, entry in enumerate(entries, 1):
+        check_fields(f"{path} entry {number}", entry, get_type_hints(kind))
+    return list(entries)
+
+
 def _fits(value: Any, kind: Any) -> bool:
+    inner = get_args(kind)
     if isinstance(kind, UnionType):
-        return any(_fits(value, option) for option in get_args(kind))
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is list:
+        return any(_fits(value, option) for option in inner)
+    if get_origin(kind) is list:
         return isinstance(value, list) and all(_fits(entry, inner[0]) for entry in value)
-    if origin is dict:
+    if get_origin(kind) is dict:
         return isinstance(value, dict) and all(isinstance(key, str) and _fits(value[key], inner[1]) for key in value)
+    if is_typeddict(kind):
+        hints = get_type_hints(kind)
+        return isinstance(value, dict) and all(name in value and _fits(value[name], hints[name]) for name in hints)
     if kind is int:
         return type(value) is int and value >= 0
     if kind is float:
@@ -58,8 +79,12 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _words(kind: Any) -> str:
-    if isinstance(kind, UnionType):
-        return " or ".join(_words(option) for option in get_args(kind))
     inner = get_args(kind)
+    if isinstance(kind, UnionType):
+        return " or ".join(_words(option) for option in inner)
+    if is_typeddict(kind):
+        return "a mapping with " + " and ".join(
+            f"{name}: {_words(hint)}" for name, hint in get_type_hints(kind).items()
+        )
     of = f" of {_words(inner[-1])}" if inner and inner[-1] is not Any else ""
     return _WORDS[get_origin(kind) or kind] + of

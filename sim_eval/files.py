@@ -46,17 +46,15 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
     too, where the file cannot be opened.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = path.open("a")
     except OSError as error:
         raise RunError(f"cannot write {path.parent}: {error.strerror}") from None
-    try:
+    with handle:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError:
             raise RunError(busy) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 def sha256(path: Path) -> str:

@@ -255,7 +255,7 @@ def test_a_damaged_index_is_named(run: Path) -> None:
     (run / "videos.json").write_text("{")
     with pytest.raises(RunError, match=r"videos\.json is not JSON"):
         draw(run)
-    (run / "videos.json").write_text('[{"file": 3}]')
+    (run / "videos.json").write_text('[{"file": 3, "shows": []}]')
     with pytest.raises(RunError, match=r"videos\.json entry 1: file is 3; accepted: text"):
         draw(run)
 

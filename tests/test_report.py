@@ -21,7 +21,7 @@ from sim_eval.analysis.compare import Table, compare
 from sim_eval.cli import _report
 from sim_eval.errors import RunError
 from sim_eval.report import terminal, write
-from sim_eval.report.figures import strengths
+from sim_eval.report.figures import Panel, panels
 from sim_eval.report.headline import headline
 from sim_eval.report.html import html
 from sim_eval.report.outcome_strip import strips
@@ -259,22 +259,24 @@ def test_each_lane_is_judged_by_its_own_reference(tmp_path: Path) -> None:
     assert "one/a" not in drawn["made flow, against two/unsteered"]
 
 
+def swept(task: str, trials: Sequence[Trial]) -> Panel:
+    (panel,) = panels([Table(task, "flow", [])], STYLES, {f"{task} flow": trials})["strengths"]
+    return panel
+
+
 def test_an_over_optimised_critic_is_told() -> None:
     trials = [
         Trial("qpilots_u", strength, 50, successes, (0.1, 0.9), q)
         for strength, successes, q in [(0.5, 40, 1.0), (1.0, 45, 2.0), (2.0, 30, 3.0)]
     ]
-    (panel,) = strengths([Table("can", "flow", [])], STYLES, {"can flow": trials}).panels
     assert (
-        panel.note == "Q rises while success falls (50 episodes a strength, Fisher's exact p < 0.05): "
+        swept("can", trials).note == "Q rises while success falls (50 episodes a strength, Fisher's exact p < 0.05): "
         "qpilots_u from 1 to 2: success 90 to 60 %, Q 2.0 to 3.0."
     )
-    assert not strengths([Table("lift", "flow", [])], STYLES, {"can flow": trials}).panels
-    (calm,) = strengths([Table("can", "flow", [])], STYLES, {"can flow": trials[:2]}).panels
-    assert calm.note == ""
+    assert not panels([Table("lift", "flow", [])], STYLES, {"can flow": trials})["strengths"]
+    assert swept("can", trials[:2]).note == ""
     noise = [*trials[:2], Trial("qpilots_u", 2.0, 50, 42, (0.1, 0.9), 3.0)]
-    (quiet,) = strengths([Table("can", "flow", [])], STYLES, {"can flow": noise}).panels
-    assert quiet.note == "", "45 and 42 of 50 may well be equal"
+    assert swept("can", noise).note == "", "45 and 42 of 50 may well be equal"
 
 
 def test_a_plot_wears_the_colours_and_the_font_of_the_page(run: Path) -> None:
@@ -389,8 +391,7 @@ def test_axes_hold_their_values_between_ticks(tmp_path: Path, values: list[float
     ]
     made_run.rewrite(folder, changed)
     trials = [Trial("qpilots_u", abs(value) + 0.1, 50, 50, (0.9, 1.0), value) for value in values]
-    swept = strengths([Table("made", "flow", [])], STYLES, {"made flow": trials}).panels[0].drawing
-    drawn = plots(html(compare([folder]), folder) + swept)
+    drawn = plots(html(compare([folder]), folder) + swept("made", trials).drawing)
     assert len(drawn) == 5
     for plot in drawn:
         width, height = map(float, plot.attrib["viewBox"].split()[2:])

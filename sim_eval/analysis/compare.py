@@ -92,8 +92,16 @@ class Comparison:
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
-    """Read run folders and compare every sampler in them. Raises RunError for what is no run folder."""
-    return compare_runs(_load(list(dict.fromkeys(folder.resolve() for folder in folders))))
+    """Read run folders and compare every sampler in them. Raises RunError for what is no run folder.
+
+    Runs are named by their folders, and by as much of the path as tells folders of the same name apart.
+    """
+    paths = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        common = os.path.commonpath(paths)
+        names = [os.path.relpath(path, common) for path in paths]
+    return compare_runs([read_run(path, name) for path, name in zip(paths, names, strict=True)])
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
@@ -104,15 +112,6 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     tables = [_table(task, policy, group, warnings) for task, policy, group in group_by_policy(runs, warnings)]
     _correct(tables)
     return Comparison(list(runs), tables, _overall(tables), warnings)
-
-
-def _load(folders: list[Path]) -> list[Run]:
-    """Runs named by their folders, and by as much of the path as tells folders of the same name apart."""
-    names = [folder.name for folder in folders]
-    if len(set(names)) < len(names):
-        common = os.path.commonpath(folders)
-        names = [os.path.relpath(folder, common) for folder in folders]
-    return [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
 def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Table:
@@ -141,17 +140,16 @@ def _correct(tables: list[Table]) -> None:
 def _overall(tables: list[Table]) -> list[Overall]:
     found = []
     for label in [row.label for row in tables[0].rows]:
-        rows = [row for table in tables for row in table.rows if row.label == label]
-        rates = [row.rate for row in rows if row.rate is not None]
+        rows = [(table, row) for table in tables for row in table.rows if row.label == label]
+        rates = [row.rate for _, row in rows if row.rate is not None]
         if len(rates) < len(tables):
             continue
-        pairings = [row.pairing for row in rows if row.pairing is not None]
-        if len(pairings) == len(tables):
-            against = {table.row(pairing.against).sampler for table, pairing in zip(tables, pairings, strict=True)}
-            if len(against) == 1:
-                found.append(_paired_overall(label, against.pop(), pairings))
-                continue
-        found.append(Overall(label, float(np.mean(rates)), sum(row.n for row in rows)))
+        pairings = [row.pairing for _, row in rows if row.pairing]
+        baselines = {table.row(row.pairing.against).sampler for table, row in rows if row.pairing}
+        if len(pairings) == len(tables) and len(baselines) == 1:
+            found.append(_paired_overall(label, baselines.pop(), pairings))
+        else:
+            found.append(Overall(label, float(np.mean(rates)), sum(row.n for _, row in rows)))
     return found
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sim_eval.runs.provenance import SIMULATION
 from sim_eval.runs.reader import Run
 
 #: What identifies a policy among the fingerprints of a run: its weights, and its configuration.
 POLICY_ROLES = ("policy", "policy config")
-
-_Member = TypeVar("_Member")
 
 
 def group_by_policy(runs: Sequence[Run], warnings: list[str]) -> list[tuple[str, str, list[Run]]]:
@@ -24,16 +23,14 @@ def group_by_policy(runs: Sequence[Run], warnings: list[str]) -> list[tuple[str,
     for setting in dict.fromkeys(run.setting for run in runs):
         task, policy = setting
         groups = _alike([run for run in runs if run.setting == setting], _policy_identity)
-        names = [policy] if len(groups) == 1 else _names_apart(policy, groups)
+        names = _names_apart(policy, groups) if len(groups) > 1 else [policy]
+        named = list(zip(names, groups, strict=True))
         if len(groups) > 1:
-            listing = "; ".join(
-                f"{name} in {', '.join(run.name for run in group)}" for name, group in zip(names, groups, strict=True)
-            )
             warnings.append(
-                f"{task}: {len(groups)} different policies are called {policy}; they are not compared with each "
-                f"other: {listing}"
+                f"{task}: {len(groups)} different policies are called {policy}; they are not compared with each other: "
+                + "; ".join(f"{name} in {', '.join(run.name for run in group)}" for name, group in named)
             )
-        found += [(task, name, group) for name, group in zip(names, groups, strict=True)]
+        found += [(task, name, group) for name, group in named]
     return found
 
 
@@ -43,7 +40,7 @@ def group_by_setup(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
     rows: dict[str, tuple[str, list[Run]]] = {}
     for sampler in samplers:
         ran = [run for run in runs if sampler in run.config["samplers"]]
-        groups = _alike(ran, lambda run, sampler=sampler: _setup(run, sampler))  # type: ignore[misc]
+        groups = _alike(ran, functools.partial(_setup, sampler))
         strengths = [group[0].config["sampler"][sampler].get("strength") for group in groups]
         for group, strength in zip(groups, strengths, strict=True):
             label = sampler
@@ -54,18 +51,18 @@ def group_by_setup(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
     return rows
 
 
-def _alike(members: Iterable[_Member], describe: Callable[[_Member], Mapping[str, Any]]) -> list[list[_Member]]:
+def _alike(runs: Sequence[Run], describe: Callable[[Run], Mapping[str, Any]]) -> list[list[Run]]:
     """Groups whose descriptions contradict each other nowhere; what only some of them state is no contradiction."""
-    groups: list[tuple[list[_Member], dict[str, Any]]] = []
-    for member in members:
-        described = describe(member)
+    groups: list[tuple[list[Run], dict[str, Any]]] = []
+    for run in runs:
+        described = describe(run)
         for group, known in groups:
             if all(known.get(name, value) == value for name, value in described.items()):
-                group.append(member)
+                group.append(run)
                 known.update(described)
                 break
         else:
-            groups.append(([member], dict(described)))
+            groups.append(([run], dict(described)))
     return [group for group, _ in groups]
 
 
@@ -84,7 +81,7 @@ def _names_apart(policy: str, groups: Sequence[Sequence[Run]]) -> list[str]:
     return [f"{policy} ({text})" for text in hashes]
 
 
-def _setup(run: Run, sampler: str) -> dict[str, Any]:
+def _setup(sampler: str, run: Run) -> dict[str, Any]:
     """Everything that a record of this sampler depends on, but the key."""
     task = {name: value for name, value in run.config["task"].items() if name not in ("name", "assets")}
     options = {name: value for name, value in run.config["sampler"][sampler].items() if name != "_target_"}

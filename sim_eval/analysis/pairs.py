@@ -23,13 +23,10 @@ def baseline_of(row: Row, rows: list[Row]) -> Row | None:
     unsteered, the first row that ran.
     """
     ran = [other for other in rows if other.records]
-    unsteered = [other for other in ran if other.sampler == BASELINE]
-    others = [other for other in unsteered if other is not row]
-    if not unsteered:
-        return ran[0] if ran and ran[0] is not row else None
+    baselines = [other for other in ran if other.sampler == BASELINE] or ran[:1]
     runs = {run.name for run in row.runs}
     return max(
-        others,
+        (other for other in baselines if other is not row),
         key=lambda other: (any(run.name in runs for run in other.runs), len(shared(row, other))),
         default=None,
     )
@@ -76,12 +73,10 @@ def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
     if not together:
         return [f"{what}: not compared: they have no episode key in common"] if row.records else []
     told = []
-    broken = [mine for mine, theirs in together if not same_start(mine, theirs)]
-    if broken:
-        numbers = ", ".join(map(str, sorted(record.episode for record in broken)))
+    if broken := sorted(mine.episode for mine, theirs in together if not same_start(mine, theirs)):
         told.append(
             f"{what}: the pairing is broken: the start differs under the same key in {len(broken)} episodes "
-            f"({numbers}); they are left out"
+            f"({', '.join(map(str, broken))}); they are left out"
         )
     pairs = len(together) - len(broken)
     if pairs < max(row.n, baseline.n):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sim_eval.analysis.records_frame import frame_of
 from sim_eval.analysis.statistics import wilson
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
@@ -97,12 +97,13 @@ class Row:
             return
         self.interval = wilson(self.successes, self.n)
         self.strength = self.records[0].strength
-        frame = frame_of(self.records)
-        for cost in ("policy_rows", "critic_rows", "posterior_rows"):
-            setattr(self, cost, _number(frame[cost].sum() / frame["decisions"].sum()))
-        self.ms = _number(frame["decision_ms"].astype(float).median())
-        self.steps = _number(frame["steps"].mean())
-        self.mean_q = _number(frame["mean_q"].astype(float).mean())
+        decisions = sum(record.decisions for record in self.records)
+        for name in ("policy_rows", "critic_rows", "posterior_rows"):
+            spent = sum(getattr(record.cost, name) for record in self.records)
+            setattr(self, name, spent / decisions if decisions else None)
+        self.ms = _average(statistics.median, [record.cost.decision_ms for record in self.records])
+        self.steps = _average(statistics.fmean, [record.steps for record in self.records])
+        self.mean_q = _average(statistics.fmean, [record.mean_q for record in self.records])
 
     @property
     def rate(self) -> float | None:
@@ -115,8 +116,9 @@ def key_of(record: Record) -> Key:
     return record.env_seed, record.noise_seed
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _average(kind: Callable[[list[float]], float], values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return kind(known) if known else None
 
 
 def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[str]) -> Row:
@@ -129,15 +131,13 @@ def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[st
         mine = [record for record in run.records if record.sampler == sampler]
         if len(mine) < run.config["episodes"]:
             warnings.append(f"{where}: {len(mine)} of {run.config['episodes']} episodes are recorded")
-        again = [record for record in mine if key_of(record) in records]
-        if again:
+        if again := [record for record in mine if key_of(record) in records]:
             warnings.append(f"{where}: {_about_repeats(again, records, run_of)}")
         for record in mine:
             key = key_of(record)
             if key not in records or (records[key].error is not None and record.error is None):
                 records[key], run_of[key] = record, run
-    failed = [record for record in records.values() if record.error is not None]
-    if failed:
+    if failed := [record for record in records.values() if record.error is not None]:
         numbers = ", ".join(str(record.episode) for record in failed)
         warnings.append(f"{what}: {len(failed)} episodes ended in an error ({numbers}): {failed[0].error}")
     return Row(label, sampler, runs, [record for record in records.values() if record.error is None], failed, run_of)

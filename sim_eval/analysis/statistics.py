@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest, mannwhitneyu
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a success rate (Wilson 1927, JASA 22), as fractions. n is at least 1."""
-    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's score 95 % interval for a success rate (Wilson 1927, JASA 22), as fractions. n is at least 1."""
+    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -32,12 +32,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def bootstrap_difference(
-    tasks: Sequence[tuple[int, int, int]],
-    generator: np.random.Generator,
-    draws: int = 10_000,
-    confidence: float = 0.95,
+    tasks: Sequence[tuple[int, int, int]], generator: np.random.Generator, draws: int = 10_000
 ) -> tuple[float, float]:
-    """Percentile interval of a paired difference of success rates over resampled PAIRS (Efron 1979), as fractions.
+    """Percentile 95 % interval of a paired difference of success rates over resampled PAIRS (Efron 1979), as fractions.
 
     `tasks` holds (won, lost, pairs) of one task or more, pairs at least 1; over several, the interval is of their mean
     difference, and each task's pairs are resampled separately. With fewer than about three discordant pairs the
@@ -50,8 +47,7 @@ def bootstrap_difference(
         shares = np.array([won, lost, pairs - won - lost]) / pairs
         counts = generator.multinomial(pairs, shares, size=draws)
         resampled += (counts[:, 0] - counts[:, 1]) / pairs / len(tasks)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
+    low, high = np.quantile(resampled, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -67,12 +63,11 @@ class Bin:
 
 def binned_success(values: Sequence[float], successes: Sequence[bool], bins: int) -> list[Bin]:
     """Success rates in at most `bins` bins of equal size, in order of rising value."""
-    order = np.argsort(values, kind="stable")
     found = []
-    for part in np.array_split(order, min(bins, len(order)) or 1):
+    for part in np.array_split(np.argsort(values, kind="stable"), min(bins, len(values)) or 1):
         if len(part):
-            count = int(np.sum(np.asarray(successes, bool)[part]))
-            mean = float(np.mean(np.asarray(values, float)[part]))
+            count = int(np.asarray(successes, bool)[part].sum())
+            mean = float(np.asarray(values, float)[part].mean())
             found.append(Bin(mean, len(part), count, wilson(count, len(part))))
     return found
 

@@ -13,7 +13,6 @@ from sim_eval.analysis.compare import Comparison, Table
 from sim_eval.analysis.rows import key_of
 from sim_eval.report.outcome_strip import Strip
 from sim_eval.report.paired_outcomes import Start
-from sim_eval.runs.reader import Run
 
 
 def episode_data(
@@ -32,7 +31,7 @@ def episode_data(
             {
                 "name": table.name,
                 "runs": [str(_shown(path)) for path in runs],
-                "starts": [_start(start, samplers, table, runs, folder) for start in group],
+                "starts": [_start(start, samplers, runs, folder) for start in group],
             }
         )
     columns = {
@@ -40,53 +39,41 @@ def episode_data(
         for number, group in enumerate(strips)
         for strip in group
     }
-    text = json.dumps(
-        {"samplers": samplers, "tables": tables, "strips": columns}, separators=(",", ":"), allow_nan=False
-    )
+    content = {"samplers": samplers, "tables": tables, "strips": columns}
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")  # no text of a record can end the script element
 
 
 def missing_videos(tables: Sequence[Table]) -> list[str]:
     """One line where recorded videos are no longer there."""
     rows = [row for table in tables for row in table.rows]
-    every = [row.run_of[key_of(record)].video(record) for row in rows for record in row.records]
-    noted = [path for path in every if path is not None]
+    videos = [row.run_of[key_of(record)].video(record) for row in rows for record in row.records]
+    noted = [path for path in videos if path is not None]
     gone = [path for path in noted if not path.is_file()]
-    if not gone:
-        return []
-    return [f"{len(gone)} of {len(noted)} recorded videos are missing, such as {_shown(gone[0])}"]
+    return [f"{len(gone)} of {len(noted)} recorded videos are missing, such as {_shown(gone[0])}"] if gone else []
 
 
-def _start(start: Start, samplers: Sequence[str], table: Table, runs: Sequence[Path], folder: Path) -> list[Any]:
-    first = next(iter(start.records.values()))
-    run_of = {
-        row.label: row.run_of[key_of(start.records[row.label])] for row in table.rows if row.label in start.records
-    }
-    cells = [_cell(start, label, run_of[label], folder) if label in run_of else 0 for label in samplers]
+def _start(start: Start, samplers: Sequence[str], runs: Sequence[Path], folder: Path) -> list[Any]:
+    label, first = next(iter(start.records.items()))
+    cells = [_cell(start, label, folder) if label in start.records else 0 for label in samplers]
     # JavaScript's numbers hold 53 bits, a noise seed has 63.
     seeds = [start.env_seed, str(start.noise_seed)]
-    return [start.episode, *seeds, (first.state_hash or "")[:12], cells, runs.index(start.run.folder)]
+    return [start.episode, *seeds, (first.state_hash or "")[:12], cells, runs.index(start.runs[label].folder)]
 
 
-def _cell(start: Start, label: str, run: Run, folder: Path) -> list[Any]:
-    record = start.records[label]
+def _cell(start: Start, label: str, folder: Path) -> list[Any]:
+    record, video = start.records[label], start.runs[label].video(start.records[label])
     cell = [
         start.outcomes.get(label, ""),
         int(record.success),
         record.steps,
         None if record.mean_q is None else round(record.mean_q, 2),
-        _link(run.video(record), folder),
+        quote(Path(os.path.relpath(video, folder)).as_posix()) if video and video.is_file() else 0,
         record.error or 0,
     ]
     while not cell[-1] and len(cell) > 4:
         cell.pop()
     return cell
-
-
-def _link(video: Path | None, folder: Path) -> str | int:
-    if video is None or not video.is_file():
-        return 0
-    return quote(Path(os.path.relpath(video, folder)).as_posix())
 
 
 def _shown(path: Path) -> Path:

@@ -1,8 +1,8 @@
-"""The figures of the report: what each shows, a panel for every task and policy."""
+"""The plots of the report, each a panel for every task and policy. What they mean stands in the page's template."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.stats import fisher_exact
 from sim_eval.analysis.compare import Table
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.statistics import binned_success, roc_area
-from sim_eval.report.formatting import interval, number, percent
+from sim_eval.report.formatting import interval, percent
 from sim_eval.report.plot_style import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.tuning.results import Trial
 
@@ -34,184 +34,142 @@ class Panel:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A question, its panels, and how to read them. `anchor` names it in links."""
-
-    anchor: str
-    title: str
-    reading: str
-    panels: Sequence[Panel]
-
-
 #: The number of colour and shape of every label.
 Styles = Mapping[str, int]
 #: Trials by the name of their table.
 Sweeps = Mapping[str, Sequence[Trial]]
 
 
-def success(tables: Iterable[Table], styles: Styles) -> Figure:
-    """Rates with intervals, the baseline's as a line to compare with."""
-
-    def panel(table: Table) -> Panel | None:
-        rows = [(row, row.rate, row.interval) for row in table.rows if row.rate is not None and row.interval]
-        if not rows:
-            return None
-        labels = [row.label for row, _, _ in rows]
-        figure = canvas(50 + 30 * len(rows))
-        (axes,) = figure.axes
-        against = next(iter(table.references), None)
-        for line, (row, rate, ends) in enumerate(rows):
-            if row.label == against:
-                axes.plot((rate, rate), (0, len(rows) - 0.4), color=SERIES[0], linewidth=1.5, dashes=(3, 3), zorder=1.5)
-            mark(axes, styles[row.label], rate, line, f"{row.label}: {_said(row)}", along=ends)
-            axes.annotate(
-                percent(rate), (rate, line), (0, 9), textcoords="offset points", ha="center", weight="bold", color=TEXT
-            )
-        names = [name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}" for name in labels]
-        axes.set(xlim=(0, 1), xticks=_QUARTERS, xticklabels=_PERCENT, xlabel="success, %")
-        axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)), yticklabels=names)
-        alt = f"Success on {table.name}: " + "; ".join(f"{row.label} {_said(row)}" for row, _, _ in rows)
-        return Panel(table.name, labels, svg(figure, alt))
-
-    reading = (
-        "Share of episodes that succeed, with Wilson 95 % intervals; the dashed line is the reference's rate. "
-        "Samplers with overlapping intervals can still differ; the paired tests below decide."
-    )
-    return Figure("success", "How often each sampler succeeds", reading, _panels(tables, panel))
-
-
-def cost(tables: Iterable[Table], styles: Styles) -> Figure:
-    """Success against milliseconds a decision."""
-
-    def panel(table: Table) -> Panel | None:
-        rows = [(row, row.ms, row.rate) for row in table.rows if row.ms is not None and row.rate is not None]
-        if not rows:
-            return None
-        figure = canvas(_HEIGHT)
-        (axes,) = figure.axes
-        for row, ms, rate in rows:
-            mark(axes, styles[row.label], ms, rate, f"{row.label}: {_said(row)}, {ms:.1f} ms", across=row.interval)
-        # Wide enough for one tick at least: they are at most a factor of 2.5 apart. The powers alone where all crowd.
-        low, high = min(ms for _, ms, _ in rows) / 1.6, max(ms for _, ms, _ in rows) * 1.6
-        axes.set(xscale="log", xlim=(low, high), xlabel="milliseconds a decision (log)")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
-        _percents(axes, "success, %")
-        alt = f"Success against cost on {table.name}: " + "; ".join(
-            f"{row.label} {percent(rate)} % at {number(ms, '.1f')} ms" for row, ms, rate in rows
-        )
-        return Panel(table.name, [row.label for row, _, _ in rows], svg(figure, alt))
-
-    reading = "Median wall time of one decision of one episode, measured alone. Up and to the left is better."
-    return Figure("cost", "What the success costs", reading, _panels(tables, panel))
-
-
-def speed(tables: Iterable[Table], styles: Styles) -> Figure:
-    """The share of episodes solved within so many control steps."""
-
-    def panel(table: Table) -> Panel | None:
-        rows = [row for row in table.rows if row.n]
-        if not any(row.successes for row in rows):
-            return None
-        longest = max(record.steps for row in rows for record in row.records)
-        figure = canvas(_HEIGHT)
-        (axes,) = figure.axes
-        for row in rows:
-            steps, solved = np.unique([record.steps for record in row.records if record.success], return_counts=True)
-            shares = [0, *np.cumsum(solved) / row.n]
-            axes.step([0, *steps, longest], [*shares, shares[-1]], where="post", color=SERIES[styles[row.label]])
-        axes.set(xlim=(0, longest), xlabel="control steps")
-        _percents(axes, "solved by then, %")
-        alt = f"Steps to success on {table.name}, median over successes: " + "; ".join(
-            f"{row.label} {_median_steps(row)}" for row in rows
-        )
-        return Panel(table.name, [row.label for row in rows], svg(figure, alt))
-
-    reading = (
-        "Share of all episodes solved within so many control steps. A curve further left is faster; one that ends "
-        "higher solves more."
-    )
-    return Figure("speed", "Steps to success", reading, _panels(tables, panel))
-
-
-def calibration(tables: Iterable[Table], styles: Styles) -> Figure:
-    """The critic's value of the first chunk against the outcome of the episode."""
-
-    def panel(table: Table) -> Panel | None:
-        figure = canvas(_HEIGHT)
-        (axes,) = figure.axes
-        labels, areas = [], []
-        for row in table.rows:
-            judged = [(record.q[0], record.success) for record in row.records if record.q]
-            values, outcomes = [q for q, _ in judged], [won for _, won in judged]
-            bins = binned_success(values, outcomes, min(_MOST_BINS, max(1, len(judged) // _BIN)))
-            if bins:
-                labels.append(row.label)
-                _line(axes, styles[row.label], [(part.value, part.successes / part.n) for part in bins])
-            for part in bins:
-                title = f"{row.label}: Q near {part.value:.2f}, {part.successes} of {part.n} succeed"
-                mark(axes, styles[row.label], part.value, part.successes / part.n, title, across=part.interval)
-            if (area := roc_area(values, outcomes)) is not None:
-                areas.append(f"{row.label} {area:.2f}")
-        if not labels:
-            return None
-        axes.set_xlabel("Q of the first chunk")
-        _percents(axes, "success, %")
-        told = "Area under the ROC curve: " + ", ".join(areas) if areas else ""
-        alt = f"Critic's value of the first chunk against success on {table.name}. {told}"
-        return Panel(table.name, labels, svg(figure, alt), told and f"{told}.")
-
-    reading = (
-        "Episodes in bins of equal size by the critic's value of their first executed chunk, with Wilson 95 % "
-        "intervals. For a good critic the curve rises from left to right. A curve that lies to the right of the "
-        "unsteered one, but no higher, shows a sampler that raised Q without raising success. The area under the ROC "
-        "curve is 0.5 for a critic that cannot predict success from the start, and 1 for a perfect one."
-    )
-    return Figure("critic", "Does the critic predict success?", reading, _panels(tables, panel))
-
-
-def strengths(tables: Iterable[Table], styles: Styles, sweeps: Sweeps) -> Figure:
-    """Success and mean Q over the strengths that were tried."""
-
-    def panel(table: Table) -> Panel | None:
-        trials = sweeps.get(table.name)
-        if not trials:
-            return None
-        names = list(dict.fromkeys(trial.sampler for trial in trials))
-        used = {(row.sampler, row.strength) for row in table.rows}
-        figure = canvas(370, rows=2)
-        upper, lower = figure.axes
-        for name in names:
-            mine = [trial for trial in trials if trial.sampler == name]
-            _line(upper, styles[name], [(trial.strength, trial.rate) for trial in mine])
-            _line(lower, styles[name], [(trial.strength, trial.mean_q) for trial in mine])
-            for trial in mine:
-                at, ring = f"{name} at {trial.strength:g}", (name, trial.strength) in used
-                rate = f"{at}: {trial.successes} of {trial.episodes}, {interval(trial.interval)} %"
-                mark(upper, styles[name], trial.strength, trial.rate, rate, across=trial.interval, ring=ring)
-                mark(lower, styles[name], trial.strength, trial.mean_q, f"{at}: mean Q {trial.mean_q:.2f}", ring=ring)
-        _percents(upper, "success, %")
-        lower.set(ylabel="mean Q", xlabel="steering strength")
-        lower.set_xlim(left=0)
-        figure.align_ylabels()
-        alt = f"Success and mean Q against strength on {table.name}: " + "; ".join(
-            f"{trial.sampler} at {trial.strength:g} {percent(trial.rate)} %, Q {trial.mean_q:.2f}" for trial in trials
-        )
-        return Panel(table.name, names, svg(figure, alt), _over_optimised(trials, names))
-
-    reading = (
-        "Every strength tried, on the tune block of keys, which shares no start with the episodes reported here. A "
-        "ring marks the strength that these runs used. Where Q keeps rising while success falls, the sampler "
-        "exploits errors of the critic."
-    )
-    return Figure("strengths", "Success and Q against steering strength", reading, _panels(tables, panel))
-
-
-def _panels(tables: Iterable[Table], panel: Callable[[Table], Panel | None]) -> list[Panel]:
+def panels(tables: Sequence[Table], styles: Styles, sweeps: Sweeps) -> dict[str, list[Panel]]:
+    """Every figure's panels, by the figure's name; none for tables that lack its data."""
     with look():
-        return [drawn for table in tables if (drawn := panel(table)) is not None]
+        drawn = {
+            "success": [success(table, styles) for table in tables],
+            "cost": [cost(table, styles) for table in tables],
+            "speed": [speed(table, styles) for table in tables],
+            "strengths": [strengths(table, styles, sweeps.get(table.name, ())) for table in tables],
+            "critic": [calibration(table, styles) for table in tables],
+        }
+    return {name: [panel for panel in row if panel is not None] for name, row in drawn.items()}
+
+
+def success(table: Table, styles: Styles) -> Panel | None:
+    """Rates with intervals, the baseline's as a line to compare with."""
+    rows = [(row, row.rate, row.interval) for row in table.rows if row.rate is not None and row.interval]
+    if not rows:
+        return None
+    labels = [row.label for row, _, _ in rows]
+    figure = canvas(50 + 30 * len(rows))
+    (axes,) = figure.axes
+    against = next(iter(table.references), None)
+    for line, (row, rate, ends) in enumerate(rows):
+        if row.label == against:
+            axes.plot((rate, rate), (0, len(rows) - 0.4), color=SERIES[0], linewidth=1.5, dashes=(3, 3), zorder=1.5)
+        mark(axes, styles[row.label], rate, line, f"{row.label}: {_said(row)}", along=ends)
+        axes.annotate(
+            percent(rate), (rate, line), (0, 9), textcoords="offset points", ha="center", weight="bold", color=TEXT
+        )
+    names = [name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}" for name in labels]
+    axes.set(xlim=(0, 1), xticks=_QUARTERS, xticklabels=_PERCENT, xlabel="success, %")
+    axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)), yticklabels=names)
+    alt = f"Success on {table.name}: " + "; ".join(f"{row.label} {_said(row)}" for row, _, _ in rows)
+    return Panel(table.name, labels, svg(figure, alt))
+
+
+def cost(table: Table, styles: Styles) -> Panel | None:
+    """Success against milliseconds a decision."""
+    rows = [(row, row.ms, row.rate) for row in table.rows if row.ms is not None and row.rate is not None]
+    if not rows:
+        return None
+    figure = canvas(_HEIGHT)
+    (axes,) = figure.axes
+    for row, ms, rate in rows:
+        mark(axes, styles[row.label], ms, rate, f"{row.label}: {_said(row)}, {ms:.1f} ms", across=row.interval)
+    # Wide enough for one tick at least: they are at most a factor of 2.5 apart. The powers alone where all crowd.
+    low, high = min(ms for _, ms, _ in rows) / 1.6, max(ms for _, ms, _ in rows) * 1.6
+    axes.set(xscale="log", xlim=(low, high), xlabel="milliseconds a decision (log)")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    _percents(axes, "success, %")
+    said = "; ".join(f"{row.label} {percent(rate)} % at {ms:.1f} ms" for row, ms, rate in rows)
+    return Panel(
+        table.name, [row.label for row, _, _ in rows], svg(figure, f"Success against cost on {table.name}: {said}")
+    )
+
+
+def speed(table: Table, styles: Styles) -> Panel | None:
+    """The share of episodes solved within so many control steps."""
+    rows = [row for row in table.rows if row.n]
+    if not any(row.successes for row in rows):
+        return None
+    longest = max(record.steps for row in rows for record in row.records)
+    figure = canvas(_HEIGHT)
+    (axes,) = figure.axes
+    medians = []
+    for row in rows:
+        lengths = sorted(record.steps for record in row.records if record.success)
+        steps, solved = np.unique(lengths, return_counts=True)
+        shares = [0, *np.cumsum(solved) / row.n]
+        axes.step([0, *steps, longest], [*shares, shares[-1]], where="post", color=SERIES[styles[row.label]])
+        medians.append(f"{row.label} {lengths[len(lengths) // 2] if lengths else 'none'}")
+    axes.set(xlim=(0, longest), xlabel="control steps")
+    _percents(axes, "solved by then, %")
+    alt = f"Steps to success on {table.name}, median over successes: {'; '.join(medians)}"
+    return Panel(table.name, [row.label for row in rows], svg(figure, alt))
+
+
+def calibration(table: Table, styles: Styles) -> Panel | None:
+    """The critic's value of the first chunk against the outcome of the episode."""
+    figure = canvas(_HEIGHT)
+    (axes,) = figure.axes
+    labels, areas = [], []
+    for row in table.rows:
+        judged = [(record.q[0], record.success) for record in row.records if record.q]
+        values, outcomes = [q for q, _ in judged], [won for _, won in judged]
+        bins = binned_success(values, outcomes, min(_MOST_BINS, max(1, len(judged) // _BIN)))
+        if bins:
+            labels.append(row.label)
+            _line(axes, styles[row.label], [(part.value, part.successes / part.n) for part in bins])
+        for part in bins:
+            title = f"{row.label}: Q near {part.value:.2f}, {part.successes} of {part.n} succeed"
+            mark(axes, styles[row.label], part.value, part.successes / part.n, title, across=part.interval)
+        if (area := roc_area(values, outcomes)) is not None:
+            areas.append(f"{row.label} {area:.2f}")
+    if not labels:
+        return None
+    axes.set_xlabel("Q of the first chunk")
+    _percents(axes, "success, %")
+    told = "Area under the ROC curve: " + ", ".join(areas) if areas else ""
+    alt = f"Critic's value of the first chunk against success on {table.name}. {told}"
+    return Panel(table.name, labels, svg(figure, alt), told and f"{told}.")
+
+
+def strengths(table: Table, styles: Styles, trials: Sequence[Trial]) -> Panel | None:
+    """Success and mean Q over the strengths that were tried."""
+    if not trials:
+        return None
+    names = list(dict.fromkeys(trial.sampler for trial in trials))
+    used = {(row.sampler, row.strength) for row in table.rows}
+    figure = canvas(370, rows=2)
+    upper, lower = figure.axes
+    for name in names:
+        mine = [trial for trial in trials if trial.sampler == name]
+        _line(upper, styles[name], [(trial.strength, trial.rate) for trial in mine])
+        _line(lower, styles[name], [(trial.strength, trial.mean_q) for trial in mine])
+        for trial in mine:
+            at, ring = f"{name} at {trial.strength:g}", (name, trial.strength) in used
+            rate = f"{at}: {trial.successes} of {trial.episodes}, {interval(trial.interval)} %"
+            mark(upper, styles[name], trial.strength, trial.rate, rate, across=trial.interval, ring=ring)
+            mark(lower, styles[name], trial.strength, trial.mean_q, f"{at}: mean Q {trial.mean_q:.2f}", ring=ring)
+    _percents(upper, "success, %")
+    lower.set(ylabel="mean Q", xlabel="steering strength")
+    lower.set_xlim(left=0)
+    figure.align_ylabels()
+    alt = f"Success and mean Q against strength on {table.name}: " + "; ".join(
+        f"{trial.sampler} at {trial.strength:g} {percent(trial.rate)} %, Q {trial.mean_q:.2f}" for trial in trials
+    )
+    return Panel(table.name, names, svg(figure, alt), _over_optimised(trials, names))
 
 
 def _percents(axes: Axes, title: str) -> None:
@@ -249,8 +207,3 @@ def _surely_less(trial: Trial, best: Trial) -> bool:
 
 def _said(row: Row) -> str:
     return f"{percent(row.rate)} % ({interval(row.interval)})"
-
-
-def _median_steps(row: Row) -> str:
-    steps = sorted(record.steps for record in row.records if record.success)
-    return str(steps[len(steps) // 2]) if steps else "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sim_eval.analysis.compare import Comparison, Overall, Table
 from sim_eval.analysis.episode_selection import BASELINE
@@ -85,12 +85,11 @@ def _gain(leader: Overall, comparison: Comparison) -> str:
 
 def _gains(baseline: Overall, tables: list[Table]) -> list[str]:
     """Where another surely beats the sampler that is best on average."""
-    better = [
+    return _listing(
         f"{pairing.label} beats it on {_names([table], tables)}"
         for table, pairing in _sure(tables)
         if pairing.against == baseline.label and pairing.difference > 0
-    ]
-    return [f"{listed(better)}."] if better else []
+    )
 
 
 def _sureness(comparison: Comparison, tables: list[Table], rows: list[Row]) -> str:
@@ -121,33 +120,35 @@ def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
             better.append(f"{label} on {_names(where, tables)}")
         if not sure:
             rest.append(label)
-    sentences = []
-    if beaten:
-        sentences.append(f"It also beats {listed(beaten)}.")
-    if better:
-        sentences.append(f"It is beaten by {listed(better)}.")
-    if rest:
-        sentences.append(f"It cannot be told apart from {listed(rest)}.")
-    return sentences
+    return [
+        *_listing(beaten, "It also beats "),
+        *_listing(better, "It is beaten by "),
+        *_listing(rest, "It cannot be told apart from "),
+    ]
 
 
 def _harm(tables: list[Table]) -> list[str]:
     """Samplers that surely lose: a reader must not miss them."""
-    worse = [
+    return _listing(
         f"{pairing.label} is worse than {pairing.against} on {_names([table], tables)}"
         for table, pairing in _sure(tables)
         if pairing.difference < 0
-    ]
-    return [f"{listed(worse)}."] if worse else []
+    )
 
 
 def _fewer(comparison: Comparison) -> list[str]:
     """Samplers whose figures rest on fewer episodes than the others' do."""
     most = max(overall.episodes for overall in comparison.overall)
-    fewer = [
-        f"{overall.label} ({overall.episodes} of {most})" for overall in comparison.overall if overall.episodes < most
-    ]
-    return [f"Judged on fewer episodes: {listed(fewer)}."] if fewer else []
+    fewer = [overall for overall in comparison.overall if overall.episodes < most]
+    return _listing(
+        (f"{overall.label} ({overall.episodes} of {most})" for overall in fewer), "Judged on fewer episodes: "
+    )
+
+
+def _listing(parts: Iterable[str], before: str = "") -> list[str]:
+    """One sentence, none where it has nothing to list."""
+    named = list(parts)
+    return [f"{before}{listed(named)}."] if named else []
 
 
 def _sure(tables: list[Table]) -> list[tuple[Table, Pairing]]:

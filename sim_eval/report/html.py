@@ -41,25 +41,16 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         scale=_difference_scale(comparison),
         references_of_all=set.intersection(*(set(table.references) for table in tables)),
         strips=[strip for group in drawn for strip in group],
-        figures=[
-            figures.success(tables, styles),
-            figures.cost(tables, styles),
-            figures.speed(tables, styles),
-            figures.strengths(tables, styles, trials),
-            figures.calibration(tables, styles),
-        ],
+        panels=figures.panels(tables, styles, trials),
         data=episode_data(comparison, groups, drawn, folder),
         outcomes=("rescued", "broken", "both", "neither"),
     )
 
 
 def _environment() -> Environment:
+    loader = PackageLoader("sim_eval.report")
     environment = Environment(
-        loader=PackageLoader("sim_eval.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(formatting=formatting, outline=outline)
     environment.filters["yaml"] = lambda value: OmegaConf.to_yaml(OmegaConf.create(value))
@@ -87,8 +78,8 @@ def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
     for table in comparison.tables:
         config = table.rows[0].runs[0].config
         published = read_sweep(folder / f"{table.task}-{config['policy']}-{config['critic']}.json")
-        runs = [run for row in table.rows for run in row.runs]
-        used = {stamp for run in runs for account in run.provenance for stamp in account["checkpoints"].items()}
-        same = published is not None and all(published.checkpoints.get(role, digest) == digest for role, digest in used)
-        found[table.name] = list(published.trials) if published and same else []
+        accounts = [account for row in table.rows for run in row.runs for account in run.provenance]
+        used = [stamp for account in accounts for stamp in account["checkpoints"].items()]
+        if published and all(published.checkpoints.get(role, digest) == digest for role, digest in used):
+            found[table.name] = published.trials
     return found

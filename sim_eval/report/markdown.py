@@ -30,7 +30,8 @@ def markdown(comparison: Comparison) -> str:
         lines += [*_rows([HEAD, *(row_cells(row) for row in table.rows)]), ""]
         if table.every_pair:
             lines += ["Every pair:", "", *_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in table.every_pair)]), ""]
-    legend = _LEGEND.format(comparisons=comparison.comparisons, reference=_reference(comparison))
+    references = list(dict.fromkeys(label for table in comparison.tables for label in table.references))
+    legend = _LEGEND.format(comparisons=comparison.comparisons, reference=listed(references) or "nothing")
     lines += [escaped(legend), "", "## Runs", ""]
     for run in comparison.runs:
         account = run.provenance[-1] if run.provenance else {}
@@ -51,11 +52,6 @@ def _code(text: str) -> str:
     text = " ".join(text.split())
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
-
-
-def _reference(comparison: Comparison) -> str:
-    """What the rows of the tables are compared with."""
-    return listed(list(dict.fromkeys(label for table in comparison.tables for label in table.references))) or "nothing"
 
 
 def _pair_cells(pair: Pairing) -> list[str]:

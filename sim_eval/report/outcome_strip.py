@@ -31,14 +31,10 @@ class Strip:
 
 def strips(table: Table, starts: Sequence[Start]) -> list[Strip]:
     """One for every baseline that rows of the table are compared with."""
-    single = len(table.references) == 1
-    return [
-        _strip(table, baseline, starts, table.name if single else f"{table.name}, against {baseline}")
-        for baseline in table.references
-    ]
+    return [_strip(table, baseline, starts) for baseline in table.references]
 
 
-def _strip(table: Table, baseline: str, starts: Sequence[Start], title: str) -> Strip:
+def _strip(table: Table, baseline: str, starts: Sequence[Start]) -> Strip:
     """Over the starts that the baseline ran: first those that it fails, then the rest, each from hard to easy."""
 
     def alone(start: Start) -> str | None:
@@ -54,6 +50,7 @@ def _strip(table: Table, baseline: str, starts: Sequence[Start], title: str) -> 
     for row in table.rows:
         if row.pairing and row.pairing.against == baseline:
             rows.append(_row(row.label, [start.outcomes.get(row.label) for start in columns]))
+    title = table.name if len(table.references) == 1 else f"{table.name}, against {baseline}"
     return Strip(title, baseline, rows, order)
 
 

@@ -16,16 +16,13 @@ _OUTCOMES = {(True, False): "rescued", (False, True): "broken", (True, True): "b
 
 @dataclass
 class Start:
-    """One episode key: every sampler's record by label, and the outcome of those that are paired with a baseline.
-
-    `run`: the first that ran it.
-    """
+    """One episode key: by label every sampler's record, its run, and its outcome if it is paired with a baseline."""
 
     episode: int
     env_seed: int
     noise_seed: int
-    run: Run
     records: dict[str, Record] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -40,8 +37,8 @@ def starts(table: Table) -> list[Start]:
     for row in table.rows:
         for record in [*row.records, *row.failed]:
             key = key_of(record)
-            start = found.setdefault(key, Start(record.episode, *key, row.run_of[key]))
-            start.records[row.label] = record
+            start = found.setdefault(key, Start(record.episode, *key))
+            start.records[row.label], start.runs[row.label] = record, row.run_of[key]
     for start in found.values():
         start.outcomes = {row.label: outcome for row in table.rows if (outcome := _outcome(start, row)) is not None}
     return sorted(found.values(), key=lambda start: (start.episode, start.env_seed, start.noise_seed))

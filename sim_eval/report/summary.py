@@ -25,19 +25,12 @@ def summary(comparison: Comparison) -> str:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    return {
-        "task": table.task,
-        "policy": table.policy,
-        "rows": [_row(row) for row in table.rows],
-        "every_pair": [asdict(pairing) for pairing in table.every_pair],
-    }
+    pairings = [asdict(pairing) for pairing in table.every_pair]
+    rows = [_row(row) for row in table.rows]
+    return {"task": table.task, "policy": table.policy, "rows": rows, "every_pair": pairings}
 
 
 def _row(row: Row) -> dict[str, Any]:
-    plain = {
-        name: value
-        for name, value in vars(row).items()
-        if name not in ("records", "failed", "runs", "run_of", "pairing")
-    }
+    figures = {name: value for name, value in vars(row).items() if name not in ("records", "failed", "run_of")}
     pairing = asdict(row.pairing) if row.pairing else None
-    return {**plain, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing}
+    return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Row
@@ -29,8 +29,8 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
     width = width or shutil.get_terminal_size(fallback=(1000, 24)).columns
     parts = []
     for table in comparison.tables:
-        cells = [HEAD, *(row_cells(row) for row in table.rows)]
-        parts.append("\n".join([f"task={table.task} policy={table.policy}", *_fitted(cells, width)]))
+        lines = _fitted([HEAD, *map(row_cells, table.rows)], width)
+        parts.append("\n".join([f"task={table.task} policy={table.policy}", *lines]))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
     parts.append(" ".join(headline(comparison)))
     text = "\n\n".join(parts)
@@ -61,7 +61,7 @@ def row_cells(row: Row) -> list[str]:
 
 def _fitted(cells: Sequence[Sequence[str]], width: int) -> list[str]:
     """Aligned lines of at most `width` characters: columns are left out, then names are cut short."""
-    columns = {head: [line[index] for line in cells] for index, head in enumerate(HEAD)}
+    columns = dict(zip(HEAD, zip(*cells, strict=True), strict=True))
     missing = []
     for head in _LEFT_OUT:
         if _width(columns, _SHORTEST_NAME) <= width:
@@ -69,19 +69,14 @@ def _fitted(cells: Sequence[Sequence[str]], width: int) -> list[str]:
         missing.append(head)
         del columns[head]
     room = max(_SHORTEST_NAME, width - _width(columns, 0))
-    columns["sampler"] = [name if len(name) <= room else f"{name[: room - 1]}…" for name in columns["sampler"]]
-    widths = [max(map(len, column)) for column in columns.values()]
-    table = []
-    for name, *figures in zip(*columns.values(), strict=True):
-        aligned = [
-            name.ljust(widths[0]),
-            *(figure.rjust(wide) for figure, wide in zip(figures, widths[1:], strict=True)),
-        ]
-        table.append(_BETWEEN.join(aligned).rstrip())
+    names = [name if len(name) <= room else f"{name[: room - 1]}…" for name in columns.pop("sampler")]
+    aligned = [[name.ljust(max(map(len, names))) for name in names]]
+    aligned += [[figure.rjust(max(map(len, column))) for figure in column] for column in columns.values()]
+    table = [_BETWEEN.join(line).rstrip() for line in zip(*aligned, strict=True)]
     return [*table, *textwrap.wrap(f"(no room for {', '.join(missing)})", width)] if missing else table
 
 
-def _width(columns: dict[str, list[str]], name: int) -> int:
+def _width(columns: Mapping[str, Sequence[str]], name: int) -> int:
     """Of the whole table, its names cut to `name` characters."""
     first, *rest = [max(map(len, column)) for column in columns.values()]
     return min(first, name) + sum(len(_BETWEEN) + column for column in rest)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 from sim_eval.config.compose import load_yaml
 from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields
+from sim_eval.fields import check_fields, read_entries
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
@@ -20,22 +19,40 @@ from sim_eval.runs.videos import read_videos
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 
-_CONFIG_KINDS = {
-    "task": dict[str, Any],
-    "policy": str,
-    "critic": str | None,
-    "samplers": list[str],
-    "sampler": dict[str, dict[str, Any]],
-    "episodes": int,
-    "seed": int,
-    "block": str,
-}
-_ACCOUNT_KINDS = {
-    "versions": dict[str, str],
-    "checkpoints": dict[str, str],
-    "machine": dict[str, Any],
-    "git": dict[str, Any] | None,
-}
+
+class _Task(TypedDict):
+    name: str
+
+
+class _Config(TypedDict):
+    """What is needed of a run's configuration."""
+
+    task: _Task
+    policy: str
+    critic: str | None
+    samplers: list[str]
+    sampler: dict[str, dict[str, Any]]
+    episodes: int
+    seed: int
+    block: str
+
+
+class _Machine(TypedDict):
+    processor: str
+
+
+class _Git(TypedDict):
+    commit: str
+    dirty: bool
+
+
+class _Account(TypedDict):
+    """What is needed of each account in the provenance."""
+
+    versions: dict[str, str]
+    checkpoints: dict[str, str]
+    machine: _Machine
+    git: _Git | None
 
 
 @dataclass(frozen=True)
@@ -76,37 +93,16 @@ def load_config(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     config = load_yaml(path)
-    if lacking := [option for option in _CONFIG_KINDS if option not in config]:
-        raise RunError(f"{path} is no run's configuration: it lacks {', '.join(lacking)}")
-    check_fields(str(path), config, _CONFIG_KINDS)
-    check_fields(f"{path}: task", {"name": None, **config["task"]}, {"name": str})
+    check_fields(str(path), config, get_type_hints(_Config))
     if config["block"] not in BLOCKS:
         raise RunError(f"{path}: block is {config['block']}; accepted: {', '.join(BLOCKS)}")
-    if lacking := [sampler for sampler in config["samplers"] if sampler not in config["sampler"]]:
-        raise RunError(f"{path}: sampler lacks {', '.join(lacking)}, which samplers names")
+    check_fields(f"{path}: sampler", config["sampler"], dict.fromkeys(config["samplers"], dict[str, Any]))
     return config
 
 
 def load_provenance(folder: Path) -> list[dict[str, Any]]:
     """One account for the run's start and one for each time that it was resumed. Raises RunError for anything else."""
-    path = folder / PROVENANCE
-    if not path.exists():
-        return []
-    try:
-        accounts = json.loads(path.read_bytes())
-    except ValueError:
-        raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
-    check_fields(str(path), {"the content": accounts}, {"the content": list[dict[str, Any]]})
-    for number, account in enumerate(accounts, 1):
-        where = f"{path} entry {number}"
-        if lacking := [name for name in _ACCOUNT_KINDS if name not in account]:
-            raise RunError(f"{where} lacks {', '.join(lacking)}: the file was changed or is another program's")
-        check_fields(where, account, _ACCOUNT_KINDS)
-        check_fields(f"{where}: machine", {"processor": None, **account["machine"]}, {"processor": str})
-        if account["git"] is not None:
-            git = {"commit": None, "dirty": None, **account["git"]}
-            check_fields(f"{where}: git", git, {"commit": str, "dirty": bool})
-    return list(accounts)
+    return read_entries(folder / PROVENANCE, _Account)
 
 
 def read_records(folder: Path, config: Mapping[str, Any]) -> list[Record]:
@@ -115,7 +111,6 @@ def read_records(folder: Path, config: Mapping[str, Any]) -> list[Record]:
 
 
 def _check_own(config: Mapping[str, Any], where: str, record: Record) -> None:
-    """Raise RunError unless the record follows from the run's configuration."""
     task, seed, block = task_name(config["task"]), config["seed"], config["block"]
     key = episode_key(task, seed, record.episode, block)
     expected = {"task": task, "policy": config["policy"], "env_seed": key.env_seed, "noise_seed": key.noise_seed}

@@ -8,8 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -78,15 +77,11 @@ _NEEDED = {kind: [f.name for f in fields(kind) if (f.default, f.default_factory)
 
 def record_of(episode: Episode, policy: str, sampler: str, strength: float | None) -> Record:
     """What is stored of an episode, besides its actions."""
-    key = episode.key
     return Record(
-        task=key.task,
+        **vars(episode.key),
         policy=policy,
         sampler=sampler,
         strength=strength,
-        episode=key.episode,
-        env_seed=key.env_seed,
-        noise_seed=key.noise_seed,
         state_hash=episode.state_hash,
         success=episode.success,
         steps=episode.steps,
@@ -153,7 +148,7 @@ def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: 
             f"{where} is no {kind.__name__.lower()} of version {VERSION}: it is of version {version}, lacks "
             f"{', '.join(lacking)}{besides}"
         )
-    check_fields(where, known, kinds)
+    check_fields(where, known, {name: kinds[name] for name in known})
     if kind is Record:
         known["cost"] = _built(Cost, known["cost"], f"{where}: cost", version)
     return kind(**known, extra=extra)
@@ -172,47 +167,36 @@ def actions_path(folder: Path, sampler: str, episode: int) -> Path:
     return folder / _ACTIONS / sampler / f"{episode:04d}.npy"
 
 
-class Writer:
-    """Appends to a run folder, which the caller has locked. Raises RunError when the disk is full."""
+def append(folder: Path, record: Record, actions: np.ndarray) -> None:
+    """Store actions (steps, D), then the record; both are on the disk when this returns.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / RECORDS
-        if self._path.exists():
-            self._drop_torn_line()
-
-    def append(self, record: Record, actions: np.ndarray) -> None:
-        """Store actions (steps, D), then the record; both are on the disk when this returns."""
-        with _clear_errors(self._path):
-            path = actions_path(self._folder, record.sampler, record.episode)
-            with replacing(path) as part:
-                np.save(part, actions)
-            self._append_line(to_line(record))
-
-    def _append_line(self, content: bytes) -> None:
-        with open(self._path, "ab", buffering=0) as handle:
-            end = handle.seek(0, os.SEEK_END)
-            try:
-                if handle.write(content) != len(content):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(handle.fileno())
-            except OSError:
-                handle.truncate(end)  # half a line must not stay
-                raise
-
-    def _drop_torn_line(self) -> None:
-        with open(self._path, "rb+") as handle:
-            content = handle.read()
-            whole = content.rfind(b"\n") + 1
-            if whole != len(content):
-                handle.truncate(whole)
-
-
-@contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+    The caller has locked the folder. Raises RunError when the disk is full.
+    """
     try:
-        yield
+        with replacing(actions_path(folder, record.sampler, record.episode)) as part:
+            np.save(part, actions)
+        _append_line(folder / RECORDS, to_line(record))
     except OSError as error:
         raise RunError(
-            f"cannot write {path.parent}: {error.strerror or error}; every earlier record is intact, "
+            f"cannot write {folder}: {error.strerror or error}; every earlier record is intact, "
             "the same command goes on from there"
         ) from None
+
+
+def _append_line(path: Path, content: bytes) -> None:
+    with open(path, "ab", buffering=0) as handle:
+        end = handle.seek(0, os.SEEK_END)
+        try:
+            if handle.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle.fileno())
+        except OSError:
+            handle.truncate(end)  # half a line must not stay
+            raise
+
+
+def drop_torn_line(folder: Path) -> None:
+    """Cut off what a killed process wrote of its last record."""
+    path = folder / RECORDS
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)

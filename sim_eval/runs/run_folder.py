@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sim_eval.fields import check_name
 from sim_eval.files import locked, write_text
 from sim_eval.runs.provenance import SIMULATION, provenance, versions
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
-from sim_eval.runs.records import Record, Writer
+from sim_eval.runs.records import Record, append, drop_torn_line
 
 _LOCK = ".lock"
 
@@ -35,12 +35,11 @@ class RunFolder:
     """
 
     path: Path
-    writer: Writer
-    done: dict[tuple[str, int], Record] = field(default_factory=dict)
+    done: dict[tuple[str, int], Record]
 
     def append(self, record: Record, actions: np.ndarray) -> None:
-        """Store one more episode, durably; its executed actions are (steps, D)."""
-        self.writer.append(record, actions)
+        """Store one more episode, durably; its executed actions are (steps, D). Raises RunError on a full disk."""
+        append(self.path, record, actions)
         self.done[record.sampler, record.episode] = record
 
 
@@ -66,12 +65,12 @@ def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, st
             _check_same(path, stored, config)
         now = versions()
         for account in earlier:
-            _check_checkpoints(path, account["checkpoints"], checkpoints)
-            _check_versions(path, account["versions"], now)
+            _check_made_alike(path, account, checkpoints, now)
         write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, config))))
         write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
         done = {(record.sampler, record.episode): record for record in records if record.error is None}
-        yield RunFolder(path, Writer(path), done)
+        drop_torn_line(path)
+        yield RunFolder(path, done)
 
 
 def lock(folder: Path) -> AbstractContextManager[None]:
@@ -121,19 +120,19 @@ def _merged(stored: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> dict[
     return {**asked, "samplers": samplers, "sampler": {**stored["sampler"], **asked["sampler"]}}
 
 
-def _check_checkpoints(path: Path, stored: Mapping[str, str], asked: Mapping[str, str]) -> None:
-    for name in stored.keys() & asked.keys():
-        if stored[name] != asked[name]:
+def _check_made_alike(
+    path: Path, account: Mapping[str, Any], checkpoints: Mapping[str, str], installed: Mapping[str, str]
+) -> None:
+    for role, digest in checkpoints.items():
+        if (stored := account["checkpoints"].get(role, digest)) != digest:
             raise RunError(
-                f"output={path} was made with another checkpoint {name}: its hash is {stored[name]} there, "
-                f"{asked[name]} now; choose another output"
+                f"output={path} was made with another checkpoint {role}: its hash is {stored} there, {digest} now; "
+                "choose another output"
             )
-
-
-def _check_versions(path: Path, stored: Mapping[str, str], now: Mapping[str, str]) -> None:
     for package in SIMULATION:
-        if stored.get(package, now.get(package)) != now.get(package):
+        version = installed.get(package, "none")
+        if (stored := account["versions"].get(package, version)) != version:
             raise RunError(
-                f"output={path} was made with {package} {stored[package]}, {now.get(package, 'none')} is installed, "
-                "which simulates another task; choose another output"
+                f"output={path} was made with {package} {stored}, {version} is installed, which simulates another "
+                "task; choose another output"
             )

@@ -6,10 +6,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields
+from sim_eval.fields import read_entries
 from sim_eval.files import locked, write_text
 from sim_eval.runs.records import Record
 
@@ -18,6 +17,16 @@ _LOCK = ".videos.lock"
 
 #: (sampler, episode) of everything that a file shows.
 Shown = tuple[tuple[str, int], ...]
+
+
+class _Episode(TypedDict):
+    sampler: str
+    episode: int
+
+
+class _Entry(TypedDict):
+    file: str
+    shows: list[_Episode]
 
 
 def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown]:
@@ -29,26 +38,12 @@ def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown
     for record in records:
         video = record.extra.get("video")
         if isinstance(video, str):
-            path = _resolved(folder, video)
+            path = (folder / video).resolve()
             index[path] = (*index.get(path, ()), (record.sampler, record.episode))
-    path = folder / INDEX
-    if not path.is_file():
-        return index
-    try:
-        entries = json.loads(path.read_bytes())
-    except ValueError:
-        raise RunError(f"{path} is not JSON: delete it, and render again") from None
-    check_fields(str(path), {"the content": entries}, {"the content": list[dict[str, Any]]})
-    for number, entry in enumerate(entries, 1):
-        where = f"{path} entry {number}"
-        entry = {"file": None, "shows": None, **entry}
-        check_fields(where, entry, {"file": str, "shows": list[dict[str, Any]]})
-        shown = [{"sampler": None, "episode": None, **episode} for episode in entry["shows"]]
-        for episode in shown:
-            check_fields(where, episode, {"sampler": str, "episode": int})
-        file = _resolved(folder, entry["file"])
-        index.pop(file, None)  # what was rendered again is the latest
-        index[file] = tuple((episode["sampler"], episode["episode"]) for episode in shown)
+    for entry in read_entries(folder / INDEX, _Entry):
+        path = (folder / entry["file"]).resolve()
+        index.pop(path, None)  # what was rendered again is the latest
+        index[path] = tuple((episode["sampler"], episode["episode"]) for episode in entry["shows"])
     return index
 
 
@@ -61,11 +56,9 @@ def update_index(folder: Path, add: Mapping[Path, Shown], remove: Iterable[Path]
     """List rendered files, and forget others. Raises RunError when the folder cannot be written."""
     with locked(folder / _LOCK):
         index = read_index(folder)
-        for path in remove:
+        for path in (*add, *remove):
             index.pop(path.resolve(), None)
-        for path, shown in add.items():
-            index.pop(path.resolve(), None)
-            index[path.resolve()] = shown
+        index.update({path.resolve(): shown for path, shown in add.items()})
         entries = [
             {
                 "file": os.path.relpath(path, folder.resolve()),
@@ -75,7 +68,3 @@ def update_index(folder: Path, add: Mapping[Path, Shown], remove: Iterable[Path]
         ]
         lines = ",\n".join(map(json.dumps, entries))
         write_text(folder / INDEX, f"[\n{lines}\n]\n")
-
-
-def _resolved(folder: Path, file: str) -> Path:
-    return (folder / file).resolve()

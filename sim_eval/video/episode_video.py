@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sim_eval.runs.records import Record, actions_path
-from sim_eval.video.contact_sheet import Row, row
+from sim_eval.video.contact_sheet import row
 from sim_eval.video.encode import write_video
 from sim_eval.video.overlay import Overlay
 from sim_eval.video.replay import Replay, ReplayError, View, replay, title
@@ -30,30 +29,26 @@ class EpisodeVideo:
     exists: bool = False
 
 
-def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[Row] | ReplayError:
+def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[np.ndarray] | ReplayError:
     """Make the video. Returns the episodes' rows for a contact sheet, or why they cannot be replayed.
 
     Raises RunError when the video cannot be written; TaskError for an unknown camera and for a missing GL library.
     """
+    (size,) = task.spec.action.shape
+    instruction, fps = task.spec.instruction, task.spec.control_hz / view.every
     try:
-        with ExitStack() as stack:
-            (size,) = task.spec.action.shape
-            replays = [
-                stack.enter_context(closing(replay(task, record, _actions(video.folder, record, size), view)))
-                for record in video.records
-            ]
-            instruction, fps = task.spec.instruction, task.spec.control_hz / view.every
-            if not video.exists:
-                write_video(video.path, _frames(replays, instruction, view.size), fps)
-            return [row(replayed, instruction) for replayed in replays]
+        replays = [replay(task, record, _actions(video.folder, record, size), view) for record in video.records]
     except ReplayError as error:
         return error
+    if not video.exists:
+        write_video(video.path, _frames(replays, instruction, view.size), fps)
+    return [row(replayed, instruction) for replayed in replays]
 
 
 def _frames(replays: Sequence[Replay], instruction: str, size: int) -> Iterator[np.ndarray]:
     """As many frames as the longest episode has; those that ended before hold their last."""
     overlay = Overlay([replayed.record for replayed in replays], instruction, size)
-    for number in range(max(map(len, replays))):
+    for number in range(max(len(replayed.steps) for replayed in replays)):
         yield overlay.frame([replayed.moment(number) for replayed in replays])
 
 

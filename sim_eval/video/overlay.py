@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from sim_eval.runs.records import Record
 from sim_eval.video.q_curve import Axes, QCurve
-from sim_eval.video.style import BAND, CURVE, DIM, TEXT, Scale, fitted, outcome, wrapped
+from sim_eval.video.style import BAND, CURVE, DIM, FAILURE, SUCCESS, TEXT, Scale, fitted, wrapped
 
 _INSTRUCTION_LINES = 2
 
@@ -37,7 +37,9 @@ class Overlay:
         self._gap = 2 * px(2)
         self._width = len(records) * (size + self._gap) - self._gap
         self._caption, self._strip = px(20), px(40)
-        self._curves = _curves(records)
+        valued = [record.q for record in records if record.q]
+        axes = Axes.around(valued or [[0.0]], max(record.steps for record in records))
+        self._curves = [QCurve(record.q, record.execute, axes) if record.q else None for record in records]
         self._ground = self._drawn_once(instruction)
 
     def frame(self, moments: Sequence[Moment]) -> np.ndarray:
@@ -45,15 +47,12 @@ class Overlay:
         image = self._ground.copy()
         pen = ImageDraw.Draw(image)
         for column, (record, moment) in enumerate(zip(self._records, moments, strict=True)):
-            left = self._left(column)
+            left = column * (self._size + self._gap)
             image.paste(Image.fromarray(moment.picture), (left, self._top))
             self._note_step(pen, left, record, moment.step)
-            if self._curves is not None and (curve := self._curves[column]) is not None:
+            if curve := self._curves[column]:
                 self._draw_curve(image, pen, left, curve, moment.step)
         return np.asarray(image)
-
-    def _left(self, column: int) -> int:
-        return column * (self._size + self._gap)
 
     def _drawn_once(self, instruction: str) -> Image.Image:
         """Everything that no frame changes."""
@@ -61,7 +60,7 @@ class Overlay:
         title, small = self._scale.font(13), self._scale.font(12)
         lines = wrapped(instruction, small, width - 2 * px(6), _INSTRUCTION_LINES)
         self._top = px(23) + len(lines) * px(14) + px(5)
-        below = self._caption + (self._strip if self._curves is not None else 0)
+        below = self._caption + (self._strip if any(self._curves) else 0)
         height = self._top + self._size + below
         image = Image.new("RGB", (width, height + height % 2), BAND)
         pen = ImageDraw.Draw(image)
@@ -72,30 +71,24 @@ class Overlay:
         pen.text((px(6), px(13)), fitted(first.task, title, room), TEXT, title, "lm")
         for number, line in enumerate(lines):
             pen.text((px(6), px(23) + number * px(14) + px(6)), line, DIM, small, "lm")
-        for column, record in enumerate(self._records):
-            self._name_sampler(pen, self._left(column), record)
-        return image
-
-    def _name_sampler(self, pen: ImageDraw.ImageDraw, left: int, record: Record) -> None:
-        px, font = self._scale.px, self._scale.font(12)
         middle = self._top + self._size + self._caption / 2
-        pen.text((left + px(6), middle), record.sampler, TEXT, font, "lm")
-        if record.strength is not None:
-            after = left + px(6) + font.getlength(record.sampler) + px(6)
-            pen.text((after, middle), f"strength {record.strength:g}", DIM, self._scale.font(11), "lm")
+        for column, record in enumerate(self._records):
+            left = column * (self._size + self._gap) + px(6)
+            pen.text((left, middle), record.sampler, TEXT, small, "lm")
+            if record.strength is not None:
+                after = left + small.getlength(record.sampler) + px(4)
+                pen.text((after, middle), f"at {record.strength:g}", DIM, small, "lm")
+        return image
 
     def _note_step(self, pen: ImageDraw.ImageDraw, left: int, record: Record, step: int) -> None:
         px, font = self._scale.px, self._scale.font(11)
         right, middle = left + self._size - px(6), self._top + self._size + self._caption / 2
         pen.text((right, middle), f"step {step}", DIM, font, "rm")
-        if step == record.steps:
-            self._mark_outcome(pen, left, record.success)
-
-    def _mark_outcome(self, pen: ImageDraw.ImageDraw, left: int, success: bool) -> None:
-        """A frame round the picture and a label in its corner."""
-        px, font = self._scale.px, self._scale.font(12)
-        word, colour = outcome(success)
-        size, top = self._size, self._top
+        if step < record.steps:
+            return
+        # A frame round the picture and a label in its corner.
+        word, colour = ("success", SUCCESS) if record.success else ("failure", FAILURE)
+        font, size, top = self._scale.font(12), self._size, self._top
         pen.rectangle((left, top, left + size - 1, top + size - 1), outline=colour, width=px(3))
         width, height = round(font.getlength(word)) + 2 * px(7), px(20)
         corner = (left + size - width, top, left + size - 1, top + height)
@@ -109,12 +102,3 @@ class Overlay:
         pen.text((left + px(6), top + px(22)), f"{curve.at(step):.2f}", CURVE, self._scale.font(11), "lm")
         box = (self._size - gutter - px(6), self._strip - px(6))
         image.paste(curve.draw(step, box), (left + gutter, top))
-
-
-def _curves(records: Sequence[Record]) -> list[QCurve | None] | None:
-    """A curve for every record that has Q, on common axes; None where no record has any."""
-    valued = [record.q for record in records if record.q]
-    if not valued:
-        return None
-    axes = Axes.around(valued, max(record.steps for record in records))
-    return [QCurve(record.q, record.execute, axes) if record.q else None for record in records]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from sim_eval.errors import RunError
@@ -18,7 +18,7 @@ from sim_eval.rollout.workers import work_through
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import Shown, read_index, update_index
-from sim_eval.video.contact_sheet import Row, write_sheet
+from sim_eval.video.contact_sheet import write_sheet
 from sim_eval.video.encode import check_encoder
 from sim_eval.video.episode_video import EpisodeVideo, draw_video
 from sim_eval.video.replay import ReplayError, View
@@ -95,20 +95,25 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
         return Rendered([], kept)
     check_encoder()
     new = {video.path: _shown(video.records) for video in todo if not video.exists}
-    with _listing(settings.folder, {**new, **{path: _shown(records) for path, records in sheets.items()}}) as listed:
+    files = new | {path: _shown(records) for path, records in sheets.items()}
+    listed = _listed(settings.folder, files)
+    try:
         rows, skipped = _draw(settings, todo, make_task)
         for path, records in sheets.items():
             if drawn := [rows[key] for key in _shown(records) if key in rows]:
                 write_sheet(path, drawn)
-    return Rendered([path for path in (*new, *sheets) if path.exists()], kept, skipped, listed)
+    finally:  # the files that are finished stay listed, whatever became of the rest
+        if listed:
+            update_index(settings.folder, {}, [path for path in files if not path.exists()])
+    return Rendered([path for path in files if path.exists()], kept, skipped, listed)
 
 
 def _draw(
     settings: RenderSettings, videos: Sequence[EpisodeVideo], make_task: MakeTask
-) -> tuple[dict[tuple[str, int], Row], int]:
+) -> tuple[dict[tuple[str, int], np.ndarray], int]:
     """Make the videos. Returns the rows of contact sheets, if any, by (sampler, episode), and how many were skipped."""
     work = functools.partial(draw_video, view=View(settings.camera, settings.size, settings.every))
-    rows: dict[tuple[str, int], Row] = {}
+    rows: dict[tuple[str, int], np.ndarray] = {}
     skipped = 0
     with tqdm(total=len(videos), unit="video", disable=None) as progress:
         for video, made in zip(videos, work_through(videos, work, make_task, settings.workers), strict=True):
@@ -125,9 +130,8 @@ def _shown(records: Sequence[Record]) -> Shown:
     return tuple((record.sampler, record.episode) for record in records)
 
 
-@contextmanager
-def _listing(folder: Path, files: Mapping[Path, Shown]) -> Iterator[bool]:
-    """List the files in the run folder, and in the end forget those that were not made; False where it is read-only.
+def _listed(folder: Path, files: Mapping[Path, Shown]) -> bool:
+    """List the files in the run folder; False where it is read-only, which stderr is told.
 
     They are listed before they are drawn: what a killed process leaves behind is then known for this run's.
     """
@@ -135,9 +139,5 @@ def _listing(folder: Path, files: Mapping[Path, Shown]) -> Iterator[bool]:
         update_index(folder, files)
     except RunError as error:
         print(f"the report of {folder} will not show these videos: {error}", file=sys.stderr)
-        yield False
-        return
-    try:
-        yield True
-    finally:  # those that are finished stay, whatever became of the rest
-        update_index(folder, {}, [path for path in files if not path.exists()])
+        return False
+    return True

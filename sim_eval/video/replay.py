@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import IO
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,54 +28,42 @@ class View:
     every: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Replay:
-    """One episode as drawn. Its pictures lie in a temporary file: five samplers side by side would fill the memory."""
+    """One episode as drawn: `pictures` (n, size, size, 3) uint8, each after so many control `steps`."""
 
     record: Record
-    size: int
-    steps: list[int] = field(default_factory=list)  # the control step of each picture
-    _pictures: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def append(self, picture: np.ndarray, step: int) -> None:
-        """Store the picture (size, size, 3) uint8 after so many steps. Raises RunError when the disk is full."""
-        try:
-            self._pictures.write(np.ascontiguousarray(picture).data)
-            self._pictures.flush()
-        except OSError as error:
-            raise RunError(f"cannot keep pictures in {tempfile.gettempdir()}: {error.strerror}") from None
-        self.steps.append(step)
+    steps: list[int]
+    pictures: np.ndarray
 
     def moment(self, number: int) -> Moment:
         """The picture of this number, from 0; the last one where the episode has ended before."""
-        number = min(number, len(self) - 1)
-        shape = (self.size, self.size, 3)
-        self._pictures.seek(number * self.size * self.size * 3)
-        picture = np.frombuffer(self._pictures.read(self.size * self.size * 3), np.uint8).reshape(shape)
-        return Moment(picture, self.steps[number])
-
-    def close(self) -> None:
-        self._pictures.close()
+        number = min(number, len(self.steps) - 1)
+        return Moment(self.pictures[number], self.steps[number])
 
 
 def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Replay:
     """Run and draw the episode again; `actions`: (steps, D) as executed.
 
     Raises ReplayError as soon as the replay is seen to differ from the record: another start, another number of steps,
-    another outcome; TaskError for an unknown camera and for a missing GL library.
+    another outcome; RunError when the disk is full; TaskError for an unknown camera and for a missing GL library.
     """
-    drawn = Replay(record, view.size)
+    steps = [*range(0, record.steps, view.every), record.steps]
+    pictures = _on_disk((len(steps), view.size, view.size, 3))
+    for step in _steps(task, record, actions):
+        if step in steps:
+            pictures[steps.index(step)] = task.frame(view.camera, view.size)
+    return Replay(record, steps, pictures)
+
+
+def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
+    """Bytes in a temporary file: the pictures of five samplers side by side would fill the memory."""
     try:
-        for step in _steps(task, record, actions):
-            if step % view.every == 0 or step == record.steps:
-                drawn.append(task.frame(view.camera, view.size), step)
-    except BaseException:
-        drawn.close()
-        raise
-    return drawn
+        with tempfile.TemporaryFile() as file:  # it goes with the array
+            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))
+            return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        raise RunError(f"cannot keep pictures in {tempfile.gettempdir()}: {error.strerror}") from None
 
 
 def _steps(task: Task, record: Record, actions: np.ndarray) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from sim_eval.analysis.episode_selection import check_pick, picked
 from sim_eval.errors import RunError
@@ -44,10 +45,8 @@ def _asked_episodes(settings: RenderSettings, good: Sequence[Record], samplers: 
     for episode in settings.episodes or ():
         if episode not in recorded:
             every = " of every sampler" if settings.side_by_side else ""
-            raise RunError(
-                f"episodes: {episode} is not recorded in {settings.folder}; accepted{every}: "
-                f"{_ranges(sorted(recorded))}"
-            )
+            accepted = shorten(", ".join(map(str, sorted(recorded))) or "none", 200, placeholder=" ...")
+            raise RunError(f"episodes: {episode} is not recorded in {settings.folder}; accepted{every}: {accepted}")
     return recorded if settings.episodes is None else set(settings.episodes)
 
 
@@ -56,25 +55,21 @@ def planned_videos(settings: RenderSettings, chosen: Sequence[Record]) -> list[E
 
     Raises RunError for columns that start from different states.
     """
-    if not settings.side_by_side:
-        return [_planned(settings, (record,)) for record in chosen]
-    episodes: dict[int, list[Record]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
     for record in chosen:
-        episodes[record.episode].append(record)
-    return [_planned(settings, tuple(columns)) for columns in episodes.values()]
-
-
-def _planned(settings: RenderSettings, columns: tuple[Record, ...]) -> EpisodeVideo:
-    first = columns[0]
-    for other in columns[1:]:
-        if other.state_hash != first.state_hash:
-            raise RunError(
-                f"side_by_side: {other.sampler} starts episode {other.episode} from another state than "
-                f"{first.sampler}, the pairing is broken"
-            )
-    samplers = "-vs-".join(record.sampler for record in columns)
-    path = video_path(settings, first.task, first.policy, samplers, first.episode)
-    return EpisodeVideo(path, settings.folder, columns)
+        groups[record.episode, "" if settings.side_by_side else record.sampler].append(record)
+    videos = []
+    for first, *others in groups.values():
+        for other in others:
+            if other.state_hash != first.state_hash:
+                raise RunError(
+                    f"side_by_side: {other.sampler} starts episode {other.episode} from another state than "
+                    f"{first.sampler}, the pairing is broken"
+                )
+        samplers = "-vs-".join(record.sampler for record in (first, *others))
+        path = video_path(settings, first.task, first.policy, samplers, first.episode)
+        videos.append(EpisodeVideo(path, settings.folder, (first, *others)))
+    return videos
 
 
 def video_path(settings: RenderSettings, task: str, policy: str, samplers: str, episode: int) -> Path:
@@ -92,14 +87,3 @@ def planned_sheets(settings: RenderSettings, chosen: Sequence[Record]) -> dict[P
         settings.output / f"{name}-{start // ROWS + 1}.png": together[start : start + ROWS]
         for start in range(0, len(together), ROWS)
     }
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """0, 1, 2, 5 as "0-2, 5"."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts) or "none"

@@ -62,8 +62,3 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> l
         else:
             lines.append(word)
     return [fitted(line, font, width) for line in lines]
-
-
-def outcome(success: bool) -> tuple[str, Colour]:
-    """What an episode's end is called, and its colour."""
-    return ("success", SUCCESS) if success else ("failure", FAILURE)
