@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from sim_eval.tuning.sweep import read_sweep_settings
 from tasks.naming import full_name
 from tasks.robosuite_any import environment_names
 from tasks.task import EpisodeKey, Task, TaskError
+from tests.robosuite_starts import starts
 
 ACTIONS = np.random.default_rng(0).uniform(-1.0, 1.0, (30, 7))
 
@@ -54,26 +54,12 @@ def test_the_name_and_the_instruction_are_the_environment_s() -> None:
 
 def test_starts_of_every_environment_follow_from_their_keys_in_two_processes() -> None:
     """robosuite's PickPlaceSingle and NutAssemblySingle pick an object by Python's `random` from a set of names."""
-    program = "from tests.test_any_robosuite import starts\nprint(*starts(), sep='\\n')"
+    program = "from tests.robosuite_starts import starts\nprint(*starts(), sep='\\n')"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
         here = starts()
         there = other.communicate()[0].split()
     assert len(here) == len(environment_names())
     assert here == there
-
-
-def starts() -> list[str]:
-    """Each environment's name, and one hash of six of its starts."""
-    hashes = []
-    for env in environment_names():
-        task = tasks.make("robosuite", env=env)
-        digest = hashlib.sha256()
-        for env_seed in range(6):
-            task.reset(EpisodeKey(task.spec.name, 0, env_seed, 0))
-            digest.update(task.state_hash().encode())
-        task.close()
-        hashes.append(f"{env}:{digest.hexdigest()}")
-    return hashes
 
 
 def test_the_object_is_what_robosuite_observes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -59,11 +60,7 @@ Call = Callable[..., tuple[int, str, str]]
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """A command in an empty folder, with the toy in place of simulator and checkpoints: status, stdout, stderr."""
 
-    def build_models(*arguments: Any) -> Models:
-        return Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc", "critic": "def"})
-
-    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
-    monkeypatch.setattr(tasks, "make", make_toy)
+    put_toy(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
     def run(entry: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
@@ -75,6 +72,35 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         return end.value.code, captured.out, captured.err
 
     return run
+
+
+def put_toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of simulator and checkpoints."""
+
+    def build_models(*arguments: Any) -> Models:
+        return Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc", "critic": "def"})
+
+    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
+    monkeypatch.setattr(tasks, "make", make_toy)
+
+
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a QUICK run, which tests copy."""
+    folder = tmp_path_factory.mktemp("quick") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        put_toy(monkeypatch)
+        monkeypatch.setattr(sys, "argv", ["sim-eval", *QUICK, f"output={folder}"])
+        with pytest.raises(SystemExit, match="0"):
+            cli.evaluate()
+    return folder
+
+
+@pytest.fixture
+def evaluated(quick_run: Path, call: Call) -> Call:
+    """As `call`, in a folder that holds a QUICK run in ./run."""
+    shutil.copytree(quick_run, "run")
+    return call
 
 
 def message(arguments: Sequence[str]) -> str:
@@ -193,10 +219,9 @@ def test_a_run_from_the_command_line(call: Call) -> None:
     assert "won/lost" in out
 
 
-def test_a_report_goes_where_it_is_asked_to(call: Call) -> None:
-    call(cli.evaluate, *QUICK, "output=run")
+def test_a_report_goes_where_it_is_asked_to(evaluated: Call) -> None:
     assert (Path("run") / "report.html").exists()
-    status, out, _ = call(cli.compare, "run", "output=new/report")
+    status, out, _ = evaluated(cli.compare, "run", "output=new/report")
     assert (status, out.splitlines()[-1]) == (0, "new/report/report.html")
     assert sorted(path.name for path in Path("new/report").iterdir()) == ["report.html", "report.md", "summary.json"]
     for arguments, told in [
@@ -205,7 +230,7 @@ def test_a_report_goes_where_it_is_asked_to(call: Call) -> None:
         (["output=new"], "output=new without a run folder; accepted: sim-eval-compare RUN [RUN ...] [output=DIR]"),
         (["run", "output=run/records.jsonl"], "cannot write run/records.jsonl/summary.json: File exists"),
     ]:
-        status, _, err = call(cli.compare, *arguments)
+        status, _, err = evaluated(cli.compare, *arguments)
         assert (status, told in err) == (2, True), err
 
 
@@ -376,15 +401,14 @@ def test_the_configuration_files_are_where_the_commands_look() -> None:
     assert (CONFIGS / "eval.yaml").is_file()
 
 
-def test_rendering_shows_the_recorded_episodes(call: Call) -> None:
-    call(cli.evaluate, *QUICK, "output=run")
-    status, out, _ = call(cli.render, "run", "episodes=[0,2]", "samplers=[best_of_n]", "size=64", "workers=0")
+def test_rendering_shows_the_recorded_episodes(evaluated: Call) -> None:
+    status, out, _ = evaluated(cli.render, "run", "episodes=[0,2]", "samplers=[best_of_n]", "size=64", "workers=0")
     assert status == 0
     videos = [f"videos/run/can-flow-best_of_n-000{episode}.mp4" for episode in (0, 2)]
     assert out.splitlines() == [*videos, "run/report.html"]
     assert all(Path(path).is_file() for path in videos)
     assert "can-flow-best_of_n-0002.mp4" in Path("run/report.html").read_text(), "the report has been made again"
-    status, out, _ = call(cli.render, "run", "episodes=[0,1]", "samplers=[best_of_n]", "size=64", "workers=0")
+    status, out, _ = evaluated(cli.render, "run", "episodes=[0,1]", "samplers=[best_of_n]", "size=64", "workers=0")
     assert (status, out.splitlines()[:2]) == (
         0,
         [
@@ -394,10 +418,9 @@ def test_rendering_shows_the_recorded_episodes(call: Call) -> None:
     )
 
 
-def test_an_episode_that_cannot_be_rendered_is_told_and_the_others_are(call: Call) -> None:
-    call(cli.evaluate, *QUICK, "output=run")
+def test_an_episode_that_cannot_be_rendered_is_told_and_the_others_are(evaluated: Call) -> None:
     Path("run/actions/best_of_n/0001.npy").unlink()
-    status, out, err = call(cli.render, "run", "samplers=[best_of_n]", "size=64", "workers=0")
+    status, out, err = evaluated(cli.render, "run", "samplers=[best_of_n]", "size=64", "workers=0")
     assert (status, len(out.splitlines())) == (1, 3)
     assert err.startswith("skipped: sampler=best_of_n episode=1: its actions cannot be read from run/actions/")
 
@@ -410,9 +433,8 @@ def test_a_video_that_is_skipped_is_no_success(call: Call) -> None:
     assert len(list(Path("videos/run").iterdir())) == 5, "the others are made"
 
 
-def test_worker_processes_are_the_default(call: Call) -> None:
-    call(cli.evaluate, *QUICK, "output=run")
-    status, out, err = call(cli.render, "run", "episodes=[0]", "samplers=[unsteered]", "size=64")
+def test_worker_processes_are_the_default(evaluated: Call) -> None:
+    status, out, err = evaluated(cli.render, "run", "episodes=[0]", "samplers=[unsteered]", "size=64")
     assert (status, err) == (0, ""), "silent progress where there is no terminal"
     assert all(Path(path).is_file() for path in out.splitlines())
 
@@ -449,11 +471,10 @@ def test_videos_that_compare_need_something_to_compare(call: Call) -> None:
     assert not Path("run").exists()
 
 
-def test_nothing_to_render_is_told(call: Call) -> None:
-    call(cli.evaluate, *QUICK, "output=run")
+def test_nothing_to_render_is_told(evaluated: Call) -> None:
     outcomes = {(record.sampler, record.success) for record in read(Path("run"))}
     assert outcomes == {("unsteered", True), ("best_of_n", True)}
-    status, out, _ = call(cli.render, "run", "videos=broken")
+    status, out, _ = evaluated(cli.render, "run", "videos=broken")
     assert (status, out) == (0, "nothing to render: videos is broken, and no episode in run is\n")
 
 
@@ -475,9 +496,8 @@ def test_nothing_to_render_is_told(call: Call) -> None:
         (["sheets=true"], "unknown option sheets; accepted: "),
     ],
 )
-def test_bad_render_options(call: Call, arguments: list[str], told: str) -> None:
-    call(cli.evaluate, *QUICK, "output=run")
-    status, _, err = call(cli.render, "run", *arguments)
+def test_bad_render_options(evaluated: Call, arguments: list[str], told: str) -> None:
+    status, _, err = evaluated(cli.render, "run", *arguments)
     assert (status, told in err, err.count("\n")) == (2, True, 1), err
     assert not Path("videos").exists()
 

@@ -29,15 +29,15 @@ def trained() -> tuple[MixtureDenoiser, PosteriorNet]:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     denoiser = mixture(LinearPath())
-    chunks = denoiser.draws(5_000, generator)[:, None]
-    targets = draw_targets(denoiser, torch.zeros(len(chunks), 1), chunks, 16, generator)
+    chunks = denoiser.draws(2_000, generator)[:, None]
+    targets = draw_targets(denoiser, torch.zeros(len(chunks), 1), chunks, 10, generator)
     net = PosteriorNet(PosteriorConfig(1, action_dim=2, horizon=1, width=64, depth=3), denoiser)
 
     def loss() -> Tensor:
         rows = torch.randint(len(targets.t), (256,), generator=generator)
         return distillation_loss(net, targets[rows])
 
-    fit(net, loss, steps=1500, learning_rate=2e-3)
+    fit(net, loss, steps=600, learning_rate=2e-3)
     return denoiser, net
 
 

@@ -83,7 +83,7 @@ def distance_to_tilted(
 ) -> float:
     denoiser = mixture(schedule)
     target = tilted(denoiser).draws(4000, torch.Generator().manual_seed(99))
-    models = Models(denoiser, QuadraticCritic(), posterior or PosteriorFlow(denoiser, steps=16))
+    models = Models(denoiser, QuadraticCritic(), posterior or PosteriorFlow(denoiser, steps=8))
     return energy_distance(draw(sampler, models, n), target)
 
 
@@ -94,7 +94,7 @@ def test_unsteered_samples_the_policy(schedule: Schedule) -> None:
 
 
 def test_m_with_exact_draws_reaches_the_tilted_policy(schedule: Schedule) -> None:
-    distances = [distance_to_tilted(QPilotsM(1 / BETA, draws=16, steps=n), schedule, n=1000) for n in (4, 10, 50)]
+    distances = [distance_to_tilted(QPilotsM(1 / BETA, draws=8, steps=n), schedule, n=1000) for n in (4, 10, 50)]
     assert distances[0] > distances[1] > distances[2]
     assert distances[2] <= 0.003
 

@@ -140,21 +140,23 @@ def test_reset_leaves_the_global_generators_alone(task: Task) -> None:
     assert (random.getstate(), random.choice) == (python_state, choice)
 
 
-def test_every_step_is_the_same_in_another_process() -> None:
-    names = tasks.names()
+@pytest.fixture(scope="session")
+def trajectories_elsewhere() -> dict[str, list[str]]:
+    """One trajectory of every task, the last task first, from another process."""
     program = (
         "import tasks\n"
         "from tests.test_tasks import random_actions, trajectory\n"
-        f"for name in reversed({names}):\n"
+        f"for name in reversed({tasks.names()}):\n"
         "    print(name, *trajectory(tasks.make(name), 17, random_actions(20)))\n"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stderr == "", "importing, building and stepping tasks is silent"
-    there = {name: hashes for name, *hashes in map(str.split, answer.stdout.splitlines())}
-    for name in names:
-        here = tasks.make(name)
-        assert trajectory(here, 17, random_actions(20)) == there[name]
-        here.close()
+    return {name: hashes for name, *hashes in map(str.split, answer.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("task", tasks.names(), indirect=True)
+def test_every_step_is_the_same_in_another_process(task: Task, trajectories_elsewhere: dict[str, list[str]]) -> None:
+    assert trajectory(task, 17, random_actions(20)) == trajectories_elsewhere[task.spec.name]
 
 
 def test_actions_are_clipped(task: Task) -> None:

@@ -6,6 +6,7 @@ configuration files and the `name=value` syntax, and gives every mistake one lin
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     components, such as {"policy": {"size": 3}}. Raises RunError for an argument without `=`, an unknown option, and a
     value of another type than the default's; a default of null takes any value.
     """
-    default = _composed(name, [])
+    default = _composed(name)
     leaves = _leaves(default)
     literal: dict[str, Any] = {}
     passed_on, overrides = [], {}
@@ -69,7 +70,7 @@ def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
         else:
             _check_option(leaves, option, argument)
             overrides[option] = argument
-    config = _composed(name, list(overrides.values()))
+    config = _composed(name, *overrides.values())
     for option in overrides:
         _check_type(option, OmegaConf.select(default, option), OmegaConf.select(config, option))
     given = [argument.partition("=")[0] for argument in arguments]
@@ -78,7 +79,7 @@ def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
 
 def help_text(name: str, usage: str) -> str:
     """The usage line, and the options with their defaults and their meaning, which is the comment beside each."""
-    default = _composed(name, [])
+    default = _composed(name)
     included = [file for file in load_yaml(CONFIGS / f"{name}.yaml").get("defaults", []) if file != "_self_"]
     text = "".join((CONFIGS / f"{file}.yaml").read_text() for file in (*included, name))
     meanings = dict(re.findall(r"(\w+):.*?  # (.*)", text))
@@ -142,10 +143,12 @@ def _typed(arguments: list[str]) -> dict[str, Any]:
         raise RunError(f"{' '.join(arguments)} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _composed(name: str, overrides: list[str]) -> DictConfig:
+@functools.cache  # Hydra takes 0.1 s; without options a command composes the same twice
+def _composed(name: str, *overrides: str) -> DictConfig:
+    """Not to be changed: the next caller gets the same object."""
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra_compose(name, overrides)
+            return hydra_compose(name, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         first_line = str(error).strip().split("\n", 1)[0]
         raise RunError(f"the options cannot be read, up to {overrides[-1]}: {first_line}") from None

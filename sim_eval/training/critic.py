@@ -26,6 +26,7 @@ from sim_eval.training.workspace import Workspace, random_rows, sample_policy, s
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 EARLY = 40  # control steps
+SPREAD_STATES = 512  # in which `q_spread` draws chunks
 
 
 @dataclass(frozen=True)
@@ -145,15 +146,15 @@ def _replay(
 def q_spread(
     models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], generator: torch.Generator
 ) -> Tensor:
-    """The mean over 512 visited states of the standard deviation of Q over 8 policy samples in that state."""
-    states, draws, policy = 512, 8, models.policy
-    seen, state = visited_states(trajectories, states, generator)
+    """The mean over visited states of the standard deviation of Q over 8 policy samples in that state."""
+    draws, policy = 8, models.policy
+    seen, state = visited_states(trajectories, SPREAD_STATES, generator)
     chunks = sample_policy(policy, seen, generator, copies=draws)
     with torch.no_grad():
         context = policy.encode(seen) if isinstance(policy, Denoiser) and critic.uses_features else None
         encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(draws, dim=0)
         q = critic.q(chunks.to(encoded), encoded)
-    return q.view(states, draws).std(dim=1).mean()
+    return q.view(SPREAD_STATES, draws).std(dim=1).mean()
 
 
 def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float | None]:

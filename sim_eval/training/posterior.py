@@ -20,6 +20,8 @@ from sim_eval.training.workspace import Workspace, random_rows, sample_policy, s
 
 #: Steps of the posterior flow that teaches the net.
 FLOW_STEPS = 10
+#: Visited states in which the trained net is compared with the policy.
+COMPARED_STATES = 64
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def train_posterior(
         return distillation_loss(net, targets[random_rows(len(targets.t), recipe.batch, generator)])
 
     history = fit(net, loss, recipe.steps, name=f"{workspace.task} {label} posterior")
-    agreed = agreement(net, policy, *_policy_samples(policy, states, 64, generator), generator)
+    agreed = agreement(net, policy, *_policy_samples(policy, states, COMPARED_STATES, generator), generator)
     card = workspace.card(
         "posterior",
         data,
