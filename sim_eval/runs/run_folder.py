@@ -56,17 +56,17 @@ def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, st
         check_name(what, name)
     _make(path)
     with lock(path):
-        stored, earlier = load_config(path), load_provenance(path)
+        stored, earlier, merged = load_config(path), load_provenance(path), dict(config)
         records = [] if stored is None else read_records(path, stored)
-        if not records:  # whatever was tried here before came to nothing
-            stored, earlier = None, []
+        if stored is None or not records:  # whatever was tried here before came to nothing
+            earlier = []
         else:
-            assert stored is not None
             _check_same(path, stored, config)
-        now = versions()
+            merged = _merged(stored, config)
+        installed = versions()
         for account in earlier:
-            _check_made_alike(path, account, checkpoints, now)
-        write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_merged(stored, config))))
+            _check_made_alike(path, account, checkpoints, installed)
+        write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(merged)))
         write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
         done = {(record.sampler, record.episode): record for record in records if record.error is None}
         drop_torn_line(path)
@@ -113,9 +113,7 @@ def _fixed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
     return {**flat, **{"task" if key == "name" else f"task.{key}": value for key, value in task.items()}}
 
 
-def _merged(stored: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> dict[str, Any]:
-    if stored is None:
-        return dict(asked)
+def _merged(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     samplers = [*stored["samplers"], *(name for name in asked["samplers"] if name not in stored["samplers"])]
     return {**asked, "samplers": samplers, "sampler": {**stored["sampler"], **asked["sampler"]}}
 

@@ -43,16 +43,18 @@ def read_render_settings(arguments: Sequence[str]) -> RenderSettings:
     size = whole("size", options["size"], 16)
     if size % 2:
         raise RunError(f"size is {size}; accepted: an even number of pixels")
-    checked = {
-        "output": default_output(run) if options["output"] is None else folder(options["output"]),
-        "samplers": None if options["samplers"] is None else tuple(listed("samplers", options["samplers"])),
-        "episodes": None if options["episodes"] is None else tuple(_episodes(options["episodes"])),
-        "videos": read_pick(options["videos"]),
-        "format": one_of("format", options["format"], FORMATS),
-        "every": whole("every", options["every"], 1),
-        "workers": worker_count(options["workers"]),
-    }
-    return RenderSettings(folder=run, **{**options, **checked})
+    return RenderSettings(
+        folder=run,
+        output=default_output(run) if options["output"] is None else folder(options["output"]),
+        episodes=None if options["episodes"] is None else tuple(_episodes(options["episodes"])),
+        samplers=None if options["samplers"] is None else tuple(listed("samplers", options["samplers"])),
+        videos=read_pick(options["videos"]),
+        format=one_of("format", options["format"], FORMATS),
+        size=size,
+        every=whole("every", options["every"], 1),
+        workers=worker_count(options["workers"]),
+        **{name: options[name] for name in ("side_by_side", "sheet", "camera", "overwrite")},
+    )
 
 
 def default_output(run: Path) -> Path:
