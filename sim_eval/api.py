@@ -57,7 +57,7 @@ def evaluate(
         "policy": policy,
         "critic": critic,
         "posterior": posterior,
-        "samplers": samplers if isinstance(samplers, Mapping) else [samplers] if isinstance(samplers, str) else list(samplers),
+        "samplers": [samplers] if isinstance(samplers, str) else samplers,
         "episodes": episodes,
         "seed": seed,
         "workers": workers,
