@@ -3,6 +3,9 @@
 sim-eval task=lift critic=examples/own_critic.py:build samplers=[best_of_n] episodes=20
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,7 +22,7 @@ class NearTheCube(Critic):
     def __init__(self, scale: float = 0.02) -> None:
         self.scale = scale
 
-    def encode(self, observation: dict, features: Tensor | None) -> Tensor:
+    def encode(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
         """The vector from gripper to cube, (B, 3)."""
         return torch.from_numpy(observation["object"][:, :3] - observation["robot0_eef_pos"])
 

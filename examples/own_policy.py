@@ -1,8 +1,11 @@
 """A policy of your own: the posterior mean of its clean action chunk is all that every sampler needs.
 
-    sim-eval task=lift policy=examples/own_policy.py:build policy.spread=0.4 critic=examples/own_critic.py:build \
+    sim-eval task=lift policy=examples/own_policy.py:build policy.spread=0.3 critic=examples/own_critic.py:build \
         sampler.qpilots_u.strength=1 samplers=[unsteered,qpilots_u] episodes=20
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,22 +17,23 @@ from sim_eval.schedules import LinearPath
 class ReachAndLift(Denoiser):
     """Normal chunks around a rule: above the cube, down, close, up. A trained network would take the rule's place."""
 
-    request = ObservationRequest(names=("object", "robot0_eef_pos"))
+    request = ObservationRequest(names=("object", "robot0_eef_pos", "robot0_gripper_qpos"))
     horizon, execute, action_dim, schedule = 8, 8, 7, LinearPath()
 
-    def __init__(self, spread: float = 0.3) -> None:
+    def __init__(self, spread: float = 0.2) -> None:
         self.spread = spread
 
-    def encode(self, observation: dict) -> Tensor:
-        """Observations of B episodes to the mean chunk of each, (B, 7)."""
+    def encode(self, observation: Mapping[str, Any]) -> Tensor:
+        """Observations of B episodes to the mean action of each, (B, 7)."""
         offset = torch.from_numpy(observation["object"][:, :3] - observation["robot0_eef_pos"])
-        above = offset[:, :2].norm(dim=1) > 0.01
-        offset[above, 2] += 0.08
-        held = ~above & (offset[:, 2].abs() < 0.012)
+        fingers = torch.from_numpy(observation["robot0_gripper_qpos"])
+        beside = offset[:, :2].norm(dim=1) > 0.015
+        around = ~beside & (offset[:, 2].abs() < 0.015)
+        offset[beside, 2] += 0.08
         action = torch.zeros(len(offset), 7)
-        action[:, :3] = (offset * 2.5).clamp(-1, 1)
-        action[:, 6] = torch.where(held, 1.0, -1.0)
-        action[held, 2] = 0.5
+        action[:, :3] = (offset * 5).clamp(-1, 1)
+        action[:, 6] = torch.where(around, 1.0, -1.0)
+        action[around & (fingers[:, 0] - fingers[:, 1] < 0.06), 2] = 0.5
         return action
 
     def repeat(self, context: Tensor, copies: int) -> Tensor:
@@ -41,5 +45,5 @@ class ReachAndLift(Denoiser):
         return mean + alpha * self.spread**2 / (alpha**2 * self.spread**2 + sigma**2) * (x - alpha * mean)
 
 
-def build(spread: float = 0.3) -> ReachAndLift:
+def build(spread: float = 0.2) -> ReachAndLift:
     return ReachAndLift(spread)

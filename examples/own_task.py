@@ -1,6 +1,7 @@
 """A task of your own, in MuJoCo: push a puck onto a mark. Run it: python examples/own_task.py"""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
@@ -9,17 +10,17 @@ import torch
 import sim_eval
 from sim_eval import ArraySpec, Outcome, TaskSpec
 
-XML = """<mujoco><worldbody><light pos="0 0 2"/><camera name="top" pos="0 0 2"/><body name="puck">
+XML = """<mujoco><worldbody><light pos="0 0 2"/><camera name="top" pos="0 0 3"/><body name="puck">
 <joint name="x" type="slide" axis="1 0 0" damping="4"/><joint name="y" type="slide" axis="0 1 0" damping="4"/>
 <geom type="cylinder" size=".05 .02" mass="1"/></body></worldbody>
 <actuator><motor joint="x" gear="4"/><motor joint="y" gear="4"/></actuator></mujoco>"""
 
 
-class Puck:
+class Puck(sim_eval.Task):
     """Push the puck to within 5 cm of the origin in 60 steps of 0.05 s."""
 
-    spec = TaskSpec("puck", "push the puck onto the mark", 60, 20, ArraySpec((2,), low=-1, high=1),
-                    observations={"puck": ArraySpec((4,))}, cameras=("top",))  # fmt: skip
+    action, seen = ArraySpec((2,), low=-1, high=1), {"position": ArraySpec((2,))}
+    spec = TaskSpec("puck", "push the puck onto the mark", 60, 20, action, seen, cameras=("top",))
 
     def __init__(self) -> None:
         self.model = mujoco.MjModel.from_xml_string(XML)
@@ -37,8 +38,8 @@ class Puck:
         success = bool(np.linalg.norm(self.data.qpos) < 0.05)
         return Outcome(float(success), success, done=success or self.left == 0)
 
-    def observe(self, request: sim_eval.ObservationRequest) -> dict:
-        return {"puck": np.concatenate([self.data.qpos, self.data.qvel]).astype(np.float32)}
+    def observe(self, request: object) -> dict:
+        return {"position": self.data.qpos.astype(np.float32)}
 
     def frame(self, camera: str, size: int) -> np.ndarray:
         with mujoco.Renderer(self.model, size, size) as renderer:
@@ -48,17 +49,14 @@ class Puck:
     def state_hash(self) -> str:
         return hashlib.sha256(self.data.qpos.tobytes() + self.data.qvel.tobytes()).hexdigest()
 
-    def close(self) -> None:
-        pass
-
 
 class Push(sim_eval.Policy):
     """A noisy spring to the origin: a black box, enough for `unsteered` and `best_of_n`."""
 
-    request, horizon, execute, action_dim = sim_eval.ObservationRequest(("puck",)), 4, 4, 2
+    request, horizon, execute, action_dim = sim_eval.ObservationRequest(("position",)), 4, 4, 2
 
-    def sample(self, observation: dict, generators: list, copies: int = 1) -> torch.Tensor:
-        pull = -torch.from_numpy(observation["puck"][:, :2] + observation["puck"][:, 2:]).repeat_interleave(copies, 0)
+    def sample(self, observation: Mapping, generators: Sequence, copies: int = 1) -> torch.Tensor:
+        pull = -2 * torch.from_numpy(observation["position"]).repeat_interleave(copies, dim=0)
         noise = [torch.randn(4, 2, generator=generator) for generator in generators for _ in range(copies)]
         return pull[:, None] + 0.5 * torch.stack(noise)
 

@@ -27,8 +27,8 @@ else
     pip install -q "torch==$torch+cpu" 2>/dev/null ||
         pip install -q "torch==$torch+cpu" --extra-index-url https://download.pytorch.org/whl/cpu
 fi
-# Pinned and complete, so dependencies are not resolved: robosuite's declared ones include a keyboard driver that needs
-# a compiler and that nothing here imports.
+# Pinned and complete, so dependencies are not resolved: robosuite declares the OpenCV that opens windows, where the
+# headless one does.
 pip install -q --no-deps -r requirements.txt
 pip install -q --no-deps --no-build-isolation -e .
 

@@ -20,7 +20,7 @@ from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.reader import Run, read_run
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.video.render import render as render_run
-from sim_eval.video.settings import RenderSettings
+from sim_eval.video.settings import read_render_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def evaluate(
         "policy": policy,
         "critic": critic,
         "posterior": posterior,
-        "samplers": samplers if isinstance(samplers, Mapping) else list(samplers),
+        "samplers": [samplers] if isinstance(samplers, str) else samplers,
         "episodes": episodes,
         "seed": seed,
         "workers": workers,
@@ -88,12 +88,15 @@ def compare(*folders: str | Path, output: str | Path | None = None) -> Compariso
     return comparison
 
 
-def render(folder: str | Path, output: str | Path | None = None, **options: Any) -> list[Path]:
-    """Draw videos of recorded episodes into `output`, by default videos/<run>; the files made.
+def render(folder: str | Path, **options: Any) -> list[Path]:
+    """Draw videos of recorded episodes, list them in the run's report, and return the files made.
 
-    `options`: the fields of `RenderSettings`, such as videos="rescued", side_by_side=True or size=384.
+    options: as on the command line, `sim-eval-render --help`, such as videos="rescued", side_by_side=True, output=DIR.
     """
-    run = read_run(Path(folder))
-    place = Path("videos") / run.folder.resolve().name if output is None else Path(output)
-    settings = RenderSettings(folder=run.folder, output=place, **options)
-    return list(render_run(settings, task_factory(run.config["task"])).paths)
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    arguments = [f"{name}={'null' if value is None else value}" for name, value in plain.items()]
+    settings = read_render_settings([str(folder), *arguments])
+    rendered = render_run(settings, task_factory(read_run(settings.folder).config["task"]))
+    if rendered.listed:
+        compare(settings.folder)
+    return list(rendered.paths)

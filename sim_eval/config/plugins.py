@@ -137,7 +137,7 @@ def component(
     shipped = list(shipped)
     if not isinstance(value, str | int | float):
         kind = type(value)
-        return Built(kind.__name__, f"{kind.__module__}:{kind.__qualname__}", {}, option, value)
+        return Built(kind.__name__, f"{kind.__module__}:{kind.__qualname__}", _plain_attributes(value), option, value)
     text = str(value)
     if text in shipped:
         if options:
@@ -159,6 +159,15 @@ def component(
         return Component(_label(path.stem, attribute), f"{path}:{attribute}", options, option)
     target = f"{Path.cwd()}/{text}" if _is_of_current_folder(place) else text
     return Component(_label(place.rpartition(".")[2], attribute), target, options, option)
+
+
+def _plain_attributes(instance: object) -> dict[str, Any]:
+    """Numbers and strings that an object was made with: they stand for its options in the run folder."""
+    return {
+        name: value
+        for name, value in getattr(instance, "__dict__", {}).items()
+        if isinstance(value, bool | int | float | str) and not name.startswith("_") and name != "training"
+    }
 
 
 def entry_points(option: str) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import tasks
@@ -23,8 +25,7 @@ def read_task(config: Mapping[str, Any]) -> dict[str, Any]:
     name, options = config["task"], config["passed_on"].get("task", {})
     if callable(name):
         with closing(name()) as probe:
-            factory = name if hasattr(name, "__qualname__") else type(name)
-            return {"name": probe.spec.name, "target": f"{factory.__module__}:{factory.__qualname__}", "options": {}}
+            return {"name": probe.spec.name, **_described(name)}
     if name in TASKS:
         return {"name": name, **task_options(name, **options)}
     task = component("task", name, options, TASKS)
@@ -43,3 +44,14 @@ def task_factory(task: Mapping[str, Any]) -> Callable[[], Task]:
         return Component(task["name"], task["target"], task["options"], "task").build
     options = {name: value for name, value in task.items() if name != "assets"}  # stored by older versions
     return functools.partial(tasks.make, **options)
+
+
+def _described(make_task: Callable[[], Task]) -> dict[str, Any]:
+    """Target and options of what builds a task; a script's by its file, so that other programs find it."""
+    factory, options = make_task, {}
+    if isinstance(make_task, functools.partial) and not make_task.args:
+        factory, options = make_task.func, dict(make_task.keywords)
+    named: Any = factory if hasattr(factory, "__qualname__") else type(factory)
+    file = getattr(sys.modules["__main__"], "__file__", None) if named.__module__ == "__main__" else None
+    place = named.__module__ if file is None else str(Path(file).resolve())
+    return {"target": f"{place}:{named.__qualname__}", "options": options}

@@ -34,8 +34,8 @@ def whole(option: str, value: object, least: int) -> int:
 
 def listed(option: str, value: object) -> list[Any]:
     """The value, if it is a list with at least one entry; else RunError."""
-    if isinstance(value, list) and value:
-        return value
+    if isinstance(value, list | tuple) and value:
+        return list(value)
     raise RunError(f"{option} is {shown(value)}; accepted: a list with at least one entry, such as [a,b]")
 
 

@@ -21,7 +21,7 @@ def read_samplers(config: Mapping[str, Any]) -> SamplerConfigs:
 
     Raises RunError for a sampler that nobody offers, one that is picked twice, and an option of one that is not.
     """
-    if isinstance(config["samplers"], Mapping):
+    if isinstance(config["samplers"], Mapping) and config["samplers"]:
         return {name: _described(sampler) for name, sampler in config["samplers"].items()}
     shipped: SamplerConfigs = config["sampler"]
     picked: dict[str, Mapping[str, Any]] = {}
@@ -63,7 +63,8 @@ def _passed_on(options: Mapping[str, Any], label: str) -> dict[str, Any]:
 
 
 def _described(sampler: Sampler) -> dict[str, Any]:
-    """The configuration of a built sampler, a dataclass: its class and its fields."""
+    """The configuration of a built sampler: its class, and the fields of a dataclass."""
     kind: Any = type(sampler)
-    fields = {field.name: getattr(sampler, field.name) for field in dataclasses.fields(kind)}
+    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    fields = {name: getattr(sampler, name) for name in names}
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **fields}

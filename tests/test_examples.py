@@ -1,0 +1,55 @@
+"""The examples run as their docstrings say, each in a folder of its own, and do what they are there to show."""
+
+from __future__ import annotations
+
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import sim_eval
+from sim_eval import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run_documented(monkeypatch: pytest.MonkeyPatch, name: str) -> pd.DataFrame:
+    """Run the command in the docstring of an example, with two episodes; a row for each that was recorded."""
+    text = (ROOT / "examples" / name).read_text().replace("examples/", f"{ROOT}/examples/").replace("\\\n", " ")
+    (command,) = [line.strip() for line in text.splitlines() if line.strip().startswith("sim-eval ")]
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command), "episodes=2", "workers=0"])
+    with pytest.raises(SystemExit) as end:
+        cli.evaluate()
+    assert end.value.code == 0
+    return sim_eval.read_runs(*Path("runs").iterdir())
+
+
+def test_own_policy_lifts_the_cube(monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes = run_documented(monkeypatch, "own_policy.py")
+    assert episodes.groupby("sampler").size().to_dict() == {"unsteered": 2, "qpilots_u": 2}
+    assert set(episodes.policy) == {"own_policy"}
+    assert episodes.success.any()
+    assert episodes.mean_q.notna().all()
+
+
+def test_own_critic_picks_chunks_that_it_values_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes = run_documented(monkeypatch, "own_critic.py")
+    assert set(episodes.sampler) == {"best_of_n"}
+    assert (episodes.mean_q < 0).all()  # minus a distance
+    assert (episodes.critic_rows > 0).all()
+
+
+def test_own_task_is_solved_by_its_policy() -> None:
+    runpy.run_path(f"{ROOT}/examples/own_task.py", run_name="__main__")
+    episodes = sim_eval.read_runs("runs/puck")
+    assert set(episodes.task) == {"puck"}
+    assert len(episodes) == 10
+    assert episodes.success.mean() > 0.5
