@@ -103,7 +103,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text())
         check_fields(str(path), {"the card": card}, {"the card": dict[str, Any]})
-        check_fields(str(path), dict.fromkeys(_REQUIRED) | card, _REQUIRED | _OPTIONAL)
+        check_fields(str(path), card, _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in card})
     except RunError as error:
         raise CheckpointError(str(error)) from None
     except ValueError as error:  # bad JSON, bad UTF-8
@@ -123,7 +123,12 @@ def _restore(module: Module, checkpoint: Checkpoint) -> Module:
 def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
     path = checkpoint.path.with_suffix(".json")
     try:
-        check_fields(f"{path}: config", checkpoint.config, get_type_hints(kind))
+        kinds = get_type_hints(kind)
+        check_fields(
+            f"{path}: config",
+            checkpoint.config,
+            {name: kinds[name] for name in checkpoint.config.keys() & kinds.keys()},
+        )
         return kind(**checkpoint.config)
     except RunError as error:
         raise CheckpointError(str(error)) from None
