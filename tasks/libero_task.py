@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tasks.libero_files import ASSET_PACKAGES, PACKAGE, task_files
+from tasks.libero_files import PACKAGE, task_files
 from tasks.libero_scene import build_scene
 from tasks.libero_suites import INIT_STATES, LiberoSuite
+from tasks.packages import LIBERO_ASSETS
 from tasks.panda_task import PandaTask
 from tasks.task import EpisodeKey
 
@@ -39,7 +40,7 @@ class LiberoTask(PandaTask):
     """
 
     settling = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0], (_SETTLE_STEPS, 1))
-    packages = (*PandaTask.packages, PACKAGE, *ASSET_PACKAGES)
+    packages = (*PandaTask.packages, PACKAGE, *LIBERO_ASSETS)
     published_starts = INIT_STATES
 
     def __init__(self, name: str, suite: LiberoSuite, index: int = 0, stepping: str = "fast") -> None:

