@@ -103,7 +103,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text())
         check_fields(str(path), {"the card": card}, {"the card": dict[str, Any]})
-        check_fields(str(path), dict.fromkeys(_REQUIRED) | card, _REQUIRED | _OPTIONAL)
+        check_fields(str(path), card, _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in card})
     except RunError as error:
         raise CheckpointError(str(error)) from None
     except ValueError as error:  # bad JSON, bad UTF-8
