@@ -25,9 +25,9 @@ class FrozenPolicy(ABC):
 
     request: what the policy sees. horizon: H, actions a chunk. execute: h <= H, actions executed before the next
     decision. action_dim: D. observation_sizes: lengths of the vectors that it was trained on, checked against the
-    task; it may leave any out. least_rows: a batch is padded to this many rows. Below 4 rows torch's matrix product
-    takes another path on a CPU, with other rounding, so that 4 keeps a result independent of the batch. Set 1 where a
-    row is expensive.
+    task; it may leave any out. row_block: a batch is padded to a multiple of this many rows. torch's products and
+    sums round otherwise for a few rows and for odd numbers of them; with 8 a result on a CPU is independent of the
+    batch, bit for bit. Set 1 where a row is expensive.
     """
 
     request: ObservationRequest
@@ -35,7 +35,7 @@ class FrozenPolicy(ABC):
     execute: int
     action_dim: int
     observation_sizes: Mapping[str, int] = MappingProxyType({})
-    least_rows: ClassVar[int] = 4
+    row_block: ClassVar[int] = 8
 
     @property
     def device(self) -> torch.device:

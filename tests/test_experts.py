@@ -9,6 +9,7 @@ import tasks
 from policies.observation import ObservationRequest
 from tasks import EXPERT_OBSERVATIONS, EpisodeKey
 from tasks.experts import expert_names
+from tests.shared_tasks import shared_task
 
 REQUEST = ObservationRequest(EXPERT_OBSERVATIONS)
 
@@ -28,9 +29,8 @@ def play(task: tasks.Task, env_seed: int, style_seed: int, sloppy: bool) -> tupl
 
 def success_rate(name: str, seeds: range, sloppy: bool) -> tuple[float, float]:
     """Success rate and mean length of the successful episodes."""
-    task = tasks.make(name)
+    task = shared_task(name)
     played = [play(task, seed, 1000 + seed, sloppy) for seed in seeds]
-    task.close()
     lengths = [len(actions) for success, actions in played if success]
     return len(lengths) / len(played), float(np.mean(lengths))
 
@@ -43,11 +43,10 @@ def test_solves_a_few_starts(name: str) -> None:
 
 @pytest.mark.parametrize("name", expert_names())
 def test_actions_are_in_range_and_repeat_for_one_seed(name: str) -> None:
-    task = tasks.make(name)
+    task = shared_task(name)
     _, actions = play(task, 3, 7, sloppy=True)
     _, again = play(task, 3, 7, sloppy=True)
     _, other = play(task, 3, 8, sloppy=True)
-    task.close()
     assert actions.shape[1] == 7
     assert np.abs(actions).max() <= 1.0
     assert np.array_equal(actions, again)

@@ -21,6 +21,7 @@ from tasks.libero_files import asset_folder, task_files
 from tasks.libero_suites import INIT_STATES, PERTURBATIONS, SUITES
 from tasks.libero_task import LiberoTask
 from tasks.random_state import seeded
+from tests.shared_tasks import shared_task
 
 THREE = ("libero_spatial", "libero_object", "libero_goal")
 
@@ -33,10 +34,6 @@ def observe(task: Any, *names: str, **drawn: Any) -> Mapping[str, Any]:
     return task.observe(ObservationRequest(names, **drawn))
 
 
-def build(name: str, index: int = 0, stepping: str = "fast") -> Any:
-    return tasks.make(name, index=index, stepping=stepping)
-
-
 # The protocol --------------------------------------------------------------------------------------------
 
 
@@ -45,16 +42,15 @@ def build(name: str, index: int = 0, stepping: str = "fast") -> Any:
     [("libero_spatial", "bowl between the plate"), ("libero_object", "alphabet soup"), ("libero_goal", "middle")],
 )
 def test_instructions_come_from_the_bddl_file(name: str, words: str) -> None:
-    task = build(name)
+    task = shared_task(name)
     assert words in task.spec.instruction
     assert task.spec.instruction in task_files(SUITES[name], 0).bddl.read_text().lower()
-    task.close()
 
 
 @pytest.mark.parametrize("name", THREE)
 def test_starts_are_the_settled_init_states_as_libero_itself_gives_them(name: str) -> None:
     """LIBERO's own hard reset, `set_init_state` and ten idle steps, against ours."""
-    task = build(name)
+    task = shared_task(name)
     stock = hard_reset_environment(name)
     states = np.load(task_files(SUITES[name], 0).init_states)["states"]
     for k in (3, 49):
@@ -69,12 +65,12 @@ def test_starts_are_the_settled_init_states_as_libero_itself_gives_them(name: st
         assert np.abs(stock.sim.data.qpos - task._data.qpos).max() < 1e-6
         np.testing.assert_array_equal(stock.sim.model.body_pos, task._model.body_pos)
         np.testing.assert_array_equal(stock.sim.model.body_quat, task._model.body_quat)
-    task.close()
 
 
 def test_drawn_starts_are_those_of_libero_s_own_reset() -> None:
     """A bowl on the cabinet, which LIBERO places relative to the cabinet."""
-    task, stock = build("libero_spatial", index=9), hard_reset_environment("libero_spatial", 9, noise="default")
+    task: Any = tasks.make("libero_spatial", index=9)
+    stock = hard_reset_environment("libero_spatial", 9, noise="default")
     task.settling = task.settling[:0]
     for seed in (INIT_STATES, 12345):
         task.reset(key(task.spec.name, 7))
@@ -114,11 +110,10 @@ def test_fast_stepping_moves_the_arm_as_stock_does(name: str) -> None:
     wave[:, 2] += 0.4  # up and clear of everything
     paths = []
     for stepping in ("stock", "fast"):
-        task = build(name, stepping=stepping)
+        task = shared_task(name, stepping=stepping)
         task.reset(key(name, 0))
         arm = task._env.robots[0]._ref_joint_pos_indexes
         paths.append([(task.step(action), task._data.qpos[arm].copy())[1] for action in wave])
-        task.close()
     assert np.abs(np.array(paths[0]) - np.array(paths[1])).max() < 1e-4
 
 
@@ -130,7 +125,7 @@ def test_every_suite_has_the_files_of_its_last_task() -> None:
 
 
 def test_larger_seeds_draw_starts_that_scatter_as_the_published_ones() -> None:
-    task = build("libero_object")
+    task = shared_task("libero_object")
 
     def hand_at(seed: int) -> np.ndarray:
         task.reset(key("libero_object", seed))
@@ -142,7 +137,6 @@ def test_larger_seeds_draw_starts_that_scatter_as_the_published_ones() -> None:
     ]
     hand_at(0)
     again = hand_at(INIT_STATES)
-    task.close()
     assert len(np.unique(np.concatenate(hands), axis=0)) == 2 * INIT_STATES
     np.testing.assert_array_equal(again, hands[1][0])
     np.testing.assert_allclose(hands[0].mean(axis=0), hands[1].mean(axis=0), atol=0.01)
@@ -150,7 +144,7 @@ def test_larger_seeds_draw_starts_that_scatter_as_the_published_ones() -> None:
 
 
 def test_fixtures_are_placed_by_the_seed_and_hashed() -> None:
-    task = build("libero_goal")
+    task = shared_task("libero_goal")
     cabinet = task._env.sim.model.body_name2id("wooden_cabinet_1_main")
     places = []
     for seed in (0, 1, 0):
@@ -159,40 +153,47 @@ def test_fixtures_are_placed_by_the_seed_and_hashed() -> None:
     before = task.state_hash()
     task._model.body_pos[cabinet] += 1e-9
     assert task.state_hash() != before
-    task.close()
     np.testing.assert_array_equal(places[0], places[2])
     assert np.abs(places[0] - places[1]).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", THREE)
-def test_one_key_gives_one_trajectory_in_one_process_and_in_two(name: str) -> None:
+@pytest.fixture(scope="module")
+def hashes_in_another_process() -> dict[str, list[str]]:
+    """Of 30 random steps of each task, by its name."""
     program = (
         "import numpy as np, tasks\n"
-        f"task = tasks.make({name!r})\n"
-        f"task.reset(tasks.EpisodeKey({name!r}, 0, 4, 0))\n"
-        "print(task.state_hash())\n"
-        "for action in np.random.default_rng(0).uniform(-1.0, 1.0, (30, 7)):\n"
-        "    task.step(action)\n"
+        f"for name in {THREE!r}:\n"
+        "    task = tasks.make(name)\n"
+        "    task.reset(tasks.EpisodeKey(name, 0, 4, 0))\n"
         "    print(task.state_hash())\n"
+        "    for action in np.random.default_rng(0).uniform(-1.0, 1.0, (30, 7)):\n"
+        "        task.step(action)\n"
+        "        print(task.state_hash())\n"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    there = answer.stdout.split()
-    task = build(name)
+    lines = answer.stdout.split()
+    return {name: lines[31 * number : 31 * (number + 1)] for number, name in enumerate(THREE)}
+
+
+@pytest.mark.parametrize("name", THREE)
+def test_one_key_gives_one_trajectory_in_one_process_and_in_two(
+    name: str, hashes_in_another_process: dict[str, list[str]]
+) -> None:
+    task = shared_task(name)
     for env_seed in (4, 9, 4):  # another episode in between
         task.reset(key(name, env_seed))
         here = [task.state_hash()]
         for action in np.random.default_rng(0).uniform(-1.0, 1.0, (30, 7)):
             task.step(action)
             here.append(task.state_hash())
-        assert (here == there) == (env_seed == 4)
-    task.close()
+        assert (here == hashes_in_another_process[name]) == (env_seed == 4)
 
 
 # What is observed ----------------------------------------------------------------------------------------
 
 
 def test_the_drawer_is_observed_by_its_handle_and_its_slide() -> None:
-    task = build("libero_goal")
+    task = shared_task("libero_goal")
     task.reset(key("libero_goal", 0))
     shut = observe(task, "object")["object"]
     slide = task._interests[0].joints[0]
@@ -206,12 +207,11 @@ def test_the_drawer_is_observed_by_its_handle_and_its_slide() -> None:
     np.testing.assert_allclose(wide[7:10], seen["robot0_eef_pos"] - wide[:3], atol=1e-6)
     assert outcome.success
     assert outcome.done
-    task.close()
 
 
 def test_success_is_libero_s() -> None:
     """The bowl put onto the plate by hand, where LIBERO's `On` wants it."""
-    task = build("libero_spatial")
+    task = shared_task("libero_spatial")
     task.reset(key("libero_spatial", 0))
     sim, plate = task._env.sim, observe(task, "object")["object"][10:13]
     address = sim.model.get_joint_qpos_addr("akita_black_bowl_1_joint0")[0]
@@ -222,7 +222,6 @@ def test_success_is_libero_s() -> None:
     assert steps[-1].success
     assert steps[-1].reward == 1.0
     assert not any(step.success for step in steps[:-1])
-    task.close()
 
 
 # Traps ---------------------------------------------------------------------------------------------------

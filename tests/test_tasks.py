@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import tasks
 from policies.observation import ObservationRequest
 from tasks import EpisodeKey, Task, TaskError
 from tasks.libero_suites import SUITES
+from tests.shared_tasks import shared_task
 
 FRAME_SIZE = 64
 #: LIBERO's two suites of longer tasks are slow.
@@ -24,10 +24,9 @@ NAMES = [
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def task(request: pytest.FixtureRequest) -> Iterator[Task]:
-    made = tasks.make(request.param)
-    yield made
-    made.close()
+def task(request: pytest.FixtureRequest) -> Task:
+    task: Task = shared_task(request.param)
+    return task
 
 
 def key(task: Task, env_seed: int) -> EpisodeKey:
@@ -210,11 +209,11 @@ def test_frames(task: Task) -> None:
 
 def test_frames_are_upright() -> None:
     """The brass nut is drawn where the camera's own geometry puts it, and not at the mirrored place."""
-    task = tasks.make("square")
+    task = shared_task("square")
     task.reset(key(task, 2))
     place = observe(task, "object")["object"][:3]
     frame = task.frame("agentview", 256)
-    sim = task._env.sim  # type: ignore[attr-defined]
+    sim = task._env.sim
     camera = sim.model.camera_name2id("agentview")
     bar = place + np.array([0.033, 0.0, 0.0])  # the middle of the nut is its hole
     x, y, z = sim.data.cam_xmat[camera].reshape(3, 3).T @ (bar - sim.data.cam_xpos[camera])
@@ -227,13 +226,12 @@ def test_frames_are_upright() -> None:
     around = np.s_[row - 6 : row + 7, column - 6 : column + 7]
     assert brass(frame[around])
     assert not brass(frame[::-1][around])
-    task.close()
 
 
 @pytest.mark.parametrize("name", ["lift", "can", "square"])
 def test_observations_equal_robosuites(name: str) -> None:
-    task = tasks.make(name)
-    env = task._env  # type: ignore[attr-defined]
+    task = shared_task(name)
+    env = task._env
     task.reset(key(task, 8))
     for action in random_actions(15):
         theirs = env._get_observations(force_update=True)
@@ -245,7 +243,6 @@ def test_observations_equal_robosuites(name: str) -> None:
         for name, value in observe(task, *task.spec.observations).items():
             np.testing.assert_allclose(value, theirs[name], atol=1e-6)
         task.step(action)
-    task.close()
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:

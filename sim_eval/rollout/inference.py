@@ -51,7 +51,7 @@ class Decider:
     def decide(self, pending: Sequence[PendingDecision]) -> list[Decision]:
         """One chunk for each; RunError when the sampler or the critic yields NaN or infinity."""
         # Repeated rows fill a batch up: a row's result is then independent of how many episodes run beside it.
-        size = max(len(pending), self._policy.least_rows)
+        size = -(-len(pending) // self._policy.row_block) * self._policy.row_block
         padded = [pending[row % len(pending)] for row in range(size)]
         observation, rows = stacked([waiting.observation for waiting in padded]), self._rows
         rows.clear()
