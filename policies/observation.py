@@ -19,7 +19,7 @@ class ObservationRequest:
     reflections, multisampling: how images are drawn. Both are on in MuJoCo and in LIBERO; each costs about half the
         frame rate of software GL.
 
-    Raises ValueError for an image size or a history below 1 and for an unknown orientation.
+    Raises ValueError for names in one string, an image size or a history below 1, and an unknown orientation.
     """
 
     names: tuple[str, ...]
@@ -30,6 +30,8 @@ class ObservationRequest:
     multisampling: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.names, str):
+            raise ValueError(f"names={self.names!r}: accepted is a tuple of names, ({self.names!r},)")
         object.__setattr__(self, "names", tuple(self.names))
         if self.image_orientation not in ORIENTATIONS:
             raise ValueError(f"image_orientation={self.image_orientation!r}: accepted are {', '.join(ORIENTATIONS)}")

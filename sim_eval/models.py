@@ -93,7 +93,7 @@ def _policy(
         raise RunError(f"{_named(component)} gave a policy without {', '.join(lacking)}")
     if not isinstance(built.request, ObservationRequest):
         raise RunError(f"{_named(component)}: its request is {_kind(built.request)}; accepted: an ObservationRequest")
-    if not 1 <= built.execute <= built.horizon:
+    if not isinstance(built.execute, int) or not 1 <= built.execute <= built.horizon:
         raise RunError(f"{_named(component)}: execute is {built.execute}; accepted: 1 to the horizon, {built.horizon}")
     _freeze(built)
     return built, {"policy": _fingerprint(component, built.fingerprint())}
@@ -108,6 +108,8 @@ def _critic(
     built = component.build(task=task, device=device, policy=policy)
     if not isinstance(built, Critic):
         raise RunError(f"{_named(component)} gave {_kind(built)}; accepted: a sim_eval.Critic")
+    if isinstance(built.observations, str):
+        raise RunError(f"{_named(component)}: observations is {built.observations!r}; accepted: a tuple of names")
     _freeze(built)
     return built, {"critic": _fingerprint(component, weights_digest(built))}
 

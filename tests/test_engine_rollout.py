@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import numpy as np
@@ -19,9 +19,9 @@ from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
 from sim_eval.rollout.pool import open_pool
-from sim_eval.samplers import BestOfN, QPilotsM, QPilotsU, Sampler, ValueGuided
+from sim_eval.samplers import BestOfN, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from sim_eval.samplers.sampler import Models
-from tasks.task import EpisodeKey
+from tasks.task import EpisodeKey, Outcome
 from tests.small_models import random_observation, small_models
 from tests.toy_models import ToyCritic, ToyDenoiser, ToyPolicy, ToySampler
 from tests.toy_task import ToyTask, toy_without_torch
@@ -242,6 +242,57 @@ def test_an_observation_that_the_task_lacks_ends_the_run() -> None:
     asks = ToyDenoiser(request=ObservationRequest(("position", "wrist_image")))
     with pytest.raises(RunError, match="task toy does not offer the observation wrist_image; it offers position, goal"):
         rollout(models=Models(asks, ToyCritic()))
+
+
+class Forgetful(ToyTask):
+    def observe(self, request: Any) -> Any:
+        return {"goal": super().observe(request)["position"]}
+
+
+class Endless(ToyTask):
+    def step(self, action: np.ndarray) -> Outcome:
+        return replace(super().step(action), success=False, done=False)
+
+
+def test_an_observation_that_a_task_promises_and_leaves_out_ends_the_run() -> None:
+    with pytest.raises(RunError, match="task toy was asked to observe position, and its `observe` left it out"):
+        rollout(task=Forgetful)
+
+
+def test_a_task_that_does_not_end_is_an_error_of_its_episode() -> None:
+    (episode,) = rollout(task=Endless, episodes=1)
+    assert "task toy did not end after its 40 steps" in str(episode.error)
+
+
+def test_a_task_may_tell_success_in_numpys_type() -> None:
+    class Numpys(ToyTask):
+        def step(self, action: np.ndarray) -> Outcome:
+            outcome = super().step(action)
+            return replace(outcome, success=np.bool_(outcome.success), done=np.bool_(outcome.done))
+
+    (episode,) = rollout(task=Numpys, episodes=1)
+    assert type(episode.success) is bool
+
+
+def test_what_a_users_model_returns_in_another_shape_is_refused() -> None:
+    class FlatActions(ToyDenoiser):
+        def unnormalise(self, actions: torch.Tensor) -> np.ndarray:
+            return super().unnormalise(actions)[..., 0]
+
+    class ColumnCritic(ToyCritic):
+        def q(self, actions: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+            return super().q(actions, encoded)[:, None]
+
+    class ArrayPolicy(ToyPolicy):
+        def sample(self, *given: Any, **named: Any) -> Any:
+            return super().sample(*given, **named).numpy()
+
+    with pytest.raises(RunError, match=r"unnormalise gave a ndarray \(8, 4\) for chunks \(8, 4, 2\)"):
+        rollout(models=Models(FlatActions(), ToyCritic()))
+    with pytest.raises(RunError, match=r"the critic returned a Tensor \(16, 1\) as Q; accepted: a tensor \(16,\)"):
+        rollout(models=Models(ToyDenoiser(), ColumnCritic()))
+    with pytest.raises(RunError, match=r"returned a ndarray \(8, 4, 2\), expected a tensor \(8, 4, 2\)"):
+        rollout(sampler=Unsteered(), models=Models(ArrayPolicy(), None))
 
 
 @pytest.mark.parametrize("family", ["flow", "diffusion"])

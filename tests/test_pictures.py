@@ -67,3 +67,8 @@ def test_the_wrist_camera_moves_with_the_hand(task: Task) -> None:
 def test_sizes_that_cannot_be_drawn_are_refused(task: Task) -> None:
     with pytest.raises(TaskError, match="image size is 5000; accepted: a whole number of pixels from 1 to 2048"):
         task.observe(ObservationRequest(NAMES, image_size=5000))
+
+
+def test_names_in_one_string_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"names='agentview_image': accepted is a tuple of names"):
+        ObservationRequest("agentview_image")  # type: ignore[arg-type]

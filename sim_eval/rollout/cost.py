@@ -11,6 +11,7 @@ from torch import Tensor
 
 from critics.critic import Critic
 from policies.policy import Denoiser, FrozenPolicy, Observations, Policy, Posterior
+from sim_eval.errors import RunError
 from sim_eval.samplers.sampler import Models
 
 
@@ -20,6 +21,12 @@ class NonFiniteQError(Exception):
     def __init__(self, row: int, rows: int) -> None:
         super().__init__(row, rows)
         self.row, self.rows = row, rows
+
+
+def described(value: object) -> str:
+    """What a user's model returned, for messages: its type, and its shape if it has one."""
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" + ("" if shape is None else f" {tuple(shape)}")
 
 
 @dataclass
@@ -103,6 +110,8 @@ class CountedCritic(Critic):
     def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
         self._rows.critic += actions.shape[0]
         q = self._inner.q(actions, encoded)
+        if not isinstance(q, Tensor) or q.shape != actions.shape[:1]:
+            raise RunError(f"the critic returned {described(q)} as Q; accepted: a tensor ({actions.shape[0]},)")
         bad = ~torch.isfinite(q.detach())
         if bad.any() and torch.isfinite(actions.detach()).all():
             raise NonFiniteQError(int(bad.nonzero()[0, 0]), actions.shape[0])

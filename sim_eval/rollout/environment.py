@@ -84,6 +84,7 @@ class Environment:
     _task: Task | None = None
     _reset: Reset | None = None
     _history: deque[Observation] = field(default_factory=deque)
+    _steps: int = 0  # of the episode under way
 
     def handle(self, command: Command) -> Reply:
         """Obey; never raises, so that one episode's crash cannot end the others in the same process."""
@@ -91,7 +92,8 @@ class Environment:
             try:
                 self._task = self.make_task()
             except Exception as error:
-                return Unbuildable(str(error) if isinstance(error, TaskError) else _describe(error))
+                reason = str(error) if isinstance(error, TaskError) else _describe(error)
+                return Unbuildable(f"the task cannot be built: {reason}")
         try:
             if isinstance(command, Reset):
                 return self._start(self._task, command)
@@ -110,9 +112,13 @@ class Environment:
     def _start(self, task: Task, command: Reset) -> Reply:
         if problem := _not_offered(task.spec, command):
             return Unbuildable(problem)
-        self._reset, request = command, command.request
+        self._reset, self._steps, request = command, 0, command.request
         task.reset(command.key)
         first = task.observe(request)
+        if lacking := [name for name in request.names if name not in first]:
+            return Unbuildable(
+                f"task {task.spec.name} was asked to observe {lacking[0]}, and its `observe` left it out"
+            )
         self._history = deque([first] * request.history, maxlen=request.history)
         return Started(task.spec, task.state_hash(), self._seen(), self._trace(task))
 
@@ -122,9 +128,12 @@ class Environment:
         request, trace = self._reset.request, []
         steps, success, done = 0, False, False
         for left, action in zip(reversed(range(len(actions))), actions, strict=True):
+            if self._steps >= task.spec.max_steps:
+                raise TaskError(f"task {task.spec.name} did not end after its {self._steps} steps, max_steps")
             outcome = task.step(action)
+            self._steps += 1
             steps += 1
-            success, done = success or outcome.success, outcome.done
+            success, done = success or bool(outcome.success), bool(outcome.done)  # numpy's are not JSON's
             if self._reset.trace:
                 trace.append(self._trace(task))
             if done:

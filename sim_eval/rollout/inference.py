@@ -14,7 +14,7 @@ from torch import Tensor
 
 from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
-from sim_eval.rollout.cost import NonFiniteQError, Rows, counted
+from sim_eval.rollout.cost import NonFiniteQError, Rows, counted, described
 from sim_eval.rollout.keys import noise_generator
 from sim_eval.samplers.sampler import Models, Sampler, encode_for_critic
 from tasks.task import EpisodeKey, Observation
@@ -56,14 +56,21 @@ class Decider:
         observation, rows = stacked([waiting.observation for waiting in padded]), self._rows
         rows.clear()
         try:
-            chunks = self._sampler(self._models, observation, _generators(padded)).detach()
+            chunks = self._sampler(self._models, observation, _generators(padded))
             counts = (rows.policy / size, rows.critic / size, rows.posterior / size)
             self._check(chunks, padded)
+            chunks = chunks.detach()
             q = self._values(chunks, observation)
         except NonFiniteQError as error:
             culprit = padded[error.row // max(error.rows // size, 1) % size].key
             raise RunError(f"the critic returned NaN or infinity, {_where(self._label, culprit)}") from None
-        actions = self._policy.unnormalise(chunks)[:, : self._policy.execute]
+        actions = self._policy.unnormalise(chunks)
+        if actions.shape != chunks.shape or not np.isfinite(actions).all():
+            raise RunError(
+                f"the policy's unnormalise gave {described(actions)} for chunks {tuple(chunks.shape)}; "
+                "accepted: an array of the same shape without NaN or infinity"
+            )
+        actions = actions[:, : self._policy.execute]
         return [Decision(actions[row].copy(), *counts, None if q is None else q[row]) for row in range(len(pending))]
 
     def latency_ms(self, waiting: PendingDecision) -> float:
@@ -94,9 +101,8 @@ class Decider:
 
     def _check(self, chunks: Tensor, padded: Sequence[PendingDecision]) -> None:
         expected = (len(padded), self._policy.horizon, self._policy.action_dim)
-        if tuple(chunks.shape) != expected:
-            shape = tuple(chunks.shape)
-            raise RunError(f"sampler {self._label} returned chunks of shape {shape}, expected {expected}")
+        if not isinstance(chunks, Tensor) or tuple(chunks.shape) != expected:
+            raise RunError(f"sampler {self._label} returned {described(chunks)}, expected a tensor {expected}")
         bad = ~torch.isfinite(chunks).flatten(1).all(1)
         if bad.any():
             key = padded[int(bad.nonzero()[0, 0])].key

@@ -94,7 +94,7 @@ def open_pool(make_task: MakeTask, workers: int, slots: int) -> Pool:
 def _checked(replies: dict[int, Reply]) -> dict[int, Reply]:
     for reply in replies.values():
         if isinstance(reply, Unbuildable):
-            raise RunError(f"the task cannot be built: {reply.error}")
+            raise RunError(reply.error)
     return replies
 
 
