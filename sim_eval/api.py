@@ -14,6 +14,7 @@ from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.compare import compare as compare_folders
 from sim_eval.config.compose import compose
 from sim_eval.config.tasks import task_factory
+from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_settings
 from sim_eval.evaluation.settings import build_samplers, settings_from
 from sim_eval.rollout.environment import MakeTask
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def evaluate(
     task: str | Mapping[str, Any] | MakeTask,
     policy: str | Policy | Denoiser = "flow",
-    critic: str | Critic = "default",
+    critic: str | Critic | None = "default",
     posterior: str | Posterior = "default",
     samplers: Sequence[str] | Mapping[str, Sampler] = ("unsteered",),
     *,
@@ -45,17 +46,18 @@ def evaluate(
 
     task: a name ("can"), a mapping of options ({"name": "libero_goal", "index": 7}), or whatever builds a `Task`; with
         `workers` that has to pickle. policy, critic, posterior: a name, "./file.py:build", or the object itself;
-        critic="none" for none. samplers: names, or samplers by the name that the report gives them. output: the run
+        critic=None for none. samplers: names, or samplers by the name that the report gives them. output: the run
         folder, resumed if it exists; None: runs/<task>-<policy>-<time>.
 
     Raises RunError and TaskError for whatever does not fit, before anything runs.
     """
+    _check_kinds(task, samplers)
     options = dict(task) if isinstance(task, Mapping) else {"name": task}
     given = {
         "task": options.pop("name"),
         "passed_on": {"task": options},
         "policy": policy,
-        "critic": critic,
+        "critic": "none" if critic is None else critic,
         "posterior": posterior,
         "samplers": [samplers] if isinstance(samplers, str) else samplers,
         "episodes": episodes,
@@ -71,6 +73,18 @@ def evaluate(
     evaluate_settings(settings, built, task if callable(task) else task_factory(settings.task))
     compare(settings.output)
     return read_run(settings.output)
+
+
+def _check_kinds(task: object, samplers: object) -> None:
+    """Raise RunError where `evaluate` got an object of the wrong kind."""
+    if isinstance(task, Mapping):
+        if "name" not in task:
+            raise RunError(f"task is {dict(task)}; accepted: a mapping with a name, such as {{'name': 'can'}}")
+    elif not (isinstance(task, str) or callable(task)):
+        raise RunError(f"task is a {type(task).__name__}; accepted: a name, a mapping, or what builds a Task")
+    for name, sampler in samplers.items() if isinstance(samplers, Mapping) else ():
+        if isinstance(sampler, type) or not callable(sampler) or not hasattr(sampler, "needs"):
+            raise RunError(f"sampler {name} is {sampler!r}; accepted: a Sampler, such as sim_eval.Unsteered()")
 
 
 def read_runs(*folders: str | Path) -> pd.DataFrame:

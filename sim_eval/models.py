@@ -93,7 +93,10 @@ def _policy(
         raise RunError(f"{_named(component)} gave a policy without {', '.join(lacking)}")
     if not isinstance(built.request, ObservationRequest):
         raise RunError(f"{_named(component)}: its request is {_kind(built.request)}; accepted: an ObservationRequest")
-    if not isinstance(built.execute, int) or not 1 <= built.execute <= built.horizon:
+    for name in ("horizon", "execute", "action_dim"):
+        if not isinstance(value := getattr(built, name), int):
+            raise RunError(f"{_named(component)}: {name} is {value!r}; accepted: a whole number")
+    if not 1 <= built.execute <= built.horizon:
         raise RunError(f"{_named(component)}: execute is {built.execute}; accepted: 1 to the horizon, {built.horizon}")
     _freeze(built)
     return built, {"policy": _fingerprint(component, built.fingerprint())}

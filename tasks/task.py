@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -116,3 +116,10 @@ class Task(Protocol):
     def close(self) -> None:
         """Free the simulator and its renderer."""
         ...
+
+
+def checked_task(task: Any) -> Task:
+    """What a user's code built, if it is a task. Raises TaskError for anything else."""
+    if isinstance(getattr(task, "spec", None), TaskSpec):
+        return cast(Task, task)
+    raise TaskError(f"a {type(task).__name__} was built; accepted: a Task, whose `spec` is a TaskSpec")

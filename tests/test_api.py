@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
 
 import sim_eval
-from sim_eval import RunError
+from sim_eval import RunError, TaskError
 from sim_eval.runs.reader import read_run
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import ToyTask
@@ -39,8 +39,8 @@ class Still:
 
 
 def evaluate(output: Path, **options: Any) -> sim_eval.Run:
-    policy = options.pop("policy", Swaying())
-    return sim_eval.evaluate(ToyTask, policy, **{"critic": "none", "episodes": 3, "output": output, **options})
+    task, policy = options.pop("task", ToyTask), options.pop("policy", Swaying())
+    return sim_eval.evaluate(task, policy, **{"critic": "none", "episodes": 3, "output": output, **options})
 
 
 def test_live_objects_are_run_described_and_read_back(tmp_path: Path) -> None:
@@ -104,11 +104,17 @@ def test_a_task_made_with_options_is_made_again_with_them(tmp_path: Path) -> Non
         ({"samplers": ["best_of_n"]}, "critic is none, which sampler best_of_n needs"),
         ({"samplers": {"u": sim_eval.QPilotsU(1.0)}}, "sampler u needs a Denoiser, and policy Swaying is a Swaying"),
         ({"policy": ToyTask()}, "policy=tests.toy_task:ToyTask gave a ToyTask; accepted: a sim_eval.Policy"),
+        ({"samplers": {"u": 3}}, "sampler u is 3; accepted: a Sampler"),
+        ({"samplers": {"u": sim_eval.Unsteered}}, "accepted: a Sampler, such as sim_eval.Unsteered()"),
+        ({"task": ToyTask()}, "task is a ToyTask; accepted: a name, a mapping, or what builds a Task"),
+        ({"task": lambda: None}, "a NoneType was built; accepted: a Task"),
+        ({"task": {}}, "task is {}; accepted: a mapping with a name"),
+        ({"policy": ToyDenoiser(horizon=cast(int, "8"))}, "horizon is '8'; accepted: a whole number"),
         ({"critic": Swaying()}, "gave a Swaying; accepted: a sim_eval.Critic"),
     ],
 )
 def test_mistakes_end_before_anything_runs(tmp_path: Path, options: dict[str, Any], told: str) -> None:
-    with pytest.raises(RunError) as error:
+    with pytest.raises((RunError, TaskError)) as error:
         evaluate(tmp_path / "run", **options)
     assert told in str(error.value)
     assert not (tmp_path / "run").exists()

@@ -184,6 +184,13 @@ def test_a_task_that_cannot_be_built_ends_the_run(workers: int) -> None:
         rollout(workers, task=functools.partial(cast(Any, ToyTask), no_such_option=1))
 
 
+def test_what_builds_no_task_or_cannot_be_sent_to_workers_is_refused() -> None:
+    with pytest.raises(RunError, match="the task cannot be built: a NoneType was built; accepted: a Task"):
+        rollout(task=lambda: None)
+    with pytest.raises(RunError, match=r"the task cannot be sent to worker processes: .*; accepted: workers=0"):
+        rollout(workers=1, task=lambda: ToyTask())
+
+
 def test_a_policy_of_another_task_is_refused() -> None:
     with pytest.raises(RunError, match="actions have 3 dimensions, those of task toy have 2"):
         rollout(models=Models(ToyDenoiser(action_dim=3), ToyCritic()))
@@ -268,7 +275,9 @@ def test_a_task_may_tell_success_in_numpys_type() -> None:
     class Numpys(ToyTask):
         def step(self, action: np.ndarray) -> Outcome:
             outcome = super().step(action)
-            return replace(outcome, success=np.bool_(outcome.success), done=np.bool_(outcome.done))
+            return replace(
+                outcome, success=cast(bool, np.bool_(outcome.success)), done=cast(bool, np.bool_(outcome.done))
+            )
 
     (episode,) = rollout(task=Numpys, episodes=1)
     assert type(episode.success) is bool

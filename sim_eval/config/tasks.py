@@ -13,7 +13,7 @@ import tasks
 from sim_eval.config.plugins import Component, component
 from tasks.naming import full_name
 from tasks.registry import TASKS, task_options
-from tasks.task import Task
+from tasks.task import Task, checked_task
 
 
 def read_task(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def read_task(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     name, options = config["task"], config["passed_on"].get("task", {})
     if callable(name):
-        with closing(name()) as probe:
+        with closing(checked_task(name())) as probe:
             return {"name": probe.spec.name, **_described(name)}
     if name in TASKS:
         return {"name": name, **task_options(name, **options)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from policies.observation import ObservationRequest
-from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec
+from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec, checked_task
 
 #: Builds the task; must pickle, as worker processes build their own. `functools.partial(tasks.make, "can")` does.
 MakeTask = Callable[[], Task]
@@ -90,7 +90,7 @@ class Environment:
         """Obey; never raises, so that one episode's crash cannot end the others in the same process."""
         if self._task is None:
             try:
-                self._task = self.make_task()
+                self._task = checked_task(self.make_task())
             except Exception as error:
                 reason = str(error) if isinstance(error, TaskError) else _describe(error)
                 return Unbuildable(f"the task cannot be built: {reason}")

@@ -102,7 +102,10 @@ class _Worker:
     """One worker process, started again when it dies."""
 
     def __init__(self, make_task: MakeTask) -> None:
-        self._factory = pickle.dumps(make_task)
+        try:
+            self._factory = pickle.dumps(make_task)
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            raise RunError(f"the task cannot be sent to worker processes: {error}; accepted: workers=0") from None
         self._start()
 
     def _start(self) -> None:
