@@ -266,6 +266,15 @@ def test_an_observation_that_a_task_promises_and_leaves_out_ends_the_run() -> No
         rollout(task=Forgetful)
 
 
+def test_a_start_without_a_hash_ends_the_run() -> None:
+    class Hashless(ToyTask):
+        def state_hash(self) -> str:
+            return cast(str, None)
+
+    with pytest.raises(RunError, match="task toy: `state_hash` gave a NoneType; accepted: a str"):
+        rollout(task=Hashless, episodes=1)
+
+
 def test_a_task_that_does_not_end_is_an_error_of_its_episode() -> None:
     (episode,) = rollout(task=Endless, episodes=1)
     assert "task toy did not end after its 40 steps" in str(episode.error)

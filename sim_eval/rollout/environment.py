@@ -120,7 +120,10 @@ class Environment:
                 f"task {task.spec.name} was asked to observe {lacking[0]}, and its `observe` left it out"
             )
         self._history = deque([first] * request.history, maxlen=request.history)
-        return Started(task.spec, task.state_hash(), self._seen(), self._trace(task))
+        start = task.state_hash()
+        if not isinstance(start, str):  # pairs are known by it
+            return Unbuildable(f"task {task.spec.name}: `state_hash` gave a {type(start).__name__}; accepted: a str")
+        return Started(task.spec, start, self._seen(), self._trace(task))
 
     def _execute(self, task: Task, actions: np.ndarray) -> Ran:
         """Observe after the last steps alone, as many as the history holds: pictures are what a rollout costs."""
