@@ -504,3 +504,15 @@ def test_bad_render_options(evaluated: Call, arguments: list[str], told: str) ->
 
 def test_what_is_no_run_is_not_rendered(call: Call) -> None:
     assert "not a run folder" in call(cli.render, ".")[2]
+
+
+def test_edited_code_of_a_users_task_is_another_task(call: Call) -> None:
+    """The start hash cannot see what `step` does."""
+    here = Path(__file__).parent
+    Path("mine.py").write_text((here / "toy_task.py").read_text())
+    options = ["task=./mine.py:ToyTask", f"policy={here}/toy_models.py:ToyDenoiser", "critic=none"]
+    options += ["samplers=[unsteered]", "workers=0", "output=run"]
+    assert call(cli.evaluate, *options, "episodes=1")[0] == 0
+    Path("mine.py").write_text(Path("mine.py").read_text().replace("0.1 * action", "0.05 * action"))
+    status, _, err = call(cli.evaluate, *options, "episodes=2")
+    assert (status, "output=run was made with another task: its hash is" in err) == (2, True)

@@ -283,7 +283,7 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path: Path, changes: d
 def test_other_checkpoints_are_refused_however_long_ago_they_ran(tmp_path: Path) -> None:
     toy_run.run(tmp_path, episodes=1, fingerprints={"policy": "abc", "posterior": "old"})
     toy_run.run(tmp_path, episodes=2, fingerprints={"policy": "abc"})
-    with pytest.raises(RunError, match="another checkpoint posterior: its hash is old there, new now"):
+    with pytest.raises(RunError, match="another posterior: its hash is old there, new now"):
         toy_run.run(tmp_path, episodes=3, fingerprints={"policy": "abc", "posterior": "new"})
     assert len(read(tmp_path)) == 4
 

@@ -82,8 +82,9 @@ class Component:
         return found
 
     def source(self) -> bytes:
-        """The file that the target is defined in; empty where it has none."""
-        path = inspect.getsourcefile(self.load())
+        """The file that the target is defined in, which is not run for that; empty where it has none."""
+        place = str(self.target).rpartition(":")[0]
+        path = place if place.endswith(".py") else inspect.getsourcefile(self.load())
         return Path(path).read_bytes() if path else b""
 
     def _check_options(self, parameters: Mapping[str, inspect.Parameter], offered: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,6 +57,13 @@ class RolloutSettings:
         needs = frozenset[str]().union(*(sampler.needs for sampler in samplers))
         chosen = (self.policy, self.critic, self.posterior)
         return models.build_models(self.task_name, *chosen, needs, self.checkpoints or ROOT, self.device)
+
+    def code_fingerprints(self) -> dict[str, str]:
+        """SHA-256 of the source files of a user's own task and samplers, by role: edited code is another task."""
+        targets = {"task": self.task.get("target", "")}
+        targets |= {f"sampler {name}": str(config.get("_target_", "")) for name, config in self.sampler.items()}
+        own = {role: Component(role, target) for role, target in targets.items() if "/" in target}
+        return {role: hashlib.sha256(component.source()).hexdigest() for role, component in own.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,7 @@ def _check_made_alike(
     for role, digest in checkpoints.items():
         if (stored := account["checkpoints"].get(role, digest)) != digest:
             raise RunError(
-                f"output={path} was made with another checkpoint {role}: its hash is {stored} there, {digest} now; "
+                f"output={path} was made with another {role}: its hash is {stored} there, {digest} now; "
                 "choose another output"
             )
     for package in SIMULATION:
