@@ -1,4 +1,4 @@
-"""What a critic promises: Q(s, chunk) in units of its own spread."""
+"""The interface of a critic: Q(s, chunk), in units of its own spread."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import Tensor
 class Critic(ABC):
     """Values whole action chunks, in the policy's normalised action space.
 
-    observations: the vectors that it reads, by robosuite's names. In simulation these may be the simulator's own
-    state, whatever the policy sees. observation_sizes: their lengths, checked against the task; it may leave any out.
-    uses_features: whether it reads the policy's own features too.
+    observations: the vectors that it reads, by robosuite's names. They may be simulator state that the policy does
+        not see.
+    observation_sizes: their lengths, checked against the task; any may be left out.
+    uses_features: whether it also reads the policy's features.
 
-    Q should be in units of its spread over policy samples within one state, which brings the steering strengths of all
-    tasks to one scale.
+    Divide Q by its spread over policy samples within one state, so that one scale of steering strengths suits all
+    tasks.
     """
 
     observations: tuple[str, ...] = ()
@@ -27,11 +28,11 @@ class Critic(ABC):
 
     @abstractmethod
     def encode(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
-        """Once a decision: arrays (B, n) of the latest control step to what `q` reads, (B, m).
+        """Arrays (B, n) of the latest control step to what `q` reads, (B, m). Called once per decision.
 
-        `features`: the policy's own (B, C) where `uses_features`, else None.
+        `features`: the policy's, (B, C), if `uses_features`, else None.
         """
 
     @abstractmethod
     def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
-        """Normalised chunks (B, H, D) and what `encode` gave, (B, m), to (B,); differentiable in the actions."""
+        """Q (B,) of normalised chunks (B, H, D), differentiable in them. `encoded`: what `encode` returned, (B, m)."""

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from critics.critic import Critic
 from critics.network import EnsembleMLP
 
-#: The input that is the policy's own features, not an observation.
+#: Name of the input that holds the policy's features instead of an observation.
 FEATURES = "features"
 
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """What rebuilds the critic; `method` says how it was trained.
+    """What the critic is rebuilt from. `method`: the objective that trained it.
 
-    `observation_sizes` keeps the order of its inputs. The entry "features" stands for the policy's own.
+    `observation_sizes`: length of each input, in order; the entry "features" stands for the policy's features.
     """
 
     method: str
@@ -62,7 +62,7 @@ class EnsembleCritic(nn.Module, Critic):
         return self.normalise(self.inputs(observation, features))
 
     def inputs(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
-        """The arrays (B, n) that the critic reads, side by side in its own order, not normalised: (B, sum of n)."""
+        """Concatenate the arrays (B, n) that the critic reads, in its own order, not normalised: (B, sum of n)."""
         columns = [
             features if name == FEATURES else torch.from_numpy(np.asarray(observation[name], np.float32))
             for name in self._inputs
@@ -70,7 +70,7 @@ class EnsembleCritic(nn.Module, Critic):
         return torch.cat([column.to(self.scale.device) for column in columns if column is not None], dim=1)
 
     def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
-        """Every head's log-odds of success, (E, B), from normalised chunks (B, H, D) and inputs (B, n)."""
+        """Each head's log-odds of success, (E, B), from normalised chunks (B, H, D) and normalised inputs (B, n)."""
         return self.network(torch.cat([encoded, actions.flatten(1)], dim=1))
 
     def q(self, actions: Tensor, encoded: Tensor) -> Tensor:

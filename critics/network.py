@@ -1,4 +1,4 @@
-"""The critic's network: an ensemble of MLPs over (observation, chunk), all heads in one batched product."""
+"""The critic's network: an ensemble of MLPs over (observation, chunk), evaluated in one batched product per layer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EnsembleLinear(nn.Module):
 
 
 class EnsembleMLP(nn.Module):
-    """`heads` MLPs with LayerNorm and GELU over one shared input."""
+    """`heads` MLPs with LayerNorm and GELU that share one input."""
 
     def __init__(self, heads: int, inputs: int, width: int, depth: int) -> None:
         super().__init__()

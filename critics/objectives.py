@@ -1,9 +1,9 @@
-"""How a critic is trained: Monte-Carlo success classification, SARSA-like and IQL temporal differences.
+"""How a critic is trained: Monte-Carlo success classification, SARSA or implicit Q-learning.
 
 All three predict a probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward lie in
 [0, 1], and classification losses fit them better than squared error (Farebrother et al. 2024, arXiv 2403.03950).
-Monte-Carlo does not discount it. The other two do, with a chunk as one action: the reward of its H steps, then gamma^H
-times the value at its end.
+Monte-Carlo does not discount. The other two treat a chunk as one action and discount: the reward of its H steps, plus
+gamma^H times the value at its end.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from critics.ensemble import EnsembleCritic
 from critics.network import EnsembleMLP
 from critics.replay import Replay
 
-#: Noise on the chunks, so that the critic is smooth where steering moves them (normalised units).
+#: Standard deviation of the noise on chunks, in normalised units: it makes the critic smooth where steering moves them.
 ACTION_NOISE = 0.05
 TARGET_RATE = 0.005
 DISCOUNT = 0.995
 
 
 class Objective(Protocol):
-    """A training loss over a replay, with whatever state (targets, value functions) it keeps."""
+    """A training loss over a replay, with the state that it keeps (target networks, value functions)."""
 
     @property
     def module(self) -> nn.Module:
@@ -35,7 +35,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """The loss on the replay's rows (B,)."""
+        """The loss, a scalar, on the replay's `rows` (B,)."""
         ...
 
     def after_step(self) -> None:
@@ -54,19 +54,19 @@ def heads_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def update_target(target: nn.Module, trained: nn.Module) -> None:
-    """Move the target's parameters a share `TARGET_RATE` of the way to the trained ones (Polyak averaging)."""
+    """Polyak averaging: move the target's parameters towards the trained ones by the fraction `TARGET_RATE`."""
     for slow, fast in zip(target.parameters(), trained.parameters(), strict=True):
         slow.lerp_(fast.detach(), TARGET_RATE)
 
 
 def chunk_reward(replay: Replay, rows: Tensor, horizon: int) -> Tensor:
-    """Discounted reward within the chunk: gamma^(steps to success - 1) where it ends the episode in success."""
+    """Discounted reward (B,) within each chunk: gamma^(steps to success - 1) if the episode succeeds in it, else 0."""
     last = replay.steps_left[rows] <= horizon
     return last * replay.success[rows] * DISCOUNT ** (replay.steps_left[rows] - 1)
 
 
 class MonteCarlo:
-    """Did the episode succeed? Undiscounted, no bootstrapping: the value of whoever acted in the data."""
+    """Did the episode succeed? No discount, no bootstrapping: the value of the policies that generated the data."""
 
     def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
         self.module, self.replay = critic, replay
@@ -105,9 +105,11 @@ class Sarsa:
 
 
 class ImplicitQ:
-    """Implicit Q-learning: bootstraps on an expectile of Q over the data's chunks (Kostrikov et al. 2022, arXiv
-    2110.06169), so values follow the better of what was tried without querying unseen actions. The expectile is of the
-    least of the target's heads."""
+    """Implicit Q-learning (Kostrikov et al. 2022, arXiv 2110.06169).
+
+    Bootstraps on an expectile of Q over the data's chunks, so that values follow the better actions tried, and unseen
+    actions are never queried. The expectile is taken of the minimum over the target's heads.
+    """
 
     EXPECTILE = 0.8
 
@@ -129,7 +131,7 @@ class ImplicitQ:
         weight = torch.where(q_slow > v, self.EXPECTILE, 1 - self.EXPECTILE)
         v_loss = (weight * (q_slow - v) ** 2).mean()
         q_loss = heads_loss(self.critic.logits(noisy(replay.chunks[rows], generator), observations), q_target)
-        return q_loss + 10 * v_loss  # squared errors of probabilities are an order smaller than cross-entropies
+        return q_loss + 10 * v_loss  # squared errors of probabilities are ten times smaller than cross-entropies
 
     def after_step(self) -> None:
         update_target(self.target, self.critic)

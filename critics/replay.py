@@ -1,4 +1,4 @@
-"""What a critic learns from: every executed chunk, what came of it, and the chunk that followed."""
+"""A critic's training data: every executed chunk, its outcome, and the chunk that followed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Replay:
-    """N chunk transitions, one for every control step, or every decision, of every episode.
+    """N chunk transitions: one per control step, or per decision, of every episode. Rows of an episode are adjacent.
 
-    observations (N, n), chunks (N, H, D) normalised, next_index (N,) the row H steps later in the same episode or -1
-    at the episode's end, success (N,) 1 where the episode succeeds, steps_left (N,) control steps to its end,
-    step (N,) the step's number in its episode. Rows of an episode are adjacent.
+    observations: (N, n), normalised. chunks: (N, H, D), normalised.
+    next_index: (N,), the row H steps later in the same episode, -1 if the episode ends before.
+    success: (N,), 1 if the episode succeeds, else 0.
+    steps_left: (N,), control steps to the episode's end. step: (N,), control steps since its start.
     """
 
     observations: Tensor
@@ -30,11 +31,11 @@ class Replay:
 
 
 def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]], stride: int = 1) -> Replay:
-    """Episodes as (observations (R, n), chunks of every control step (T, H, D), success) to one Replay.
+    """One Replay of episodes, each (observations (R, n), chunks at every control step (T, H, D), success).
 
-    `stride`: control steps from one observation to the next; R is T / stride, rounded up, and the chunks that start in
-    between are left out. An episode ends by success or at the task's time limit, which is part of the definition of
-    success: so the limit is a failure like any other, never bootstrapped past.
+    `stride`: control steps between observations; R is T / stride, rounded up, and chunks that start in between are
+    left out. An episode ends at success or at the task's time limit. The limit is part of the definition of success,
+    so it counts as a failure and is never bootstrapped past.
     """
     kept, next_index, success, steps_left, steps, start = [], [], [], [], [], 0
     for observations, chunks, succeeded in episodes:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from policies.chunk_policy import ChunkPolicy
 
-#: Dimensions that barely move in the demonstrations are not blown up to unit variance.
+#: Least standard deviation of an action dimension: dimensions that barely move are not scaled up to unit variance.
 STD_FLOOR = 0.05
 
 
@@ -22,7 +22,7 @@ def fit_normalisation(policy: ChunkPolicy, observations: Tensor, actions: Tensor
 def behaviour_cloning_loss(
     policy: ChunkPolicy, observations: Tensor, chunks: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Mean squared error of the network's prediction at a random time.
+    """Mean squared error of the network's prediction at a random time in [0, 1), a scalar.
 
     `observations` (B, n) and `chunks` (B, H, D) are normalised. The minimiser is the conditional mean of the target,
     hence of the clean action (Lipman et al. 2023, arXiv 2210.02747; Ho et al. 2020, arXiv 2006.11239).

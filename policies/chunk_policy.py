@@ -17,7 +17,10 @@ from policies.policy import Denoiser, Observations
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """What rebuilds the policy: `family` is flow or diffusion; `observation_sizes` keeps the order of its inputs."""
+    """What the policy is rebuilt from. Raises ValueError for an unknown family.
+
+    `family`: "flow" or "diffusion". `observation_sizes`: length of each observation vector, in input order.
+    """
 
     family: str
     observation_sizes: dict[str, int]
@@ -33,12 +36,12 @@ class PolicyConfig:
 
 
 def flatten_observation(observation: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
-    """The arrays (B, n) that `sizes` names, side by side in its order: (B, sum of n), float32."""
+    """Concatenate the arrays (B, n) that `sizes` names, in its order: (B, sum of n), float32."""
     return np.concatenate([np.asarray(observation[name], np.float32) for name in sizes], axis=1)
 
 
 class ChunkPolicy(nn.Module, Denoiser):
-    """A behaviour-cloned policy on action chunks. Normalisation travels with the weights as buffers."""
+    """A behaviour-cloned policy over action chunks. Its normalisation is stored with the weights, as buffers."""
 
     observation_mean: Tensor
     observation_std: Tensor
@@ -79,7 +82,7 @@ class ChunkPolicy(nn.Module, Denoiser):
         return context
 
     def predict(self, x: Tensor, t: float | Tensor, embedding: Tensor) -> Tensor:
-        """The network's own output, (B, H, D): velocity or v. `t` is a number or (B, 1, 1)."""
+        """The raw network output, (B, H, D): velocity or v. `t` is a number or (B, 1, 1)."""
         times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
         return self.network((x,), times, embedding)
 

@@ -20,7 +20,10 @@ from policies.schedule import CosineVP, LinearPath, Schedule
 
 @dataclass(frozen=True)
 class Family:
-    """A schedule and a prediction target; `target(a, eps, alpha, sigma)` and `clean(x, v, alpha, sigma)` invert."""
+    """A noise schedule, what the network predicts, and how the clean chunk follows from the prediction.
+
+    `target(a, eps, alpha, sigma)` gives v, which the network learns; `clean(x, v, alpha, sigma)` recovers a.
+    """
 
     schedule: Schedule
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -31,10 +31,10 @@ class Block(nn.Module):
 
 
 class ChunkNetwork(nn.Module):
-    """(inputs, t, observation embedding) to a chunk.
+    """Maps (inputs, t, observation embedding) to a chunk.
 
-    The observation is embedded once a chunk (`embed`), the trunk runs once a denoising step. `inputs` counts the
-    (B, H, D) tensors that the trunk reads: 1 for a policy (x), 2 for a posterior net (x and z).
+    `embed` runs once per chunk, the trunk once per denoising step. `inputs`: how many (B, H, D) tensors the trunk
+    reads, 1 for a policy (x), 2 for a posterior net (z and x).
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class ChunkNetwork(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def embed(self, observation: Tensor) -> Tensor:
-        """(B, n) normalised observation to its embedding (B, width)."""
+        """Normalised observations (B, n) to their embeddings (B, width)."""
         return self.observation(observation)
 
     def forward(self, inputs: tuple[Tensor, ...], t: Tensor, embedding: Tensor) -> Tensor:
-        """Chunks (B, H, D) each, t (B,), embedding (B, width) to (B, H, D)."""
+        """`inputs` (B, H, D) each, `t` (B,) in [0, 1], `embedding` (B, width) to (B, H, D)."""
         flat = [x.flatten(1) for x in inputs]
         h = self.inputs(torch.cat([*flat, time_features(t)], dim=1)) + embedding
         return self.output(self.norm(self.blocks(h))).unflatten(1, self.shape)

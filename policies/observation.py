@@ -1,4 +1,4 @@
-"""What a policy asks to see. Worker processes read requests too, so this module does not import torch."""
+"""What a policy observes. Worker processes read requests too, so this module does not import torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ ORIENTATIONS = ("upright", "opengl", "rotated")
 
 @dataclass(frozen=True)
 class ObservationRequest:
-    """The observations that a policy reads when it decides. Nothing else is computed or drawn.
+    """The observations that a policy reads at each decision. Nothing else is computed or drawn.
 
-    names: vectors such as "robot0_eef_pos", images such as "agentview_image", and "instruction", by robosuite's names.
-    image_size: pixels a side. image_orientation: "upright"; "opengl", bottom row first, as robosuite and LIBERO
-        return images; "rotated", those turned by 180 degrees, as OpenVLA, openpi and LeRobot feed LIBERO's.
-    history: control steps to see, the latest last. From 2 on every array gains a leading axis of this length; an
-        episode's first observation stands in for steps before its start.
-    reflections, multisampling: how images are drawn. Both are on in MuJoCo and in LIBERO; each costs about half the
-        frame rate of software GL.
+    names: robosuite's names of vectors ("robot0_eef_pos") and images ("agentview_image"), and "instruction".
+    image_size: width and height in pixels.
+    image_orientation: "upright"; "opengl", bottom row first, as robosuite and LIBERO return images; "rotated", the
+        "opengl" image turned by 180 degrees, as OpenVLA, openpi and LeRobot feed LIBERO's images to their policies.
+    history: control steps to see, the latest last. Above 1, every array gains a leading axis of this length; the
+        episode's first observation stands in for the steps before it.
+    reflections, multisampling: how images are drawn. Both are on in MuJoCo and LIBERO; each about halves the frame
+        rate of software GL.
 
     Raises ValueError for names in one string, an image size or a history below 1, and an unknown orientation.
     """

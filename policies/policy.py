@@ -1,4 +1,4 @@
-"""What a frozen policy promises, in two tiers: `Policy` draws action chunks, `Denoiser` opens its denoising."""
+"""The interface of a frozen policy, in two tiers: `Policy` draws action chunks, `Denoiser` exposes its denoising."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ Observations = Mapping[str, Any]
 
 
 class FrozenPolicy(ABC):
-    """What both tiers share. Subclass `Policy` or `Denoiser` and set the attributes without a default.
+    """What both tiers share. Subclass `Policy` or `Denoiser` and set the attributes that have no default.
 
-    request: what the policy sees. horizon: H, actions a chunk. execute: h <= H, actions executed before the next
-    decision. action_dim: D. observation_sizes: lengths of the vectors that it was trained on, checked against the
-    task; it may leave any out. row_block: a batch is padded to a multiple of this many rows. torch's products and
-    sums round otherwise for a few rows and for odd numbers of them; with 8 a result on a CPU is independent of the
-    batch, bit for bit. Set 1 where a row is expensive.
+    request: what the policy observes.
+    horizon: H, actions per chunk.
+    execute: h, actions executed before the next decision, 1 to H.
+    action_dim: D.
+    observation_sizes: lengths of the vectors that the policy was trained on, checked against the task; any may be
+        left out.
+    row_block: batches are padded to a multiple of this many rows. torch rounds differently for small and for odd
+        numbers of rows; with 8, a result on a CPU does not depend on the batch, bit for bit. Set 1 if rows are
+        expensive.
     """
 
     request: ObservationRequest
@@ -39,18 +43,18 @@ class FrozenPolicy(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the policy takes and returns tensors."""
+        """The device of the tensors that the policy takes and returns."""
         return torch.device("cpu")
 
     def normalisation(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (D,) of the task's actions: chunks are (action - mean) / deviation.
+        """Mean and standard deviation (D,) of the task's actions; a normalised action is (action - mean) / deviation.
 
         Critics and posterior nets work on normalised chunks. The default, 0 and 1, leaves actions as they are.
         """
         return torch.zeros(self.action_dim, device=self.device), torch.ones(self.action_dim, device=self.device)
 
     def normalise(self, actions: np.ndarray) -> Tensor:
-        """The task's actions (..., D) to normalised ones."""
+        """The task's actions (..., D) to normalised actions, float32."""
         mean, deviation = self.normalisation()
         return (torch.as_tensor(actions, dtype=torch.float32, device=self.device) - mean) / deviation
 
@@ -60,17 +64,17 @@ class FrozenPolicy(ABC):
         return (actions * deviation + mean).clamp(-1.0, 1.0).float().cpu().numpy()
 
     def fingerprint(self) -> str:
-        """A digest that differs between policies that act differently; the default covers all weights."""
+        """A digest that differs between policies that act differently. The default covers all weights."""
         return weights_digest(self)
 
 
 def modules_of(model: object) -> list[nn.Module]:
-    """The model itself if it is an nn.Module, else the modules among its attributes."""
+    """The model itself if it is an nn.Module, else those of its attributes that are."""
     return [model] if isinstance(model, nn.Module) else [m for m in vars(model).values() if isinstance(m, nn.Module)]
 
 
 def weights_digest(model: object) -> str:
-    """SHA-256 of the class name and of the weights of `modules_of(model)`, hex."""
+    """Hex SHA-256 of the class name and of the weights of `modules_of(model)`."""
     digest = hashlib.sha256(type(model).__qualname__.encode())
     for module in modules_of(model):
         for name, tensor in module.state_dict().items():
@@ -84,9 +88,9 @@ class Policy(FrozenPolicy):
 
     @abstractmethod
     def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:
-        """`copies` normalised chunks for each of B observations, (B * copies, H, D), a row's copies adjacent.
+        """Draw `copies` normalised chunks for each of B observations: (B * copies, H, D), a row's copies adjacent.
 
-        All randomness of a row comes from its own generator; the first copy is what copies = 1 gives.
+        A row draws all its randomness from its own generator; its first copy equals the result with copies = 1.
         """
 
 
@@ -100,18 +104,18 @@ class Denoiser(FrozenPolicy):
 
     @abstractmethod
     def encode(self, observation: Observations) -> Any:
-        """Once a decision: B observations to a context of B rows, which every denoising step reads."""
+        """B observations to a context of B rows, which every denoising step reads. Called once per decision."""
 
     @abstractmethod
     def repeat(self, context: Any, copies: int) -> Any:
-        """A context of B rows to one of B * copies, a row's copies adjacent."""
+        """A context of B rows to a context of B * copies rows, a row's copies adjacent."""
 
     @abstractmethod
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
-        """E[a given x_t = x]: (B, H, D) to (B, H, D), differentiable in x. `t` is a number or (B, 1, 1)."""
+        """E[a given x_t = x]: x (B, H, D) to (B, H, D), differentiable in x. `t` in [0, 1], a number or (B, 1, 1)."""
 
     def features(self, context: Any) -> Tensor | None:
-        """What a critic or a posterior net may share with the policy, (B, C); None if the policy offers none."""
+        """Features (B, C) that a critic or a posterior net may read; None if the policy offers none."""
         return None
 
     def times(self, steps: int) -> Sequence[float]:
@@ -120,7 +124,7 @@ class Denoiser(FrozenPolicy):
         return times
 
     def project(self, clean: Tensor) -> Tensor:
-        """The policy's own clamp on clean chunks (B, H, D), applied after steering."""
+        """Clamp clean chunks (B, H, D) as the policy does itself; applied after steering. The default does nothing."""
         return clean
 
 
@@ -128,8 +132,8 @@ class Posterior(Protocol):
     """Differentiable draws of the clean action given a noisy one, for variant M of QPILOTS."""
 
     def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
-        """z (K, B, H, D) standard normal, x (B, H, D): samples of a given x_t = x, (K, B, H, D).
+        """K samples of a given x_t = x, (K, B, H, D), from x (B, H, D) and standard normal z (K, B, H, D).
 
-        `clean` is the denoiser's posterior mean at x: a net may build on it, and is differentiable through it too.
+        `clean` (B, H, D) is the denoiser's posterior mean at x. A net may build on it; gradients flow through it too.
         """
         ...

@@ -1,9 +1,9 @@
-"""Posterior draws from the frozen denoiser alone, by integrating a flow of its own: slow, exact in the limit.
+"""Posterior draws from the frozen denoiser alone, by integrating a flow: slow, exact in the limit of many steps.
 
-Two noisy views of one clean action, x_t = alpha a + sigma eps and y_s = s a + (1 - s) z, are worth one view with
-the sum of their signal-to-noise ratios. So the denoiser already knows E[a given x_t, y_s], and with it the flow that
-carries z ~ N(0, I) at s = 0 to a sample of a given x_t at s = 1 (GLASS flows, Holderrieth et al. 2025, arXiv
-2509.25170). It is the reference for, and the teacher of, the one-step posterior net.
+Two noisy views of one clean action, x_t = alpha a + sigma eps and y_s = s a + (1 - s) z, say as much about a as one
+view whose squared signal-to-noise ratio is the sum of theirs. So the denoiser already provides E[a given x_t, y_s],
+and with it the flow that carries z ~ N(0, I) at s = 0 to a sample of a given x_t at s = 1 (GLASS flows, Holderrieth
+et al. 2025, arXiv 2509.25170). The one-step posterior net learns from this flow and is compared with it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from policies.policy import Denoiser
 
 
 def merge_views(denoiser: Denoiser, x: Tensor, t: float | Tensor, y: Tensor, s: float) -> tuple[Tensor, Tensor]:
-    """The one view (x_u, u) on the denoiser's schedule that says as much of a as x at t and y at s together.
+    """The view x_u (B, H, D), u on the denoiser's schedule that says as much about a as x at t and y at s together.
 
-    `x`, `y`: (B, H, D); `t` in [0, 1), a number or (B, 1, 1); `s` in [0, 1) on the linear path. Returns (B, H, D)
-    and (B, 1, 1) or a scalar tensor.
+    `x`, `y`: (B, H, D); `t` in [0, 1), a number or (B, 1, 1); `s` in [0, 1) on the linear path. u is (B, 1, 1) or a
+    scalar tensor, as `t` is.
     """
     schedule = denoiser.schedule
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -36,11 +36,11 @@ def merge_views(denoiser: Denoiser, x: Tensor, t: float | Tensor, y: Tensor, s: 
 
 
 def posterior_flow(denoiser: Denoiser, z: Tensor, x: Tensor, t: float | Tensor, context: Any, steps: int) -> Tensor:
-    """z (B, H, D) standard normal to samples of a given x_t = x, (B, H, D), differentiable in x.
+    """Standard normal z (B, H, D) to samples of a given x_t = x, (B, H, D), differentiable in x.
 
-    One denoiser pass a step, of second order: the step is exact where the mean clean action is linear in s, and takes
-    its slope from the step before (Adams-Bashforth). Ten steps then keep the posterior's spread to 3 %, of which
-    Euler's lose 7 to 60 %. Steps shorten towards s = 1, where what x_t leaves open is settled.
+    Second-order Adams-Bashforth, one denoiser pass per step: a step is exact if the mean clean action is linear in s,
+    and takes the slope from the step before. Ten steps reproduce the posterior's spread within 3 %; ten Euler steps
+    lose 7 to 60 % of it. Steps shorten towards s = 1, where the details that x_t leaves open are decided.
     """
     times = (1 - (1 - np.linspace(0.0, 1.0, steps + 1)) ** 2).tolist()
     y, earlier, slope = z, None, torch.zeros_like(z)
@@ -58,7 +58,7 @@ def posterior_flow(denoiser: Denoiser, z: Tensor, x: Tensor, t: float | Tensor, 
 
 @dataclass(frozen=True)
 class PosteriorFlow:
-    """The `Posterior` that integrates the flow in `steps` denoiser passes a draw."""
+    """The `Posterior` that integrates the flow: `steps` denoiser passes per draw."""
 
     denoiser: Denoiser
     steps: int = 20

@@ -1,4 +1,4 @@
-"""The learned one-step posterior net of QPILOTS-M: z ~ N(0, I) to a sample of the clean action given a noisy one."""
+"""The one-step posterior net of QPILOTS-M, which maps z ~ N(0, I) to a sample of the clean action given a noisy one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from policies.schedule import Schedule
 
 @dataclass(frozen=True)
 class PosteriorConfig:
-    """What rebuilds the net, beside the policy that it belongs to. `context_dim`: C, the length of its features."""
+    """What the net is rebuilt from, together with its policy. `context_dim`: C, the length of the policy's features."""
 
     context_dim: int
     action_dim: int
@@ -26,11 +26,11 @@ class PosteriorConfig:
 
 
 class PosteriorNet(nn.Module):
-    """One small network pass a draw, differentiable in x, conditioned on the frozen policy's own features.
+    """One small network pass per draw, differentiable in x and conditioned on the frozen policy's features.
 
-    The net adds to the denoiser's own posterior mean: X = clean(x, t) + spread(t) * r(z, x, t), where spread(t) =
-    sigma / sqrt(alpha^2 + sigma^2) is the posterior's for actions of unit variance. So it learns the shape of the
-    posterior around a mean that the policy already knows far better than a small net could.
+    A draw is X = clean(x, t) + spread(t) * r(z, x, t): the denoiser's posterior mean, plus a learned residual r scaled
+    by spread(t) = sigma / sqrt(alpha^2 + sigma^2), the posterior's spread for actions of unit variance. So the net
+    learns only the posterior's shape around a mean that the policy knows far better than a small net could.
     """
 
     def __init__(self, config: PosteriorConfig, denoiser: Denoiser) -> None:
@@ -55,21 +55,21 @@ class PosteriorNet(nn.Module):
 
 
 def offered_features(features: Tensor | None) -> Tensor:
-    """The features, or a ValueError where the policy offers none."""
+    """The features. Raises ValueError if the policy offers none."""
     if features is None:
         raise ValueError("the policy offers no features: its method features(context) returns None")
     return features
 
 
 def gaussian_spread(schedule: Schedule, t: float | Tensor) -> Tensor:
-    """The posterior's standard deviation at t if clean actions were N(0, I)."""
+    """The posterior's standard deviation at t if clean actions were N(0, I): a scalar, or (B, 1, 1) as `t`."""
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     return sigma / (alpha**2 + sigma**2).sqrt()
 
 
 @dataclass(frozen=True)
 class PosteriorTargets:
-    """What the net learns from: z, x, clean and sample (N, H, D), t (N, 1, 1), features (N, C)."""
+    """The net's training data: z, x, clean and sample (N, H, D), t (N, 1, 1), features (N, C)."""
 
     z: Tensor
     x: Tensor
@@ -82,7 +82,7 @@ class PosteriorTargets:
         return PosteriorTargets(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-#: Draws of z for each noisy action that the net learns from.
+#: Draws of z per noisy action in the training data.
 GROUP = 8
 
 
@@ -90,13 +90,15 @@ GROUP = 8
 def draw_targets(
     policy: Denoiser, context: Any, chunks: Tensor, steps: int, generator: torch.Generator
 ) -> PosteriorTargets:
-    """Where the frozen policy's own posterior flow carries GROUP z each, for a random noisy view x_t of each chunk.
+    """Training data from the frozen policy's posterior flow, N * GROUP rows. Raises ValueError without features.
 
-    `context` (N rows) and `chunks` (N, H, D) are states and clean actions that the policy drew in them, so that
-    (chunk, x_t) are exact pairs of its joint law; the flow takes `steps` denoiser passes. A network is not exactly
-    consistent with itself: the mean of the flow's samples is off the denoiser's posterior mean by up to a third of the
-    spread. The samples of a group are therefore moved onto the denoiser's mean; GROUP / (GROUP - 1) makes up for the
-    share of each sample in its group's mean. Returns N * GROUP rows. Raises ValueError for a policy without features.
+    `context` (N rows) and `chunks` (N, H, D): states, and clean actions that the policy drew in them, so that each
+    chunk and its random noisy view x_t are an exact draw from their joint distribution. The flow carries GROUP draws
+    of z per chunk, in `steps` denoiser passes.
+
+    The policy's network is not exactly self-consistent: the mean of the flow's samples is off the denoiser's posterior
+    mean by up to a third of the spread. Each group is therefore centred on the denoiser's mean; GROUP / (GROUP - 1)
+    compensates for each sample's share in its group's mean.
     """
     t = (torch.rand((len(chunks), 1, 1), generator=generator) * 0.99).to(chunks)  # no sampler asks for t = 1
     noise = torch.randn(chunks.shape, generator=generator).to(chunks)
@@ -111,10 +113,10 @@ def draw_targets(
 
 
 def distillation_loss(net: PosteriorNet, targets: PosteriorTargets) -> Tensor:
-    """Squared error of the one-step net, in units of the Gaussian posterior's spread.
+    """Mean squared error of the one-step net, in units of the Gaussian posterior's spread; a scalar.
 
-    The flow's end is a deterministic function of (z, x, t): a plain regression learns it, and keeps its mean over z
-    even where the net cannot follow its detail.
+    The flow's end point is a deterministic function of (z, x, t), so plain regression learns it, and gets its mean
+    over z right even where the net cannot follow the details.
     """
     error = net(targets.z, targets.x, targets.t, targets.clean, targets.features) - targets.sample
     return (error / gaussian_spread(net.schedule, targets.t)).square().mean()

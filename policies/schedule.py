@@ -58,10 +58,10 @@ class CosineVP:
 
 
 def move(schedule: Schedule, x: Tensor, clean: Tensor, t: float, u: float) -> Tensor:
-    """The deterministic step from t to u that both families share: DDIM, on the linear path Euler's step.
+    """The deterministic step from t to u, the same for both families: DDIM, which on the linear path is Euler's step.
 
     x_u = alpha(u) clean + sigma(u) noise, noise = (x - alpha(t) clean) / sigma(t)  (Song et al. 2021, arXiv
-    2010.02502, eq. 12 with eta = 0). `x`, `clean`: (B, H, D). `t` < 1.
+    2010.02502, eq. 12 with eta = 0). `x`, `clean`: (B, H, D); 0 <= t < 1. Returns (B, H, D).
     """
     noise = (x - schedule.alpha(t) * clean) / schedule.sigma(t)
     return schedule.alpha(u) * clean + schedule.sigma(u) * noise
