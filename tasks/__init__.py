@@ -1,4 +1,4 @@
-"""Manipulation tasks in simulation: `make` a task, ask for its scripted `expert`, list the `names`."""
+"""Manipulation tasks in simulation: `make` builds a task, `expert` its scripted expert, `names` lists the tasks."""
 
 from tasks.experts import EXPERT_OBSERVATIONS, Expert, expert
 from tasks.registry import make, names, published_starts

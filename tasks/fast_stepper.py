@@ -1,12 +1,12 @@
-"""robosuite's control step, with one forward pass a substep and a compiled controller: same numbers, faster.
+"""robosuite's control step, with one forward pass per substep and a compiled controller: same numbers, faster.
 
-Where robosuite's time goes: forward dynamics three times a substep, observables 25 times a step, and a
-controller in small numpy calls. Here a control step is two calls into `tasks.osc`, and almost all of it is
-spent in MuJoCo's own `mj_step`.
+robosuite computes forward dynamics three times per substep and observables 25 times per step, and its controller makes
+many small numpy calls. Here a control step is two calls into `tasks.osc`, which spend almost all their time in
+MuJoCo's own `mj_step`.
 
-The results differ from robosuite's by the rounding of the controller's linear algebra and by nothing else
-(1e-14 rad after 100 steps): forward passes do not touch the solver's warm start, so leaving them out changes
-nothing. Contacts amplify rounding, so long episodes can part in the end.
+The results differ from robosuite's only by the rounding of the controller's linear algebra (1e-14 rad after 100
+steps): forward passes do not touch the solver's warm start, so omitting them changes nothing. Contacts amplify
+rounding, so long episodes can diverge eventually.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tasks.task import TaskError
 class FastStepper:
     """A `Stepper` for one Panda with its gripper under OSC_POSE.
 
-    The controller's goal, the fingers' command and the torques live in arrays that robosuite's own objects
-    hold too, so robosuite's own step can take over at any time. Not kept up: its observables and its
-    `robot.recent_*` buffers.
+    The controller's goal, the fingers' command and the torques are arrays shared with robosuite's own objects, so
+    robosuite's step can take over at any time. Its observables and `robot.recent_*` buffers are not updated. Raises
+    TaskError for an environment that `tasks.osc` does not reproduce, and for an action that is not 7 finite numbers.
     """
 
     def __init__(self, env: Any) -> None:
@@ -36,7 +36,7 @@ class FastStepper:
 
     def reset(self) -> None:
         self._substeps = substeps_of(self._env)
-        # Held here, because the compiled step knows both by address only.
+        # References keep both alive: the compiled step knows only their addresses.
         self._model, self._data = self._env.sim.model._model, self._env.sim.data._data
         self._option = self._model.opt
         # A drawing aid whose buffer, as long as all meshes together, MuJoCo clears in every substep.
@@ -51,7 +51,7 @@ class FastStepper:
             raise TaskError(f"action is {action.tolist()}; accepted: 7 finite numbers")
         before, flags = self._data.time, self._option.disableflags
         try:
-            # The physics depends on no sensor, and only the last substep's can be read.
+            # No sensor affects the physics, and only the last substep's sensors can be read.
             self._option.disableflags = flags | int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
             self._advance(action, 0, self._substeps - 1)
         finally:
@@ -62,10 +62,10 @@ class FastStepper:
         self._env.cur_time += self._env.control_timestep
 
     def _advance(self, action: np.ndarray, done: int, until: int) -> None:
-        """Substeps number `done` to `until` of a control step.
+        """Run substeps `done` to `until` (exclusive) of a control step.
 
-        Two kinds are left to robosuite itself. A reset's first: its controller still acts on the inertia that
-        it saw in the reset, before the fingers were placed. And singular poses.
+        robosuite itself runs two kinds: the first after a reset, whose controller still uses the inertia from before
+        the fingers were placed, and those in singular poses.
         """
         control = self._env.robots[0].controller
         while done < until:
@@ -79,13 +79,13 @@ class FastStepper:
                 done += 1
 
     def _bind(self) -> None:
-        """Point the compiled step at the present simulation, controller and gripper."""
+        """Point the compiled step at the current simulation, controller and gripper."""
         self._arm = _arm(self._env)
         self._state = _state(self._env)
 
 
 def _check(env: Any) -> None:
-    """Refuse what `tasks.osc` does not reproduce, naming it."""
+    """Raise TaskError naming what `tasks.osc` does not reproduce."""
     if len(env.robots) != 1:
         raise TaskError(f"stepping is 'fast' with {len(env.robots)} robots; accepted: 1, or stepping=stock")
     robot = env.robots[0]

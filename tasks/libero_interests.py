@@ -1,4 +1,4 @@
-"""What a LIBERO task is about, as numbers: the poses and joints of its BDDL file's objects of interest."""
+"""The poses and joints of a LIBERO task's objects of interest, as its BDDL file lists them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SLIDE, _HINGE = int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HIN
 
 @dataclass(frozen=True)
 class Interest:
-    """Where one object's pose is read (a body, a site or a geom, by its index), and its joints' indices in qpos."""
+    """Where one object's pose is read: the kind (body, site or geom) and index, and its joints' indices in qpos."""
 
     kind: mujoco.mjtObj
     index: int
     joints: np.ndarray  # (j,) slides and hinges
 
     def observe(self, data: Any, eef_pos: np.ndarray) -> np.ndarray:
-        """(10 + j,): position (m), quaternion xyzw, the vector from it to the gripper (m), joints (m or rad)."""
+        """(10 + j,): position (m), quaternion xyzw, vector from the object to the gripper (m), joints (m or rad)."""
         if self.kind == _BODY:
             pos, quat = data.xpos[self.index], data.xquat[self.index]
         else:
@@ -36,20 +36,20 @@ class Interest:
 
 
 def interests(env: Any) -> list[Interest]:
-    """The BDDL file's `:obj_of_interest`, in its order.
+    """The BDDL file's `:obj_of_interest`, in the file's order.
 
     An object or fixture is read at its root body, a region at its site. A region inside a drawer is read at the
-    drawer's handle, which is what a hand needs; where the region is follows from the handle and the joint.
+    drawer's handle, which a hand needs; the region's position follows from the handle and the joint.
     """
     return [_interest(env, name) for name in env.obj_of_interest]
 
 
 def _interest(env: Any, name: str) -> Interest:
-    model, thing = env.sim.model, env.get_object(name)
-    joints = _slides_and_hinges(model, thing.joints or ())
+    model, interest = env.sim.model, env.get_object(name)
+    joints = _slides_and_hinges(model, interest.joints or ())
     addresses = np.array([model.jnt_qposadr[joint] for joint in joints], dtype=int)
     if name not in env.object_sites_dict:
-        return Interest(_BODY, model.body_name2id(thing.root_body), addresses)
+        return Interest(_BODY, model.body_name2id(interest.root_body), addresses)
     if joints and model.jnt_type[joints[0]] == _SLIDE:
         return Interest(_GEOM, _handle(model, joints[0]), addresses)
     return Interest(_SITE, model.site_name2id(name), addresses)
@@ -61,7 +61,7 @@ def _slides_and_hinges(model: Any, names: Sequence[str]) -> list[int]:
 
 
 def _handle(model: Any, joint: int) -> int:
-    """The drawer's collision geom that is farthest out, towards the side on which its slide has longer to go."""
+    """The drawer's outermost collision geom, in the direction in which its slide joint has the larger range."""
     low, high = model.jnt_range[joint]
     outward = model.jnt_axis[joint] * (1.0 if high > -low else -1.0)
     body = model.jnt_bodyid[joint]

@@ -1,4 +1,4 @@
-"""Build a LIBERO environment for one BDDL file, and say which asset files it lacks."""
+"""Build the LIBERO environment of a BDDL file, and name the asset files that are missing."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tasks.random_state import seeded
 from tasks.robosuite_import import load_robosuite
 from tasks.task import TaskError
 
-#: LIBERO's models hold nothing random; the first placement, which every reset replaces, is drawn with this seed.
+#: Seeds the first placement, which every reset replaces; nothing else about LIBERO's models is random.
 _MODEL_SEED = 0
-#: Missing asset files that an error message names before it only counts them.
+#: How many missing asset files an error message names; it counts the others.
 _NAMED = 5
 
 
 def build_scene(bddl: Path, horizon: int) -> Any:
-    """LIBERO's environment with no renderer, its fixtures where its MJCF files put them.
+    """LIBERO's environment without a renderer, its fixtures where its MJCF files put them.
 
-    Fixtures have to be there before every reset: LIBERO draws what stands on or in a fixture relative to that
-    place. Its own resets compile the whole model anew. Raises TaskError naming the asset files that are missing.
+    Fixtures must be there before every reset, because LIBERO places objects relative to them; LIBERO's own resets
+    compile the whole model again instead. `horizon`: control steps. Raises TaskError naming the missing asset files.
     """
     assets = asset_folder()
     domain, robosuite = load_libero(assets), load_robosuite()
@@ -35,12 +35,12 @@ def build_scene(bddl: Path, horizon: int) -> Any:
     poses: list[np.ndarray] = []
 
     def compile_checked(xml_string: str | None = None) -> None:
-        # MuJoCo stops at the first file that it misses: look for all of them before it does.
+        # MuJoCo stops at the first missing file; report them all.
         _refuse_missing(env.model.root, assets)
         compile_model(xml_string)
         poses.extend((env.sim.model.body_pos.copy(), env.sim.model.body_quat.copy()))
 
-    # The constructor compiles the model and places everything at once: this is the only moment in between.
+    # The constructor compiles the model and then places everything; this is the only hook in between.
     env._initialize_sim = compile_checked
     with seeded(_MODEL_SEED):
         try:
@@ -60,7 +60,7 @@ def build_scene(bddl: Path, horizon: int) -> Any:
             )
         except FileNotFoundError as absent:  # an object's or arena's MJCF file, which LIBERO opens itself
             raise TaskError(_missing([Path(absent.filename)], assets)) from None
-    # As robosuite's reset does: sites are aids for the eye, not part of the scene.
+    # Hide sites, as robosuite's reset does: they are visual aids, not part of the scene.
     env.visualize(vis_settings=dict.fromkeys(env._visualizations, False))
     env.sim.model.body_pos[:], env.sim.model.body_quat[:] = poses
     release_free_memory()
@@ -68,7 +68,7 @@ def build_scene(bddl: Path, horizon: int) -> Any:
 
 
 def _refuse_missing(root: Any, assets: Path) -> None:
-    """`root` is the model's MJCF element, whose file names are absolute."""
+    """Raise TaskError for missing files of the MJCF element `root`, whose file names are absolute."""
     files = {Path(element.get("file")) for element in root.iter() if element.get("file")}
     missing = sorted(file for file in files if not file.is_file())
     if missing:

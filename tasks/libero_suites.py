@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Start states that LIBERO publishes for every task; published success rates are counted on them.
+#: Start states that LIBERO publishes per task; published success rates are measured on them.
 INIT_STATES = 50
 
 #: LIBERO-PRO's variants of a suite: reworded instructions, other objects, swapped positions, other goals.
@@ -13,7 +13,7 @@ PERTURBATIONS = ("lan", "object", "swap", "task")
 
 @dataclass(frozen=True)
 class LiberoSuite:
-    """A suite's name, its number of tasks, and the control steps that published evaluations allow an episode."""
+    """A suite's name, number of tasks, and the control steps per episode that published evaluations allow."""
 
     name: str
     tasks: int
@@ -31,7 +31,7 @@ SUITES = {
     )
 }
 
-#: By full name, "libero_goal_swap" for one; LIBERO-PRO has no variants of libero_90.
+#: By full name, such as "libero_goal_swap"; LIBERO-PRO has no variants of libero_90.
 PERTURBED_SUITES = {
     f"{suite.name}_{perturbation}": LiberoSuite(f"{suite.name}_{perturbation}", suite.tasks, suite.max_steps)
     for suite in SUITES.values()
@@ -41,6 +41,6 @@ PERTURBED_SUITES = {
 
 
 def is_libero(task: str) -> bool:
-    """Whether the task of this full name ("libero_goal", "libero_goal_7", "libero_goal_swap_7") is LIBERO's."""
+    """Whether this full name of a task ("libero_goal", "libero_goal_7", "libero_goal_swap_7") is LIBERO's."""
     suites = {**SUITES, **PERTURBED_SUITES}
     return task in suites or task.rpartition("_")[0] in suites

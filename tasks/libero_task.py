@@ -1,4 +1,4 @@
-"""A LIBERO task as a `Task`: starts from the published init states, settled as in published evaluations."""
+"""A LIBERO task as a `Task`: it starts from the published init states, settled as in published evaluations."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from tasks.packages import LIBERO_ASSETS
 from tasks.panda_task import PandaTask
 from tasks.task import EpisodeKey
 
-#: LIBERO's own evaluations let objects drop into place for this long.
+#: Control steps for which LIBERO's own evaluations let objects settle.
 _SETTLE_STEPS = 10
-#: Standard deviation of the arm's joints at the start, rad: robosuite's default, and what the init states show.
+#: Standard deviation of the arm's joints at the start, rad: robosuite's default, which matches the init states.
 _ARM_SCATTER = 0.02
-#: Draws of all placements before a start that cannot be drawn is given up; almost every first one succeeds.
+#: Attempts at drawing all placements before giving up; the first almost always succeeds.
 _PLACEMENT_TRIES = 100
 
 
 class LiberoTask(PandaTask):
     """One of LIBERO's 130 tasks (Liu et al. 2023, arXiv 2306.03310) or of LIBERO-PRO's 160, by suite and index.
 
-    Starts. `env_seed` 0 to 49 names the init state of that number in the task's init file, on which
-    published success rates are counted; any larger `env_seed` draws a start from the BDDL file's own
-    distribution, as LIBERO's demonstrations did, so that training can stay clear of the published starts.
-    Either way `env_seed` also seeds the placement of fixtures, which LIBERO draws anew at every reset and keeps
-    outside its init states. Ten steps with an open gripper and no motion follow.
+    Starts: `env_seed` 0 to 49 selects that init state of the task's init file; published success rates are measured
+    on these. A larger `env_seed` draws a start from the BDDL file's distribution, as LIBERO's demonstrations did, so
+    that training can avoid the published starts. Either way `env_seed` also seeds the placement of fixtures, which
+    LIBERO draws at every reset and does not store in its init states. Ten steps with an open gripper and no motion
+    follow.
 
-    Observations. `object` holds, for each of the BDDL file's objects of interest in its order, position (3,) m,
-    quaternion xyzw (4,), the vector from it to the gripper (3,) m, then its joints (m, rad); see `interests`.
+    Observations: `object` holds, for each of the BDDL file's objects of interest in the file's order, its position
+    (3,) m, quaternion xyzw (4,), vector to the gripper (3,) m and joints (m, rad); see `interests`.
     Task 0 of libero_spatial: the bowl, the plate (20,); of libero_object: the soup, the basket (20,); of
     libero_goal: the middle drawer's handle, then the drawer's slide, 0 when closed and -0.16 m when open (11,).
 
-    Raises TaskError for an index that does not exist and for missing packages or assets, beside what `PandaTask`
-    raises.
+    Raises TaskError for an index that does not exist, for missing packages or assets, and as `PandaTask`.
     """
 
     settling = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0], (_SETTLE_STEPS, 1))
@@ -61,7 +60,7 @@ class LiberoTask(PandaTask):
     def _start(self, key: EpisodeKey) -> None:
         env: Any = self._env
         published = key.env_seed < INIT_STATES
-        # LIBERO replays its init states with none, and the arm's rest pose, which the controller keeps, shows it.
+        # LIBERO replays its init states without noise; noise would shift the rest pose that the controller keeps.
         env.robots[0].initialization_noise["magnitude"] = 0.0 if published else _ARM_SCATTER
         env.sim.model.site_rgba[:] = self._site_colours
         self._place()
@@ -70,7 +69,7 @@ class LiberoTask(PandaTask):
             env.sim.set_state_from_flattened(self._init_states[key.env_seed])
 
     def _place(self) -> None:
-        """Draw all placements; now and then objects do not fit beside one another and have to be drawn again."""
+        """Draw all placements, again if objects do not fit beside each other, which happens occasionally."""
         from robosuite.utils.errors import RandomizationError
 
         for left in reversed(range(_PLACEMENT_TRIES)):
@@ -84,5 +83,5 @@ class LiberoTask(PandaTask):
 
     def _refresh(self) -> None:
         super()._refresh()
-        # A stove that is on shows it by a site's colour.
+        # A site's colour shows whether a stove is on.
         self._env._post_process()

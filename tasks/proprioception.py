@@ -1,4 +1,4 @@
-"""What the robot feels of itself: the vectors of robosuite's and LIBERO's low-dimensional observations."""
+"""The robot's proprioception: the vectors of robosuite's and LIBERO's low-dimensional observations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Read = Callable[[], np.ndarray]
 
 
 def proprioception(env: Any) -> dict[str, Read]:
-    """Functions that read each vector of the environment's one arm, by robosuite's names.
+    """Functions that read each vector of the environment's only arm, by robosuite's names.
 
-    `robot0_eef_pos` (3,) m, of the point between the fingers, in the world; `robot0_eef_quat` (4,) xyzw, of the hand's
-    body; `robot0_gripper_qpos` (2,) m and `robot0_gripper_qvel` (2,) m/s, of the fingers; `robot0_joint_pos` (7,) rad,
-    its `_cos` and `_sin`, and `robot0_joint_vel` (7,) rad/s, of the arm; `robot0_proprio-state`: those that the
-    environment has switched on, one behind the other (LIBERO's has the joint angles in it, robosuite's has not).
+    `robot0_eef_pos` (3,) m: world position of the point between the fingers. `robot0_eef_quat` (4,) xyzw: the hand's
+    body. `robot0_gripper_qpos` (2,) m, `robot0_gripper_qvel` (2,) m/s: the fingers. `robot0_joint_pos` (7,) rad, its
+    `_cos` and `_sin`, `robot0_joint_vel` (7,) rad/s: the arm. `robot0_proprio-state`: the vectors that the environment
+    has enabled, concatenated (with the joint angles in LIBERO, without them in robosuite).
     """
     robot, data = env.robots[0], env.sim.data._data
     site, body = robot.eef_site_id, env.sim.model.body_name2id(robot.robot_model.eef_name)

@@ -1,4 +1,4 @@
-"""robosuite's sources of chance: numpy's global generator and Python's."""
+"""robosuite's sources of randomness: numpy's and Python's global generators."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed numpy's global generator and Python's `random`, and give both back as they were.
+    """Seed numpy's global generator and Python's `random` inside the block, and restore both afterwards.
 
-    robosuite picks the object of an episode with `random.choice` from the names in a set, whose order is another in
-    each process; here it picks from the sorted names.
+    robosuite picks an episode's object with `random.choice` from a set of names, whose order differs between
+    processes; inside the block it picks from the sorted names.
     """
     numpy_state, python_state, choice = np.random.get_state(), random.getstate(), random.choice  # noqa: NPY002
 

@@ -1,4 +1,4 @@
-"""Every task by its name. To add one, add its spec here: the contract test in tests/test_tasks.py covers it."""
+"""Every task by name. To add a task, add its spec here; the contract test in tests/test_tasks.py then covers it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _SPECS = (
 )
 _BY_NAME = {spec.name: spec for spec in _SPECS}
 
-#: Every name that `make` takes, robosuite's first, each simulator's easiest first.
+#: Every name that `make` accepts: robosuite's, LIBERO's suites, each from easy to hard, then any robosuite environment.
 TASKS = (*_BY_NAME, *SUITES, ANY_ROBOSUITE)
 
 
 class _Option(NamedTuple):
-    """An option of `make`: its default, the tasks that take it, and who they are, for messages."""
+    """An option of `make`: its default, the tasks that take it, and `who` they are in messages."""
 
     default: Any
     takers: Collection[str]
@@ -61,21 +61,20 @@ _OPTIONS = {
 
 
 def names() -> tuple[str, ...]:
-    """The registered tasks that their name alone describes."""
+    """The registered tasks that need no option to be complete."""
     return TASKS[:-1]
 
 
 def published_starts(task: str) -> int | None:
-    """How many starts the benchmark of the task of this full name publishes: env_seed 0, 1, ... name them. None where
-    it publishes none."""
+    """How many starts (env_seed 0, 1, ...) the task's benchmark publishes, None if none. `task`: its full name."""
     return INIT_STATES if is_libero(task) else None
 
 
 def task_options(name: str, **given: Any) -> dict[str, Any]:
-    """Every option of the task called `name`: those given, the others at their defaults. Builds nothing.
+    """Every option of task `name`: the given values, else the defaults. Builds nothing.
 
-    Raises TaskError for an unknown name, for an option that the task does not take, and for a value that does not
-    exist: a kind of stepping, an index of the suite, a perturbation, an environment.
+    Raises TaskError for an unknown name, an option that the task does not take, and an unknown stepping, index,
+    perturbation or environment.
     """
     if name not in TASKS:
         close = difflib.get_close_matches(str(name), TASKS, n=1)
@@ -96,11 +95,11 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
 
 
 def make(name: str, stepping: str = "fast", **options: Any) -> Task:
-    """Build the task called `name`. Takes a second or two: the model is compiled.
+    """Build task `name`. Compiles the model, which takes a second or two.
 
-    `stepping` is "fast" (this project's control loop) or "stock" (robosuite's own). LIBERO's suites alone take
-    `index`, the task's number in the suite, and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS` of the suite;
-    "robosuite" alone takes `env`, the name of one of its environments. Raises TaskError as `task_options`.
+    `stepping`: "fast" (this project's control loop) or "stock" (robosuite's). Only LIBERO's suites take `index`, the
+    task's number in the suite, and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS`; only "robosuite" takes `env`,
+    an environment's name. Raises TaskError as `task_options`.
     """
     taken = task_options(name, stepping=stepping, **options)
     known_as = full_name(name, **taken)

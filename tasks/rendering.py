@@ -17,9 +17,9 @@ from tasks.task import TaskError
 #: robosuite puts collision geometry in group 0 and visual geometry in group 1.
 _COLLISION_GROUP = 0
 _MAX_SIZE = 2048
-#: Side of the first buffer, pixels; a larger picture makes a new one, which takes seconds where textures are large.
+#: Size of the first buffer, pixels; a larger image needs a new buffer, which takes seconds if textures are large.
 _LEAST_BUFFER = 256
-#: The ways to draw without a screen, best first. Each needs one shared library out of every group.
+#: GL backends that draw without a screen, best first. Each needs one shared library from every group.
 _LIBRARIES = {
     "egl": (("libEGL.so.1",), ("libOpenGL.so.0", "libGL.so.1", "libGLESv2.so.2")),
     "osmesa": (("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"),),
@@ -27,10 +27,10 @@ _LIBRARIES = {
 
 
 class OffscreenRenderer:
-    """Draws square pictures of one model through its fixed cameras, as robosuite draws them.
+    """Draws square images of one model through its fixed cameras, as robosuite does.
 
-    The GL library is EGL or OSMesa: the one that the environment variable MUJOCO_GL names, else the first that
-    opens. Raises TaskError when none does.
+    Uses EGL or OSMesa: the one named by the environment variable MUJOCO_GL, else the first that opens. Raises
+    TaskError if none does.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
@@ -43,23 +43,23 @@ class OffscreenRenderer:
         self._options = mujoco.MjvOption()
         self._options.geomgroup[_COLLISION_GROUP] = 0
         self._samples = model.vis.quality.offsamples
-        #: With and without multisampling, which is a property of the buffer; each is made when it is first asked for.
+        #: By multisampling, which is a property of the buffer; each is made on first use.
         self._buffers: dict[bool, mujoco.MjrContext] = {}
-        # Freed any later, while the interpreter shuts down, mujoco's context prints a traceback.
+        # Freed later, during interpreter shutdown, mujoco's context would print a traceback.
         atexit.register(self.close)
 
     def draw(
         self, data: mujoco.MjData, camera: str, size: int, reflections: bool = True, multisampling: bool = True
     ) -> np.ndarray:
-        """The view of `camera` as (size, size, 3) uint8, the bottom row first, as OpenGL has it.
+        """The view of `camera`, (size, size, 3) uint8, bottom row first, as OpenGL draws it.
 
-        `data` must hold current kinematics. Raises TaskError for a size outside 1 to 2048.
+        `data` must hold current kinematics. Raises TaskError for a size outside 1 to 2048 pixels.
         """
         if not (isinstance(size, int) and 1 <= size <= _MAX_SIZE):
             raise TaskError(f"image size is {size!r}; accepted: a whole number of pixels from 1 to {_MAX_SIZE}")
         self._context.make_current()
         buffer = self._buffer_for(size, multisampling)
-        # mj_kinematics leaves a moving camera where it was.
+        # mj_kinematics does not move cameras.
         mujoco.mj_camlight(self._model, data)
         self._camera.fixedcamid = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
@@ -94,10 +94,10 @@ class OffscreenRenderer:
 
 
 def _open_gl_context() -> Any:
-    """A GL context of the first library that opens, or a TaskError that says what each one answered.
+    """A GL context of the first library that opens. Raises TaskError with each library's answer if none does.
 
-    Mesa's software GL draws with one thread, unless LP_NUM_THREADS says otherwise: processes that draw side by side
-    would fight for the cores with the threads of each.
+    Mesa's software GL draws with one thread unless LP_NUM_THREADS is set: parallel processes would otherwise compete
+    for the cores with many threads each.
     """
     os.environ.setdefault("LP_NUM_THREADS", "1")
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
@@ -108,8 +108,8 @@ def _open_gl_context() -> Any:
         try:
             for group in _LIBRARIES[backend]:
                 _load_one(group)
-            return _gl_context_class(backend)(64, 64)  # frames go to a buffer of their own
-        # PyOpenGL reports a library that opens but cannot draw by whichever of these its loader hits first.
+            return _gl_context_class(backend)(64, 64)  # frames are drawn to a separate buffer
+        # If a library opens but cannot draw, PyOpenGL raises any of these.
         except (OSError, ImportError, AttributeError, RuntimeError) as problem:
             answers.append(f"{backend}: {problem}")
     raise TaskError(
@@ -119,10 +119,10 @@ def _open_gl_context() -> Any:
 
 
 def _load_one(names: Sequence[str]) -> None:
-    """Raise OSError if none of the shared libraries opens.
+    """Load the first of the shared libraries that opens. Raises OSError if none does.
 
-    Asked before PyOpenGL is imported: it binds itself for good to the first platform named, there or not, and without
-    a library of drawing functions fails far from the cause.
+    Called before PyOpenGL is imported: PyOpenGL binds permanently to the first platform named, available or not, and
+    without a library of drawing functions it fails far from the cause.
     """
     *others, last = names
     for name in others:

@@ -1,4 +1,4 @@
-"""Any robosuite environment with one arm, by the name that robosuite registers it under."""
+"""Any robosuite environment with one arm, by robosuite's registered name."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tasks.robosuite_import import load_robosuite
 from tasks.robosuite_task import MAX_STEPS, build_environment
 from tasks.task import TaskError
 
-#: Wipe's tool takes the place of the gripper, which the seventh number of an action moves.
+#: Wipe has a tool instead of the gripper that an action's seventh number moves.
 _NO_GRIPPER = ("Wipe",)
 
 
 class AnyRobosuiteTask(PandaTask):
-    """`env_name` as robosuite 1.4.0 makes it: its own distribution of starts and its own test of success; 400 steps.
+    """The robosuite 1.4.0 environment `env_name` with its own starts and success test; 400 steps.
 
-    `object` is robosuite's `object-state`: the environment's own object observables, in its order. The environment's
-    words for itself are its name's: "nut assembly round". `check_environment` says which names there are.
+    `object` is robosuite's `object-state`: the environment's object observables, in its order. The instruction is the
+    environment's name in words: "nut assembly round". `environment_names` lists the names.
     """
 
     def __init__(self, name: str, env_name: str, stepping: str = "fast") -> None:
@@ -36,7 +36,7 @@ def environment_names() -> list[str]:
     load_robosuite()
     from robosuite.environments.base import REGISTERED_ENVS
 
-    # LIBERO registers its own there when it is imported.
+    # LIBERO registers its environments there too, once imported.
     own = [name for name, kind in REGISTERED_ENVS.items() if kind.__module__.startswith("robosuite.")]
     return [name for name in own if not name.startswith("TwoArm") and name not in _NO_GRIPPER]
 

@@ -1,7 +1,7 @@
 """Import robosuite 1.4.0 without its side effects on a headless machine.
 
-Left alone, `import robosuite` forces EGL (and fails where no GL library is installed), opens a log file that
-another user may own under the temporary folder, and warns about a private macro file that nobody needs.
+By default, `import robosuite` forces EGL (and fails if no GL library is installed), opens a log file in the temporary
+folder that another user may own, and warns about a private macro file that nobody needs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ ROBOSUITE_VERSION = "1.4.0"
 
 
 def load_robosuite() -> ModuleType:
-    """The `robosuite` package, imported once per process with no GL library, log file or warning.
+    """The `robosuite` package, imported once per process without GL, log file or warning.
 
-    Raises TaskError when robosuite is missing or of another release.
+    Raises TaskError if robosuite is missing or another release.
     """
     if "robosuite" not in sys.modules:
         with _no_gl():
@@ -40,7 +40,7 @@ def load_robosuite() -> ModuleType:
 
 @contextmanager
 def _no_gl() -> Iterator[None]:
-    """Hide GL from mujoco and robosuite while they are imported: `tasks.rendering` opens its own context later."""
+    """Hide GL from mujoco and robosuite during their import: `tasks.rendering` opens its own context later."""
     before = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disable"
     try:
@@ -55,7 +55,7 @@ def _no_gl() -> Iterator[None]:
 
 
 def _install_quiet_macros() -> None:
-    """Load robosuite's settings module ahead of robosuite, with the log file and the forced EGL switched off."""
+    """Load robosuite's settings module before robosuite, with the log file and the forced EGL switched off."""
     package = importlib.util.find_spec("robosuite")
     if package is None or not package.submodule_search_locations:
         raise TaskError(f"robosuite is not installed; accepted: robosuite=={ROBOSUITE_VERSION}")
@@ -68,5 +68,5 @@ def _install_quiet_macros() -> None:
     macros.FILE_LOGGING_LEVEL = None
     macros.MUJOCO_GPU_RENDERING = False
     sys.modules["robosuite.macros"] = macros
-    # An empty private macro file: robosuite looks for one at import and warns three times when there is none.
+    # An empty private macro module: robosuite looks for it on import and warns three times if there is none.
     sys.modules["robosuite.macros_private"] = ModuleType("robosuite.macros_private")

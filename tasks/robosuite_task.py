@@ -1,4 +1,4 @@
-"""A robosuite environment as a `Task`: low-dimensional observations by robomimic's names, soft resets by key."""
+"""robosuite's Lift, Can and Square as a `Task`: observations by robomimic's names, soft resets by key."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tasks.robosuite_import import load_robosuite
 
 MAX_STEPS = 400
 
-#: Everything random about the model itself (Lift's cube size) is drawn once, with this seed, so that all
-#: processes simulate the same model. Stock robosuite redraws the cube's size (by up to 10 %) at each hard reset.
+#: Seeds what is random about the model itself (Lift's cube size), so that all processes simulate the same model.
+#: Stock robosuite redraws the cube's size (by up to 10 %) at each hard reset.
 _MODEL_SEED = 0
 
 
 @dataclass(frozen=True)
 class RobosuiteSpec:
-    """One robosuite environment: its registered name, the body observed as `object`, and the words for it.
+    """One robosuite environment: its registered name, the body observed as `object`, and the instruction.
 
-    `relative_orientation` says whether `object` ends with the object's full pose in the gripper's frame (14
-    values, robomimic's Can and Square) or with the vector from object to gripper alone (10 values, Lift).
+    `relative_orientation`: whether `object` ends with the object's pose in the gripper's frame (14 values,
+    robomimic's Can and Square) or only with the vector from object to gripper (10 values, Lift).
     """
 
     name: str
@@ -58,7 +58,7 @@ class RobosuiteTask(PandaTask):
 
 
 def build_environment(env_name: str) -> Any:
-    """The robosuite environment, with a fixed model and no renderer, reset once."""
+    """The robosuite environment with a fixed model and no renderer, already reset once."""
     robosuite = load_robosuite()
     with seeded(_MODEL_SEED):
         env = robosuite.make(
@@ -81,7 +81,7 @@ def build_environment(env_name: str) -> Any:
 
 
 def _pose_in_frame(pos: np.ndarray, quat: np.ndarray, frame_pos: np.ndarray, frame_quat: np.ndarray) -> np.ndarray:
-    """A world pose in another frame: (7,), position then quaternion xyzw with w >= 0. Quaternions in are wxyz."""
+    """A world pose in another frame, (7,): position, then quaternion xyzw with w >= 0. Takes quaternions as wxyz."""
     w, axis = frame_quat[0], -frame_quat[1:]
     offset = pos - frame_pos
     turn = 2.0 * np.cross(axis, offset)

@@ -1,4 +1,4 @@
-"""robosuite's own control loop, and what any loop shares with it."""
+"""robosuite's own control loop, and what every loop shares."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 def substeps_of(env: Any) -> int:
-    """Physics steps in a control step (25 at 20 Hz), rounded as robosuite's loop rounds."""
+    """Physics steps per control step (25 at 20 Hz), rounded as in robosuite's loop."""
     return int(env.control_timestep / env.model_timestep)
 
 
 def check_progress(env: Any, before: float) -> None:
-    """Raise FloatingPointError if the simulation's clock is not past `before`.
+    """Raise FloatingPointError if the simulation's clock is not past `before`, seconds.
 
-    MuJoCo answers a state that is not finite by resetting everything, with no more than a line in a log file.
+    MuJoCo resets everything when the state is not finite, and only writes a line to a log file.
     """
     if not env.sim.data._data.time > before:
         raise FloatingPointError(f"the simulation diverged and MuJoCo reset it, {before:.3f} s into the episode")
@@ -29,7 +29,7 @@ class StockStepper:
         self.reset()
 
     def reset(self) -> None:
-        # robosuite keeps the fingers' command over a reset that reuses the model.
+        # robosuite's soft reset keeps the fingers' command.
         gripper = self._env.robots[0].gripper
         gripper.current_action = np.zeros(gripper.dof)
 

@@ -1,4 +1,4 @@
-"""What a task promises: the `Task` protocol, and the key that names one episode of it."""
+"""The interface of a task: the `Task` protocol, and the key that names one of its episodes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-#: Arrays by robosuite's names, float32 vectors (n,) and uint8 images (H, W, 3), and the "instruction", a string.
+#: By robosuite's names: float32 vectors (n,), uint8 images (H, W, 3), and the "instruction", a string.
 Observation = Mapping[str, Any]
 
 
 class TaskError(ValueError):
-    """A task cannot be built or run as asked; the message names the option, its value and what is accepted."""
+    """A task cannot be built or run as requested; the message names the option, its value and what is accepted."""
 
 
 @dataclass(frozen=True)
 class EpisodeKey:
-    """One episode, the same for every sampler: where it starts and which noise the sampler draws.
+    """One episode, the same for every sampler.
 
-    `episode` counts within the run; `env_seed` fixes the start; `noise_seed` fixes the sampler's noise.
+    `episode`: its number in the run, from 0. `env_seed` in [0, 2**32) fixes the start, `noise_seed` in [0, 2**63) the
+    sampler's noise.
     """
 
     task: str
@@ -31,7 +32,7 @@ class EpisodeKey:
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Shape and type of an array; `low` and `high` bound its entries, where it has bounds."""
+    """Shape and type of an array; `low` and `high` bound its entries, None if they are unbounded."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"
@@ -41,11 +42,11 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What is known of a task before an episode starts.
+    """What is known about a task before an episode starts.
 
-    `action`: (D,). `observations`: the vectors that can be asked for; the image of each of `cameras` is called
-    `<camera>_image`. `published_starts`: how many starts the benchmark publishes, which env_seed 0, 1, ... name.
-    `packages`: name to version of what the simulation depends on.
+    `max_steps`: control steps per episode. `action`: (D,). `observations`: the vectors on offer; each of `cameras`
+    also offers the image `<camera>_image`. `published_starts`: how many starts (env_seed 0, 1, ...) the benchmark
+    publishes. `packages`: name to version of the packages that the simulation depends on.
     """
 
     name: str
@@ -61,7 +62,7 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a control step led to. `done` is True at success and at the task's step limit."""
+    """The result of a control step. `done` is True at success and at the task's step limit."""
 
     reward: float
     success: bool
@@ -98,19 +99,19 @@ class Task(Protocol):
         ...
 
     def step(self, action: np.ndarray) -> Outcome:
-        """Advance one control step. `action` is (D,), clipped to [-1, 1]. Computes no observation."""
+        """Advance one control step; computes no observation. `action` is (D,), clipped to [-1, 1]."""
         ...
 
     def observe(self, request: ObservationRequest) -> Observation:
-        """The observations asked for, as they are now. Raises TaskError for a name that the task does not offer."""
+        """The current observations in `request.names`. Raises TaskError for a name that the task does not offer."""
         ...
 
     def frame(self, camera: str, size: int) -> np.ndarray:
-        """The view of `camera` as (size, size, 3) uint8, upright, for videos."""
+        """The view of `camera` for videos, (size, size, 3) uint8, upright."""
         ...
 
     def state_hash(self) -> str:
-        """Hex digest of the simulator's state AND of the model's body poses: equal starts have equal hashes."""
+        """Hex digest of the simulator's state and the model's body poses: equal starts have equal hashes."""
         ...
 
     def close(self) -> None:

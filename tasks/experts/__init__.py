@@ -1,4 +1,4 @@
-"""Scripted experts: controllers that solve each task from its observations alone, well or sloppily."""
+"""Scripted experts: controllers that solve a task from its observations alone, cleanly or sloppily."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.experts.scripted import ScriptedExpert
 from tasks.experts.square import SquareExpert
 from tasks.task import Observation, TaskError
 
-#: A LIBERO suite's expert plays its task 0.
+#: A LIBERO suite's expert solves task 0 of the suite.
 _EXPERTS: dict[str, type[ScriptedExpert]] = {
     "lift": LiftExpert,
     "can": CanExpert,
@@ -26,18 +26,18 @@ _EXPERTS: dict[str, type[ScriptedExpert]] = {
 }
 
 
-#: What every expert looks at.
+#: The observations that every expert reads.
 EXPERT_OBSERVATIONS = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
 
 
 class Expert(Protocol):
-    """Plays one episode after another of one task; `observation` holds the `EXPERT_OBSERVATIONS`."""
+    """Plays episodes of one task. An `observation` holds the `EXPERT_OBSERVATIONS`."""
 
-    #: True once the script has nothing left to try: from then on the expert only holds still.
+    #: True once the script has nothing left to try; the expert then holds still.
     finished: bool
 
     def reset(self, observation: Observation) -> None:
-        """Prepare for the episode that starts with `observation`, in a style drawn for it."""
+        """Prepare for the episode that starts with `observation`, and draw a style for it."""
         ...
 
     def act(self, observation: Observation) -> np.ndarray:
@@ -51,10 +51,10 @@ def expert_names() -> tuple[str, ...]:
 
 
 def expert(name: str, rng: np.random.Generator, sloppy: bool = False) -> Expert:
-    """The scripted expert of task `name`; all its chance comes from `rng`.
+    """The scripted expert of task `name`, which draws all its randomness from `rng`.
 
-    A sloppy expert makes human mistakes (missed grasps, early closes and releases, jerks, pauses) that it
-    sometimes notices and repairs. Raises TaskError for a task without an expert.
+    A sloppy expert makes human mistakes (missed grasps, early closes and releases, jerks, pauses), and sometimes
+    notices and repairs them. Raises TaskError for a task without an expert.
     """
     if name not in _EXPERTS:
         raise TaskError(f"task {name!r} has no scripted expert; accepted: {', '.join(_EXPERTS)}")

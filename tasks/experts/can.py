@@ -10,18 +10,18 @@ from tasks.experts.scripted import Pose, Script, ScriptedExpert
 _BIN = np.array([0.1975, 0.4025])
 _BIN_HALF_SIZE = np.array([0.0975, 0.1225])
 _BIN_FLOOR = 0.8
-#: Where it lets go: short of the middle, which the arm reaches only with the hand tilted.
+#: Where the hand lets go: short of the compartment's middle, which the arm reaches only with a tilted hand.
 _DROP = np.array([0.16, 0.355])
 #: Grasp a little above the can's middle, so that the fingers stay clear of the bin's floor.
 _GRASP_HEIGHT = 0.01
 _CARRY_HEIGHT = 1.08
 _RELEASE_HEIGHT = 0.99
-#: A can is round, so any yaw will do: three habits.
+#: A can is round, so any yaw will do; each style prefers one of these, radians.
 _YAWS = (0.0, -0.7, 0.7)
 
 
 class CanExpert(ScriptedExpert):
-    """Lifts the can straight up, carries it over the bins (left or right of the direct way), lets it drop."""
+    """Lifts the can straight up, carries it over the bins, left or right of the direct path, and drops it."""
 
     min_width = 0.02
     clumsiness = 1.4

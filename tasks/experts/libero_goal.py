@@ -7,29 +7,29 @@ from scipy.spatial.transform import Rotation
 
 from tasks.experts.scripted import CLOSED, DOWN, OPEN, Pose, Script, ScriptedExpert
 
-#: The hand lies nearly flat, its fingers towards the cabinet, one over and one under the handle: a handle above
-#: and one below leave no room for a hand that points down. The angle is from there, radians.
+#: Tilt from pointing straight down, radians. The hand lies nearly flat, fingers towards the cabinet, one above and one
+#: below the handle: the handles above and below leave no room for a hand that points down.
 _TILT = -1.35
 #: The drawers come out along the world's y axis.
 _OUT = np.array([0.0, 1.0, 0.0])
-#: LIBERO's `Open`: the slide is below this, metres.
+#: LIBERO's predicate `Open` holds when the slide joint is below this, metres.
 _OPEN_SLIDE = -0.14
 _PULL = 0.19
 
 
 class LiberoGoalExpert(ScriptedExpert):
-    """Lays the hand flat before the handle, goes in, closes and pulls. An angle here is a tilt, not a yaw."""
+    """Lays the hand flat in front of the handle, moves in, closes and pulls. A pose's angle is a tilt, not a yaw."""
 
     reach = 0.04
     min_width = 0.008
 
     @property
     def slide(self) -> float:
-        """The drawer's joint, metres: 0 shut, negative when out."""
+        """The drawer's slide joint, metres: 0 when shut, negative when open."""
         return float(self.observation["object"][10])
 
     def _turn_to(self, yaw: float) -> np.ndarray:
-        """As the base's, from a tilt about the world's x axis: 0 pointing down, -pi/2 pointing along -y."""
+        """As in the base class, but for a tilt about the world's x axis: 0 points down, -pi/2 along -y."""
         now = Rotation.from_quat(self.observation["robot0_eef_quat"])
         return (Rotation.from_euler("x", yaw) * DOWN * now.inv()).as_rotvec()
 
@@ -38,7 +38,7 @@ class LiberoGoalExpert(ScriptedExpert):
         return self.object_position + np.array([along, 0.0, 0.0]), _TILT
 
     def pick(self) -> Script:
-        """Before the handle, in, close, and wait for the fingers."""
+        """Stop in front of the handle, move in, close, and wait for the fingers."""
         self.grip = OPEN
         style = self.style
         offset, tilt = np.array(style.grasp_offset), _TILT + 0.5 * style.grasp_yaw
@@ -66,7 +66,7 @@ class LiberoGoalExpert(ScriptedExpert):
         yield from self.wait(5)
 
     def rise(self, height: float) -> Script:
-        """Away from the cabinet instead of up, where the next handle is."""
+        """Move away from the cabinet, not up: the next handle is there."""
         target = self.hand + height * _OUT
         yield from self.go(lambda: (target, _TILT), tolerance=0.02, limit=20)
 

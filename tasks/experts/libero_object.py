@@ -6,20 +6,20 @@ import numpy as np
 
 from tasks.experts.scripted import Pose, Script, ScriptedExpert
 
-#: Above the middle of the can.
+#: Height of the grasp above the can's middle, metres.
 _GRASP_HEIGHT = 0.012
-#: Of the hand over the floor: the can clears the other groceries, and then the basket's walls.
+#: Heights of the hand above the floor, metres: the can clears the other groceries, then the basket's walls.
 _CARRY_HEIGHT = 0.30
 _RELEASE_HEIGHT = 0.23
-#: The inside of the basket (LIBERO's `contain_region`): half its width, and the height up to which it is inside.
+#: The inside of the basket (LIBERO's `contain_region`), metres: half its width, and its top.
 _INSIDE = 0.06
 _INSIDE_HEIGHT = 0.14
-#: A can is round, so any yaw will do: three habits.
+#: A can is round, so any yaw will do; each style prefers one of these, radians.
 _YAWS = (0.0, -0.6, 0.6)
 
 
 class LiberoObjectExpert(ScriptedExpert):
-    """Lifts the can out from among the groceries, carries it over the basket's wall, lets it drop."""
+    """Lifts the can out from among the groceries, carries it over the basket's wall and drops it."""
 
     reach = 0.05
     min_width = 0.02

@@ -9,12 +9,12 @@ from tasks.experts.scripted import OPEN, Pose, Script, ScriptedExpert
 #: The bowl is too wide for the hand, so one finger goes inside: the rim's radius and the grasp's height, metres.
 _RIM = 0.046
 _GRASP_HEIGHT = 0.038
-#: Where on the rim, as an angle in the world: the plate and the ramekin stand before and behind the bowl.
+#: Where to grasp the rim, as world angles: the plate and the ramekin are in front of and behind the bowl.
 _SIDES = (-0.5 * np.pi, 0.5 * np.pi, -0.35 * np.pi)
-#: Steps that the fingers need to close on a rim, beyond those that they need to close on an object.
+#: Extra steps that the fingers need to close on a rim, compared with an object.
 _LONGER_SQUEEZE = 8
 _LIFT = 0.12
-#: LIBERO's `On`: the bowl touches the plate, their centres this near to one another.
+#: LIBERO's predicate `On`: the bowl touches the plate and their centres are at most this far apart, metres.
 _DONE_DISTANCE = 0.03
 _DONE_HEIGHT = 0.03
 
@@ -50,7 +50,7 @@ class LiberoSpatialExpert(ScriptedExpert):
             return self.lets_go(1.0 - float(np.linalg.norm(self.plate - self.object_position)) / length)
 
         def over(height: float) -> Pose:
-            """Where the hand brings the bowl's centre over the plate's."""
+            """The hand's pose that puts the bowl's centre `height` above the plate's."""
             goal = self.plate + off_centre + np.array([0.0, 0.0, height])
             return self.hand + goal - self.object_position, yaw
 

@@ -17,7 +17,7 @@ class LiftExpert(ScriptedExpert):
     clumsiness = 1.8
 
     def grasp_pose(self) -> Pose:
-        # Two of the cube's pairs of faces: the nearest to the hand's own yaw, or the other one.
+        # The hand grasps the pair of faces nearest to its own yaw, or in mode 2 the other pair.
         yaw = nearest(self.object_yaw, 0.0, np.pi / 2.0)
         if self.style.mode == 2:
             yaw -= np.copysign(np.pi / 2.0, yaw)

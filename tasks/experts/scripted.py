@@ -1,6 +1,6 @@
 """The closed-loop waypoint controller that every scripted expert is built on.
 
-An expert is a script: a generator that yields one action a control step and reads the newest observation
+An expert is a script: a generator that yields one action per control step and reads the latest observation
 between yields, so that a plan (hover, descend, close, lift, carry) reads from top to bottom.
 """
 
@@ -16,13 +16,13 @@ from tasks.experts.style import draw_clean, draw_sloppy
 from tasks.task import Observation
 
 OPEN, CLOSED = -1.0, 1.0
-#: OSC_POSE: a command of 1 is 5 cm, or half a radian.
+#: OSC_POSE: a command of 1 moves 5 cm or turns half a radian.
 _STEP_LENGTH, _STEP_ANGLE = 0.05, 0.5
 #: The arm covers only part of a commanded delta in one step, so commands overshoot the error by this factor.
 _GAIN = 2.0
-#: Action noise is milder on the three rotations.
+#: Action noise is weaker on the three rotations.
 _NOISE_SHAPE = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
-#: The hand with its fingers pointing down and opening along the world's y axis.
+#: Orientation of a hand whose fingers point down and open along the world's y axis.
 DOWN = Rotation.from_quat([1.0, 0.0, 0.0, 0.0])
 
 Script = Iterator[np.ndarray]
@@ -30,16 +30,16 @@ Pose = tuple[np.ndarray, float]
 
 
 class ScriptedExpert(ABC):
-    """Picks the object up and takes it to its goal; a task adds where to grasp and how to place.
+    """Picks the object up and takes it to its goal; a subclass says where to grasp and how to place.
 
-    Uses robomimic's observations only. `rng` drives the style of each episode and the action noise.
+    Reads robomimic's observations only. `rng` draws each episode's style and the action noise.
     """
 
-    #: How far the object's centre may be from the fingers while they hold it, metres.
+    #: Largest distance from the fingers to the centre of an object that they hold, metres.
     reach = 0.045
     #: Opening between the fingers above which they hold something, metres.
     min_width = 0.01
-    #: How far off a sloppy expert's mistakes are, chosen so that it succeeds in 35 to 50 % of its episodes.
+    #: Scale of a sloppy expert's mistakes, chosen so that it succeeds in 35 to 50 % of its episodes.
     clumsiness = 1.0
 
     def __init__(self, rng: np.random.Generator, sloppy: bool) -> None:
@@ -64,15 +64,15 @@ class ScriptedExpert(ABC):
             action = self._command(np.zeros(3), np.zeros(3))
         return self._disturbed(action)
 
-    # What a task adds ------------------------------------------------------------------------------------
+    # What a subclass adds --------------------------------------------------------------------------------
 
     @abstractmethod
     def grasp_pose(self) -> Pose:
-        """Where the fingers should close: world position (3,) and yaw of the hand."""
+        """Where the fingers should close: world position (3,), metres, and yaw of the hand, radians."""
 
     @abstractmethod
     def place(self) -> Script:
-        """Take the object from above its start to its goal."""
+        """Take the object to its goal once it is grasped."""
 
     @abstractmethod
     def done(self) -> bool:
@@ -87,21 +87,21 @@ class ScriptedExpert(ABC):
 
     @property
     def hand_yaw(self) -> float:
-        """Of the hand about the vertical, radians."""
+        """The hand's rotation about the vertical, radians."""
         return yaw_of(self.observation["robot0_eef_quat"])
 
     @property
     def object_position(self) -> np.ndarray:
-        """World position (3,), metres."""
+        """World position (3,) of the object, metres."""
         return self.observation["object"][:3].astype(float)
 
     @property
     def object_yaw(self) -> float:
-        """Of the object about the vertical, radians."""
+        """The object's rotation about the vertical, radians."""
         return yaw_of(self.observation["object"][3:7])
 
     def holding(self) -> bool:
-        """Whether the fingers are kept apart by something, and the object is near them."""
+        """Whether something keeps the fingers apart and the object is near them."""
         width = float(np.abs(self.observation["robot0_gripper_qpos"]).sum())
         return width > self.min_width and float(np.linalg.norm(self.object_position - self.hand)) < self.reach
 
@@ -110,7 +110,7 @@ class ScriptedExpert(ABC):
         return self.style.notices and not self.holding()
 
     def lets_go(self, covered: float) -> bool:
-        """Whether to open after this fraction of the way to the goal: nothing is held, or by mistake."""
+        """Whether to open after the fraction `covered` of the way to the goal: the hand is empty, or by mistake."""
         return self.lost() or (self.style.release_at < 1.0 and covered > self.style.release_at)
 
     # What scripts do -------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class ScriptedExpert(ABC):
             yield self._command(error, turn, speed)
 
     def drop_at(self, goal: np.ndarray, carry_height: float, release_height: float, tolerance: float) -> Script:
-        """Lift straight up, carry to above `goal` (2,), left or right of the direct way, lower a little and let go."""
+        """Lift straight up, carry to above `goal` (2,), left or right of the direct path, lower a little and let go."""
         style, yaw = self.style, self.hand_yaw
         start = np.array([*self.hand[:2], carry_height])
         over = np.array([*(goal + style.place_offset), carry_height])
@@ -180,17 +180,17 @@ class ScriptedExpert(ABC):
         self.grip = OPEN
 
     def wait(self, steps: int) -> Script:
-        """Hold still for so many control steps."""
+        """Hold still for `steps` control steps."""
         for _ in range(steps):
             yield self._command(np.zeros(3), np.zeros(3))
 
     def rise(self, height: float) -> Script:
-        """Straight up by `height`, metres."""
+        """Move straight up by `height` metres."""
         target, yaw = self.hand + np.array([0.0, 0.0, height]), self.hand_yaw
         yield from self.go(lambda: (target, yaw), tolerance=0.02, limit=20)
 
     def _turn_to(self, yaw: float) -> np.ndarray:
-        """Rotation vector (3,) in the world from the hand as it is to the hand pointing down at `yaw`."""
+        """World rotation vector (3,), radians, that turns the hand to point down at `yaw`."""
         now = Rotation.from_quat(self.observation["robot0_eef_quat"])
         return (Rotation.from_euler("z", yaw) * DOWN * now.inv()).as_rotvec()
 
@@ -201,7 +201,7 @@ class ScriptedExpert(ABC):
         return np.concatenate([move, rotation, [self.grip]])
 
     def _disturbed(self, action: np.ndarray) -> np.ndarray:
-        """The action with the style's noise, and with a jerk or a pause where one is under way."""
+        """The action with the style's noise, or replaced by a jerk or a pause while that lasts."""
         rng, style = self._rng, self.style
         action = action.copy()
         if self._disturbed_steps == 0:

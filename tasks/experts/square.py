@@ -1,4 +1,4 @@
-"""Square: the nut, held by its handle, over the square peg."""
+"""Square: put the nut, held by its handle, over the square peg."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from tasks.experts.scripted import OPEN, Pose, Script, ScriptedExpert, nearest
 
-#: robosuite's NutAssembly: the square peg's axis; success is a nut around it below this height (metres).
+#: robosuite's NutAssembly: the square peg's axis. The task succeeds when the nut is around it, below this height (m).
 _PEG = np.array([0.23, 0.1])
 _DONE_HEIGHT = 0.87
 _PEG_TOP = 0.95
-#: From the nut's centre to where the fingers close on its handle, along the nut's x axis: nearer, they would
-#: catch the nut's frame and squeeze it out. The height above its middle keeps them clear of the table.
+#: Distance from the nut's centre to the grasp, along the nut's x axis (the handle): nearer, the fingers would catch
+#: the nut's frame and squeeze it out. The height above the nut's middle keeps them clear of the table.
 _HANDLE = 0.062
 _GRASP_HEIGHT = 0.002
 #: The nut's hole is wider than the peg by this much on each side.
@@ -19,12 +19,12 @@ _CLEARANCE = 0.007
 _CARRY_HEIGHT = _PEG_TOP + 0.05
 #: The peg is near the end of the arm's reach: the handle must not point away from the robot (yaw 0).
 _REACHABLE_YAWS = (-0.5 * np.pi, 0.5 * np.pi, np.pi)
-#: The last joint leaves the hand about this much on either side.
+#: The last joint lets the hand turn about this far to either side, radians.
 _MAX_HAND_YAW = 1.8
 
 
 class SquareExpert(ScriptedExpert):
-    """Grasps the handle across, turns the nut to the peg's nearest face, lines it up and lowers it."""
+    """Grasps across the handle, turns the nut to the peg's nearest face, aligns it and lowers it."""
 
     reach = 0.10
     clumsiness = 0.7
@@ -44,7 +44,7 @@ class SquareExpert(ScriptedExpert):
             return self.lets_go(1.0 - float(np.linalg.norm(target - self.object_position) / start))
 
         def pose(goal: np.ndarray) -> Pose:
-            """Where the hand brings the nut's centre to `goal` and its sides along the peg's."""
+            """The hand's pose that puts the nut's centre at `goal` and aligns its sides with the peg's."""
             if not held:
                 return goal + _HANDLE * np.array([np.cos(nut_yaw), np.sin(nut_yaw), 0.0]), hand_yaw
             askew = nearest(nut_yaw + style.place_yaw - self.object_yaw, 0.0, 2.0 * np.pi)
@@ -63,13 +63,13 @@ class SquareExpert(ScriptedExpert):
         yield from self.wait(5)
 
     def _lower(self, target: np.ndarray) -> np.ndarray:
-        """The next point on the way down over `target`: the better the nut is lined up, the lower."""
+        """The next point on the way down over `target`: the better the nut is aligned, the lower."""
         aside = float(np.linalg.norm(target[:2] - self.object_position[:2]))
         drop = 0.02 * max(0.0, 1.0 - aside / _CLEARANCE)
         return np.array([*target[:2], self.object_position[2] - drop])
 
     def _facing(self) -> tuple[float, float]:
-        """The nut's yaw on the peg and the hand's yaw then: the least turn, or in one mode of three the next."""
+        """The yaws of the nut on the peg and of the hand then: the smallest turn, or in mode 2 the largest."""
         now, hand = self.object_yaw, self.hand_yaw
         choices = []
         for nut_yaw in _REACHABLE_YAWS:

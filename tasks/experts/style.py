@@ -1,4 +1,4 @@
-"""How an expert plays one episode: its habits and, when sloppy, its mistakes, drawn afresh for every episode."""
+"""How an expert plays one episode: its habits and, if it is sloppy, its mistakes, drawn for each episode."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Style:
-    """Habits (every expert) and mistakes (sloppy ones). Lengths in metres, angles in radians."""
+    """Habits (of every expert) and mistakes (of sloppy ones). Lengths in metres, angles in radians."""
 
     speed: float  # largest translation command, 1 = 5 cm a step
     noise: float  # standard deviation of the action noise
     hover: float  # height above the grasp from which it descends
-    detour: float  # sideways shift of the way to the goal, signed: left or right
+    detour: float  # sideways shift of the path to the goal; the sign says left or right
     mode: int  # which of a task's equally good grasps it prefers: 0, 1 or 2
     grasp_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     grasp_yaw: float = 0.0
-    close_early: float = 0.0  # height above the grasp at which it closes the gripper already
+    close_early: float = 0.0  # height above the grasp at which it already closes the gripper
     squeeze: int = 7  # steps it waits for the fingers to close
     release_at: float = 1.0  # fraction of the way to the goal after which it lets go
     place_offset: tuple[float, float] = (0.0, 0.0)
     place_yaw: float = 0.0
-    jerk_rate: float = 0.0  # chance a step that a jerk starts
-    pause_rate: float = 0.0  # chance a step that a pause starts
-    notices: bool = True  # goes back when its hand is empty, instead of carrying on
+    jerk_rate: float = 0.0  # probability per step that a jerk starts
+    pause_rate: float = 0.0  # probability per step that a pause starts
+    notices: bool = True  # goes back when its hand is empty instead of carrying on
     attempts: int = 8
 
     def next_attempt(self) -> Style:
-        """The same hand at its next try: nearer to the mark."""
+        """The style of the next attempt, which is more accurate."""
         return replace(
             self,
             grasp_offset=tuple(0.4 * value for value in self.grasp_offset),  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ class Style:
 
 
 def draw_clean(rng: np.random.Generator) -> Style:
-    """Several ways of doing it right."""
+    """A style without mistakes."""
     return Style(
         speed=rng.uniform(0.75, 1.0),
         noise=rng.uniform(0.02, 0.06),
@@ -55,9 +55,9 @@ def draw_clean(rng: np.random.Generator) -> Style:
 
 
 def draw_sloppy(rng: np.random.Generator, clumsiness: float) -> Style:
-    """A clean style spoilt by one to three kinds of mistakes; half of the hands notice an empty grip.
+    """A clean style with one to three kinds of mistakes; half of the styles notice an empty hand.
 
-    `clumsiness` scales the mistakes' lengths and angles: what spoils a peg is nothing to a cube on a table.
+    `clumsiness` scales the mistakes' lengths and angles: an error that spoils Square is harmless in Lift.
     """
     style = replace(
         draw_clean(rng),
