@@ -11,11 +11,11 @@ from torch import Tensor
 
 from sim_eval import Critic
 
-METRES = 0.05  # that an action of 1 moves the gripper
+METRES = 0.05  # distance that an action of 1 moves the gripper
 
 
 class NearTheCube(Critic):
-    """Minus the distance from the cube to where the chunk takes the gripper, in units of `scale` metres."""
+    """Minus the distance from the cube to where the chunk moves the gripper, in units of `scale` metres."""
 
     observations = ("object", "robot0_eef_pos")
 
@@ -23,7 +23,7 @@ class NearTheCube(Critic):
         self.scale = scale
 
     def encode(self, observation: Mapping[str, Any], features: Tensor | None) -> Tensor:
-        """The vector from gripper to cube, (B, 3)."""
+        """The vector from gripper to cube, (B, 3), metres."""
         return torch.from_numpy(observation["object"][:, :3] - observation["robot0_eef_pos"])
 
     def q(self, actions: Tensor, encoded: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A policy of your own: the posterior mean of its clean action chunk is all that every sampler needs.
+"""A policy of your own: every sampler needs only the posterior mean of its clean action chunk.
 
     sim-eval task=lift policy=examples/own_policy.py:build policy.spread=0.3 critic=examples/own_critic.py:build \
         sampler.qpilots_u.strength=1 samplers=[unsteered,qpilots_u] episodes=20
@@ -15,7 +15,7 @@ from sim_eval.schedules import LinearPath
 
 
 class ReachAndLift(Denoiser):
-    """Normal chunks around a rule: above the cube, down, close, up. A trained network would take the rule's place."""
+    """Normally distributed chunks around a rule: above the cube, down, close, up. A network would replace the rule."""
 
     request = ObservationRequest(names=("object", "robot0_eef_pos", "robot0_gripper_qpos"))
     horizon, execute, action_dim, schedule = 8, 8, 7, LinearPath()
@@ -24,7 +24,7 @@ class ReachAndLift(Denoiser):
         self.spread = spread
 
     def encode(self, observation: Mapping[str, Any]) -> Tensor:
-        """Observations of B episodes to the mean action of each, (B, 7)."""
+        """Observations of B episodes to the mean action in each, (B, 7)."""
         offset = torch.from_numpy(observation["object"][:, :3] - observation["robot0_eef_pos"])
         fingers = torch.from_numpy(observation["robot0_gripper_qpos"])
         beside = offset[:, :2].norm(dim=1) > 0.015
@@ -40,7 +40,7 @@ class ReachAndLift(Denoiser):
         return context.repeat_interleave(copies, dim=0)
 
     def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
-        """E[a given x_t = x] of normal actions, (B, H, D)."""
+        """E[a given x_t = x] for normally distributed actions, (B, H, D)."""
         alpha, sigma, mean = self.schedule.alpha(t), self.schedule.sigma(t), context[:, None]
         return mean + alpha * self.spread**2 / (alpha**2 * self.spread**2 + sigma**2) * (x - alpha * mean)
 

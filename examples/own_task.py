@@ -51,7 +51,7 @@ class Puck(sim_eval.Task):
 
 
 class Push(sim_eval.Policy):
-    """A noisy spring to the origin: a black box, enough for `unsteered` and `best_of_n`."""
+    """A noisy spring to the origin: a black-box policy, enough for `unsteered` and `best_of_n`."""
 
     request, horizon, execute, action_dim = sim_eval.ObservationRequest(("position",)), 4, 4, 2
 
