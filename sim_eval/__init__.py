@@ -1,11 +1,10 @@
 """Paired simulation evaluation of inference-time steering for frozen robot policies.
 
-The public API. Each name is imported when it is first used, so that worker processes, which draw no action, need not
-load torch.
+The public API. Each name is imported on first use, so that worker processes, which draw no actions, do not load torch.
 
-Policies and critics of your own: `Policy`, `Denoiser`, `Critic`, `ObservationRequest`. Tasks: `Task`, `TaskSpec`,
-`ArraySpec`, `Outcome`, `EpisodeKey`. Samplers: `Sampler`, `Models` and those of `sim_eval.samplers`. What to do with
-them: `evaluate`, `compare`, `render`, `read_runs`. Errors: `RunError`, `TaskError`.
+For your own policies and critics: `Policy`, `Denoiser`, `Posterior`, `Critic`, `ObservationRequest`. For tasks: `Task`,
+`TaskSpec`, `ArraySpec`, `Outcome`, `EpisodeKey`. For samplers: `Sampler`, `Models`, and the shipped ones. Functions:
+`evaluate`, `compare`, `render`, `read_runs`, which return or take a `Run`. Errors: `RunError`, `TaskError`.
 """
 
 from __future__ import annotations

@@ -42,14 +42,17 @@ def evaluate(
     checkpoints: str | Path | None = None,
     device: str = "auto",
 ) -> Run:
-    """Run the samplers over the same episodes and write their report; the run folder as read back.
+    """Run the samplers over the same episodes, write the report, and return the run as read from its folder.
 
-    task: a name ("can"), a mapping of options ({"name": "libero_goal", "index": 7}), or whatever builds a `Task`; with
-        `workers` that has to pickle. policy, critic, posterior: a name, "./file.py:build", or the object itself;
-        critic=None for none. samplers: names, or samplers by the name that the report gives them. output: the run
-        folder, resumed if it exists; None: runs/<task>-<policy>-<time>.
+    task: a name ("can"), options ({"name": "libero_goal", "index": 7}), or a callable that builds a `Task`, which must
+        pickle if `workers` is not 0.
+    policy, critic, posterior: a name, "./file.py:build", or the object itself; critic=None runs without a critic.
+    samplers: names, or samplers by the name that the report gives them.
+    workers: worker processes; 0: everything in this process. batch: episodes that run at the same time.
+    output: the run folder, resumed if it exists; None: runs/<task>-<policy>-<time>.
+    device: "auto", "cpu" or "cuda".
 
-    Raises RunError and TaskError for whatever does not fit, before anything runs.
+    Raises RunError or TaskError, before anything runs, if options, models and task do not fit together.
     """
     _check_kinds(task, samplers)
     options = dict(task) if isinstance(task, Mapping) else {"name": task}
@@ -76,7 +79,7 @@ def evaluate(
 
 
 def _check_kinds(task: object, samplers: object) -> None:
-    """Raise RunError where `evaluate` got an object of the wrong kind."""
+    """Raise RunError if `evaluate` got an object of the wrong kind."""
     if isinstance(task, Mapping):
         if "name" not in task:
             raise RunError(f"task is {dict(task)}; accepted: a mapping with a name, such as {{'name': 'can'}}")
@@ -88,14 +91,14 @@ def _check_kinds(task: object, samplers: object) -> None:
 
 
 def read_runs(*folders: str | Path) -> pd.DataFrame:
-    """A row for every recorded episode of the run folders; see `records_frame` for the columns."""
+    """One row per recorded episode of the run folders; see `records_frame` for the columns. Raises RunError."""
     return records_frame([read_run(Path(folder)) for folder in folders])
 
 
 def compare(*folders: str | Path, output: str | Path | None = None) -> Comparison:
     """Compare the samplers of run folders, and write report.html, report.md and summary.json into `output`.
 
-    By default that is the first folder. Raises RunError for what is no run folder.
+    output: a folder; None: the first run folder. Raises RunError for a folder that is not a run's.
     """
     comparison = compare_folders([Path(folder) for folder in folders])
     report.write(comparison, Path(folders[0] if output is None else output))
@@ -103,9 +106,10 @@ def compare(*folders: str | Path, output: str | Path | None = None) -> Compariso
 
 
 def render(folder: str | Path, **options: Any) -> list[Path]:
-    """Draw videos of recorded episodes, list them in the run's report, and return the files made.
+    """Draw videos of recorded episodes, list them in the run's report, and return the files drawn.
 
-    options: as on the command line, `sim-eval-render --help`, such as videos="rescued", side_by_side=True, output=DIR.
+    options: those of `sim-eval-render --help`, such as videos="rescued", side_by_side=True, output=DIR. Raises RunError
+    and TaskError as `sim_eval.video.render.render`.
     """
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     arguments = [f"{name}={'null' if value is None else value}" for name, value in plain.items()]

@@ -1,8 +1,8 @@
-"""Checkpoints: safetensors weights beside a JSON card, checked against the task and against each other on loading.
+"""Checkpoints: safetensors weights with a JSON card, checked on loading against the task and against each other.
 
-checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one a family
+checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one per family
                    diffusion.*
-                   critic.*
+                   critic.*                        the default critic
                    posterior_flow.*  posterior_diffusion.*
 """
 
@@ -35,14 +35,14 @@ Config = TypeVar("Config")
 #: Where the shipped checkpoints are.
 ROOT = resource("checkpoints")
 
-#: A card must hold these.
+#: Fields that a card must have.
 _REQUIRED = {"kind": str, "task": str, "config": dict[str, Any], "weights_sha256": str}
-#: And may hold these, and others that are for the reader alone.
+#: Fields that a card may have; any others are only for the reader.
 _OPTIONAL = {"policy_sha256": str, "action_mean": list[float], "action_std": list[float]}
 
 
 class CheckpointError(RunError):
-    """A checkpoint is missing, damaged or for something else; the message names the file and what was expected."""
+    """A checkpoint is missing, damaged or does not fit; the message names the file and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class Checkpoint:
 def save_checkpoint(
     directory: Path, name: str, module: ChunkPolicy | EnsembleCritic | PosteriorNet, card: Mapping[str, Any]
 ) -> None:
-    """Write `name`.safetensors and its card. Weights are stored in half precision, normalisation buffers in full.
+    """Write `name`.safetensors, weights in half and buffers in full precision, and the card `name`.json.
 
-    `card` holds kind, task, and where the weights come from (data hash, seed, command, figures); the module's config
-    and the weights' hash are added.
+    `card` holds kind, task and the weights' origin (data hash, seed, command, figures); the module's config and the
+    weights' hash are added. Raises OSError if a file cannot be written.
     """
     buffers = {key for key, _ in module.named_buffers()}
     tensors = {
@@ -137,13 +137,13 @@ def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
 
 
 def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy:
-    """The frozen policy `policy` of `task`."""
+    """The frozen policy `policy` of `task`. Raises CheckpointError."""
     checkpoint = read_checkpoint(root / task, policy, "policy", task)
     return _restore(ChunkPolicy(_build(PolicyConfig, checkpoint)), checkpoint)
 
 
 def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT) -> EnsembleCritic:
-    """The critic `critic` of `task`, checked to value the chunks that `policy` draws."""
+    """A critic of `task`. Raises CheckpointError, also if its chunks or normalisation do not fit `policy`."""
     checkpoint = read_checkpoint(root / task, critic, "critic", task)
     config = _build(CriticConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
@@ -157,7 +157,7 @@ def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT)
 
 
 def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, root: Path = ROOT) -> PosteriorNet:
-    """The posterior net of the policy called `label`, checked to have been trained from that of this fingerprint."""
+    """The posterior net of policy `label`. Raises CheckpointError, also if its policy had another `fingerprint`."""
     checkpoint = read_checkpoint(root / task, f"posterior_{label}", "posterior", task)
     config = _build(PosteriorConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
@@ -170,9 +170,9 @@ def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, ro
 
 
 def fingerprints(root: Path, task: str, role: str, name: str) -> dict[str, str]:
-    """What identifies a checkpoint: the SHA-256 of its weights, as `role`, and of its configuration.
+    """SHA-256 of a checkpoint's weights, under `role`, and of its configuration, under "`role` config".
 
-    The configuration counts because it changes results too, as `execute` does.
+    The configuration counts because it changes results too: `execute`, for example.
     """
     path = root / task / f"{name}.safetensors"
     config = json.loads(path.with_suffix(".json").read_text())["config"]

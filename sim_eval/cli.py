@@ -1,4 +1,4 @@
-"""The commands. Only here do tasks, policies and critics meet; heavy imports wait until the options are read."""
+"""The console commands. Heavy imports are deferred, so that `--help` and option errors are quick."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _COMPARE = (
 
 
 def command(usage: str, config: str | None = None, needs_argument: bool = False) -> Callable[[Command], Entry]:
-    """A console entry point. `--help` shows usage and the options of configs/<config>.yaml, `--version` the version.
+    """Make a function a console entry point. `--help` prints usage and the options in configs/<config>.yaml.
 
-    User errors end with one line and status 2, an interruption with 130; any other exception is a defect and keeps its
-    traceback.
+    A user error ends with one line and status 2, an interruption with status 130. Any other exception is a defect and
+    keeps its traceback.
     """
 
     def decorate(main: Command) -> Entry:
         @functools.wraps(main)
         def entry() -> None:
             arguments = sys.argv[1:]
-            # It warns where it cannot keep its list of fonts in the home folder; nothing here needs that list.
+            # matplotlib warns if it cannot cache its list of fonts in the home folder; nothing here needs that list.
             logging.getLogger("matplotlib").setLevel(logging.ERROR)
             asked = any(argument in ("-h", "--help") for argument in arguments)
             try:
@@ -52,7 +52,7 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
             except KeyboardInterrupt:
                 print("interrupted; what was finished is kept", file=sys.stderr)
                 status = 130
-            except BrokenPipeError:  # whoever read the output has closed it, and wants no more
+            except BrokenPipeError:  # the reader of the output has closed it
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 status = 1
             sys.exit(status)
@@ -63,7 +63,7 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
 
 
 def _users(error: ValueError) -> bool:
-    """Whether it is the user's error: RunError or TaskError. Imports here, where an interruption is caught."""
+    """Whether the error is the user's: RunError or TaskError. Imports late, where an interruption is caught."""
     if isinstance(error, RunError):
         return True
     from tasks.task import TaskError
@@ -123,7 +123,7 @@ def compare(arguments: Sequence[str]) -> int:
 
 
 def _runs_and_output(arguments: Sequence[str]) -> tuple[list[Path], Path]:
-    """Run folders, and where their report goes. Raises RunError for any other option."""
+    """The run folders, and the folder of their report. Raises RunError for any other option."""
     options = [argument for argument in arguments if "=" in argument and not Path(argument).is_dir()]
     folders = [Path(argument) for argument in arguments if argument not in options]
     for option in options:
@@ -140,7 +140,7 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
 
     comparison = compare(folders)
     print(report.terminal(comparison), flush=True)
-    report.write(comparison, output)  # after the table, which a full disk does not keep from the user
+    report.write(comparison, output)  # after the table, so that a full disk does not hide it
     print(f"\n{output / report.HTML}")
     return comparison.compared
 
@@ -151,7 +151,7 @@ def _report(folders: Sequence[Path], output: Path) -> bool:
     needs_argument=True,
 )
 def render(arguments: Sequence[str]) -> int:
-    """Render recorded episodes, and make the run's report again with their videos."""
+    """Render recorded episodes, and write the run's report again with their videos."""
     from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.config.tasks import task_factory

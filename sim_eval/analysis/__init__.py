@@ -1,4 +1,4 @@
-"""What the records of one or more runs say."""
+"""Statistics and comparisons of the records of one or more runs."""
 
 from sim_eval.analysis.records_frame import records_frame
 

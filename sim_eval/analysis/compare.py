@@ -1,4 +1,4 @@
-"""Samplers against each other on the same episodes, over one or more runs."""
+"""Compare samplers on the same episodes, over one or more runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sim_eval.runs.reader import Run, read_run
 
 @dataclass
 class Table:
-    """All rows of one task and policy; `every_pair` holds each row against each later one."""
+    """All rows of one task and policy; `every_pair` compares each row with each later one."""
 
     task: str
     policy: str
@@ -39,11 +39,11 @@ class Table:
         return list(dict.fromkeys(row.pairing.against for row in self.rows if row.pairing))
 
     def row(self, label: str) -> Row:
-        """The row of this label, which the table has."""
+        """The row of this label. Raises StopIteration if the table has none."""
         return next(row for row in self.rows if row.label == label)
 
     def pairing(self, label: str, against: str) -> Pairing | None:
-        """One row against another, as the first sees it; None where they share no pair."""
+        """The comparison of one row with another, from the first one's view; None if they share no pair."""
         for pairing in self.every_pair:
             if (pairing.label, pairing.against) == (label, against):
                 return pairing
@@ -54,12 +54,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Overall:
-    """One sampler over all tables, each table counting the same.
+    """One sampler over all tables, each with equal weight. Rates and differences are fractions.
 
-    With a `baseline`, the sampler that it is compared with in every table, all figures are means over the pairs of
-    the two: `rate`, the baseline's `baseline_rate`, their `difference` with its paired bootstrap 95 % `interval`
-    (pairs resampled within each table), and `episodes`, the number of pairs. Without, over its own episodes.
-    Fractions.
+    `baseline`: the sampler that it is compared with in every table. `rate`, `baseline_rate` and `difference` are then
+    means over the pairs of the two, `interval` is the paired bootstrap 95 % interval of the difference (pairs resampled
+    within each table), and `episodes` the number of pairs. Without a baseline, `rate` and `episodes` are over the
+    sampler's own episodes.
     """
 
     label: str
@@ -73,7 +73,7 @@ class Overall:
 
 @dataclass
 class Comparison:
-    """Tables, and what a reader must know beside them. `overall`: of the samplers that every table has."""
+    """Tables, the warnings that a reader must know, and `overall`, the samplers that every table has."""
 
     runs: list[Run]
     tables: list[Table]
@@ -82,19 +82,19 @@ class Comparison:
 
     @property
     def compared(self) -> bool:
-        """Whether any two samplers ran the same episode."""
+        """Whether at least two samplers ran the same episode."""
         return self.comparisons > 0
 
     @property
     def comparisons(self) -> int:
-        """How many tests were made: what Holm's correction is over."""
+        """The number of tests, over which Holm's correction is made."""
         return sum(len(table.every_pair) for table in self.tables)
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
-    """Read run folders and compare every sampler in them. Raises RunError for what is no run folder.
+    """Read run folders and compare all their samplers. Raises RunError for a folder that is not a run's.
 
-    Runs are named by their folders, and by as much of the path as tells folders of the same name apart.
+    Runs are named after their folders, or by their relative paths if two folders have the same name.
     """
     paths = list(dict.fromkeys(folder.resolve() for folder in folders))
     names = [path.name for path in paths]
@@ -105,7 +105,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
-    """As `compare`, of runs as read, whose names must differ. Raises RunError where none has a record."""
+    """As `compare`, for runs already read, whose names must differ. Raises RunError if no run has a record."""
     if not any(run.records for run in runs):
         raise RunError(f"nothing to compare: no episode is recorded in {', '.join(str(run.folder) for run in runs)}")
     warnings = run_warnings(runs)

@@ -1,4 +1,4 @@
-"""Which episodes to render: those that steering rescues, those that it breaks, all, or the first few."""
+"""Which episodes to render: those that steering rescues, those that it breaks, all, or the first N."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from sim_eval.errors import RunError
 from sim_eval.runs.records import Record
 
-#: The sampler that every other is compared with.
+#: The sampler that the others are compared with.
 BASELINE = "unsteered"
 
-#: "rescued", "broken", "all", or how many of the first keys.
+#: "rescued", "broken", "all", or N for the first N episodes.
 Pick = str | int
 
 _NAMED = ("rescued", "broken", "all")
 
 
 def read_pick(value: object) -> Pick:
-    """The option `videos`. Raises RunError for anything else than a pick."""
+    """The value of the option `videos`. Raises RunError if it is not a pick."""
     if value in _NAMED or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         assert isinstance(value, Pick)
         return value
@@ -25,7 +25,7 @@ def read_pick(value: object) -> Pick:
 
 
 def check_pick(pick: Pick, samplers: Sequence[str]) -> None:
-    """Raise RunError where the pick compares samplers and `samplers` leave nothing to compare."""
+    """Raise RunError if the pick compares samplers and `samplers` contains nothing to compare."""
     if pick in ("rescued", "broken") and (BASELINE not in samplers or len(samplers) < 2):
         raise RunError(
             f"videos is {pick}, which compares samplers with {BASELINE}: it needs {BASELINE} and another sampler, "
@@ -34,9 +34,9 @@ def check_pick(pick: Pick, samplers: Sequence[str]) -> None:
 
 
 def picked(pick: Pick, records: Sequence[Record], samplers: Sequence[str]) -> set[int]:
-    """The episodes picked from a run's records without error.
+    """The numbers of the picked episodes; `records` are a run's records without errors.
 
-    rescued: unsteered fails and at least one of `samplers` succeeds from the same start; broken: the other way round.
+    rescued: unsteered fails and at least one of `samplers` succeeds from the same start; broken: the reverse.
     """
     episodes = sorted({record.episode for record in records if record.sampler in samplers})
     if pick == "all":
@@ -50,6 +50,6 @@ def picked(pick: Pick, records: Sequence[Record], samplers: Sequence[str]) -> se
         for record in records
         if record.sampler in samplers
         and record.success == won
-        # without a record of the baseline from this start there is no pair
+        # without a baseline record from this start there is no pair
         and baseline.get((record.episode, record.state_hash), won) != won
     }

@@ -1,4 +1,4 @@
-"""Which runs share a table, and which of a table's runs are seeds of the same thing and share a row."""
+"""Which runs share a table, and which runs of a table differ only in their keys and share a row."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 from sim_eval.runs.provenance import SIMULATION
 from sim_eval.runs.reader import Run
 
-#: What identifies a policy among the fingerprints of a run: its weights, and its configuration.
+#: The fingerprints that identify a policy: its weights and its configuration.
 POLICY_ROLES = ("policy", "policy config")
 
 
 def group_by_policy(runs: Sequence[Run], warnings: list[str]) -> list[tuple[str, str, list[Run]]]:
-    """Task, the policy's name in the report, and runs, for each table.
+    """For each table: task, the policy's name in the report, and runs.
 
-    Two policies of the same name but with different fingerprints get a table each, with names that tell them apart;
-    a warning says so.
+    Policies with the same name but different fingerprints get separate tables and distinct names; a warning says so.
     """
     found = []
     for setting in dict.fromkeys(run.setting for run in runs):
@@ -35,7 +34,7 @@ def group_by_policy(runs: Sequence[Run], warnings: list[str]) -> list[tuple[str,
 
 
 def group_by_setup(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
-    """Sampler and runs by the label of each row: runs that differ in nothing but their keys are pooled."""
+    """Sampler and runs by row label; runs that differ only in their keys share a row."""
     samplers = dict.fromkeys(sampler for run in runs for sampler in run.config["samplers"])
     rows: dict[str, tuple[str, list[Run]]] = {}
     for sampler in samplers:
@@ -52,7 +51,7 @@ def group_by_setup(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
 
 
 def _alike(runs: Sequence[Run], describe: Callable[[Run], Mapping[str, Any]]) -> list[list[Run]]:
-    """Groups whose descriptions contradict each other nowhere; what only some of them state is no contradiction."""
+    """Groups of runs whose descriptions agree; an entry that only some runs have does not separate them."""
     groups: list[tuple[list[Run], dict[str, Any]]] = []
     for run in runs:
         described = describe(run)
@@ -82,7 +81,7 @@ def _names_apart(policy: str, groups: Sequence[Sequence[Run]]) -> list[str]:
 
 
 def _setup(sampler: str, run: Run) -> dict[str, Any]:
-    """Everything that a record of this sampler depends on, but the key."""
+    """Everything that a record of this sampler depends on except the key."""
     task = {name: value for name, value in run.config["task"].items() if name not in ("name", "assets")}
     options = {name: value for name, value in run.config["sampler"][sampler].items() if name != "_target_"}
     versions = run.provenance[-1]["versions"] if run.provenance else {}

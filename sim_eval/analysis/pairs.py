@@ -1,4 +1,4 @@
-"""Two samplers on the same episodes: which episodes make a pair, and what is left out."""
+"""Two samplers on the same episodes: which episodes form pairs, and which are left out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sim_eval.analysis.run_differences import different_simulators
 from sim_eval.analysis.statistics import bootstrap_difference, mcnemar
 from sim_eval.runs.records import Record
 
-#: A report made twice must be the same.
+#: Fixed, so that the same runs give the same report.
 BOOTSTRAP_SEED = 0
 
 
 def baseline_of(row: Row, rows: list[Row]) -> Row | None:
-    """The row that this one is compared with, None for none but itself.
+    """The row that this row is compared with; None if there is no other.
 
-    Unsteered where it ran: the row that shares a run with this one, else the one that shares the most keys. Without
-    unsteered, the first row that ran.
+    The unsteered row that shares a run with this one, else the unsteered row that shares the most keys; without
+    unsteered records, the first row that ran.
     """
     ran = [other for other in rows if other.records]
     baselines = [other for other in ran if other.sampler == BASELINE] or ran[:1]
@@ -33,18 +33,18 @@ def baseline_of(row: Row, rows: list[Row]) -> Row | None:
 
 
 def shared(row: Row, other: Row) -> list[tuple[Record, Record]]:
-    """The episodes that both ran under the same key, without error."""
+    """The episodes that both rows ran under the same key, without errors."""
     theirs = {key_of(record): record for record in other.records}
     return [(record, theirs[key]) for record in row.records if (key := key_of(record)) in theirs]
 
 
 def same_start(first: Record, second: Record) -> bool:
-    """Whether two episodes under one key did start alike."""
+    """Whether two episodes with the same key started from the same state."""
     return first.state_hash == second.state_hash
 
 
 def pair(row: Row, other: Row) -> Pairing | None:
-    """Over shared keys with equal start hashes; None without any, and for runs of different simulators."""
+    """The comparison over shared keys with equal start hashes; None if there are none or the simulators differ."""
     if _obstacle(row, other):
         return None
     pairs = [(mine.success, theirs.success) for mine, theirs in shared(row, other) if same_start(mine, theirs)]
@@ -65,23 +65,23 @@ def pair(row: Row, other: Row) -> Pairing | None:
 
 
 def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
-    """What the comparison with the baseline leaves out, and why."""
+    """Lines that say what the comparison with the baseline leaves out, and why."""
     what = f"{task} {row.label} against {baseline.label}"
     if reason := _obstacle(row, baseline):
         return [f"{what}: not compared, for these are different tasks: {reason}"]
     together = shared(row, baseline)
     if not together:
         return [f"{what}: not compared: they have no episode key in common"] if row.records else []
-    told = []
+    warnings = []
     if broken := sorted(mine.episode for mine, theirs in together if not same_start(mine, theirs)):
-        told.append(
+        warnings.append(
             f"{what}: the pairing is broken: the start differs under the same key in {len(broken)} episodes "
             f"({', '.join(map(str, broken))}); they are left out"
         )
     pairs = len(together) - len(broken)
     if pairs < max(row.n, baseline.n):
-        told.append(f"{what}: {pairs} pairs of {row.n} and {baseline.n} episodes")
-    return told
+        warnings.append(f"{what}: {pairs} pairs of {row.n} and {baseline.n} episodes")
+    return warnings
 
 
 def _obstacle(row: Row, other: Row) -> str | None:

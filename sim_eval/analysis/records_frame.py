@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def records_frame(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a record, in the order of the runs and of their files, errors included.
+    """One row per record, errors included, in the order of the runs and of their files.
 
-    Columns: `run`, the run's name; `seed` and `block` of its keys; then the record's fields. Nested fields, such as
-    costs, are columns of their own: `policy_rows`, not `cost`.
+    Columns: `run`, the run's name; `seed` and `block` of its keys; then the record's fields. Nested fields become
+    columns: `policy_rows`, not `cost`.
     """
-    import pandas as pd  # takes 0.4 s: only those who ask for a table wait for it
+    import pandas as pd  # takes 0.4 s; only tables need it
 
     rows = [
         {"run": run.name, "seed": run.config["seed"], "block": run.config["block"], **asdict(record)}

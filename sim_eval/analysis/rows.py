@@ -1,4 +1,4 @@
-"""One sampler's row of a table: its episodes, of one run or of several, and their figures."""
+"""One sampler's row of a table: its episodes from one or more runs, and their figures."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class Pairing:
-    """One sampler against another over the keys that both ran from the same start, as the first sees it.
+    """One sampler against another over the keys that both ran from the same start, from the first one's view.
 
-    `both`: how many pairs both solve; `won`: only the first, `lost`: only the second. `difference`: of the success
-    rates over those pairs, `interval` its paired bootstrap 95 % interval; fractions. `p`: exact McNemar; `p_holm`:
-    corrected over every pair of samplers of every table of the comparison.
+    `both`, `won`, `lost`: pairs solved by both, only by the first, only by the second. `difference`: first minus second
+    success rate over the pairs, `interval` its paired bootstrap 95 % interval; fractions. `p`: exact McNemar;
+    `p_holm`: corrected over all pairs of samplers in all tables.
     """
 
     label: str
@@ -48,7 +48,7 @@ class Pairing:
         return (self.both + self.lost) / self.pairs
 
     def reversed(self) -> Pairing:
-        """As the second sees it."""
+        """The same comparison from the second one's view."""
         return replace(
             self,
             label=self.against,
@@ -67,10 +67,11 @@ class Pairing:
 
 @dataclass
 class Row:
-    """A sampler's figures over its `n` episodes without error, each None when there are none.
+    """A sampler's figures over its `n` episodes without errors; each is None if there are none.
 
-    `runs`: those that its episodes come from; `run_of` says which, by key. Rows and milliseconds are per decision,
-    `steps` per episode; `ms` is a median, the rest are means. `pairing` is the one with the baseline.
+    `failed`: the episodes that ended in an error. `run_of`: the run of each episode, by key. `ms` is the median over
+    episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode. `pairing`:
+    the comparison with the baseline.
     """
 
     label: str
@@ -112,7 +113,7 @@ class Row:
 
 
 def key_of(record: Record) -> Key:
-    """What a record shares with those that it is paired with."""
+    """The key that a record shares with the records it is paired with."""
     return record.env_seed, record.noise_seed
 
 
@@ -122,7 +123,7 @@ def _average(kind: Callable[[list[float]], float], values: Sequence[float | None
 
 
 def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[str]) -> Row:
-    """The row of a sampler's episodes in all of these runs. A key that several of them ran counts once."""
+    """The row of a sampler's episodes in all these runs; appends to `warnings`. A key in several runs counts once."""
     what = f"{task} {label}"
     records: dict[Key, Record] = {}
     run_of: dict[Key, Run] = {}
@@ -145,6 +146,6 @@ def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[st
 
 def _about_repeats(again: list[Record], before: dict[Key, Record], run_of: dict[Key, Run]) -> str:
     earlier = dict.fromkeys(run_of[key_of(record)].name for record in again)
-    told = f"{len(again)} episodes are in {', '.join(earlier)} as well; each counts once"
+    warning = f"{len(again)} episodes are in {', '.join(earlier)} as well; each counts once"
     others = [record for record in again if record.success != before[key_of(record)].success]
-    return f"{told}, although {len(others)} ended differently" if others else told
+    return f"{warning}, although {len(others)} ended differently" if others else warning

@@ -16,7 +16,7 @@ _BLOCKS = {
 
 
 def different_simulators(first: Run, second: Run) -> str | None:
-    """Which simulator's version differs, so that the two runs' episodes may not be paired; None where none does."""
+    """Which simulator version differs, which forbids pairing the two runs' episodes; None if none does."""
     for package in SIMULATION:
         here, there = _versions(first, package), _versions(second, package)
         if here and there and here != there:
@@ -25,7 +25,7 @@ def different_simulators(first: Run, second: Run) -> str | None:
 
 
 def run_warnings(runs: Sequence[Run]) -> list[str]:
-    """One line for each thing that weakens what the runs show."""
+    """One line for each difference between the runs that weakens their results."""
     blocks = [
         f"{run.name}: its episodes are of block {block}, {_BLOCKS[block]}; reported figures come from block eval"
         for run in runs
@@ -48,13 +48,13 @@ def _versions(run: Run, package: str) -> list[str]:
 
 
 def _stated(run: Run) -> Iterator[tuple[str, str, str]]:
-    """What a run states that another may state otherwise, or itself where it was resumed: what, value, and where."""
+    """(name, value, where) of all that may differ between runs, or within a run that was resumed."""
     who = " ".join(run.setting)
     if run.config["critic"] is not None:
         yield f"{who}: critic", run.config["critic"], run.name
     for sampler, options in run.config["sampler"].items():
         for option, value in options.items():
-            if option not in ("_target_", "strength"):  # a strength stands beside its figures
+            if option not in ("_target_", "strength"):  # tables show the strength
                 what = f"{who}: steps" if option == "steps" else f"{who}: sampler.{sampler}.{option}"
                 yield what, str(value), f"{run.name}'s {sampler}"
     for option, value in run.config["task"].items():

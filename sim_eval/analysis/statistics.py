@@ -11,15 +11,15 @@ from scipy.stats import binomtest, mannwhitneyu
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's score 95 % interval for a success rate (Wilson 1927, JASA 22), as fractions. n is at least 1."""
+    """Wilson's score 95 % interval of a success rate (Wilson 1927, JASA 22), as fractions. n >= 1."""
     interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def mcnemar(won: int, lost: int) -> float:
-    """Two-sided exact McNemar p (McNemar 1947, Psychometrika 12) from the discordant pairs.
+    """Two-sided exact McNemar p-value (McNemar 1947, Psychometrika 12) from the discordant pairs.
 
-    Under the null each discordant pair is won with probability 1/2. No discordant pair: 1.
+    Under the null hypothesis each discordant pair is won with probability 1/2. Without discordant pairs p is 1.
     """
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
@@ -34,16 +34,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def bootstrap_difference(
     tasks: Sequence[tuple[int, int, int]], generator: np.random.Generator, draws: int = 10_000
 ) -> tuple[float, float]:
-    """Percentile 95 % interval of a paired difference of success rates over resampled PAIRS (Efron 1979), as fractions.
+    """Percentile 95 % bootstrap interval of a paired difference of success rates (Efron 1979), as fractions.
 
-    `tasks` holds (won, lost, pairs) of one task or more, pairs at least 1; over several, the interval is of their mean
-    difference, and each task's pairs are resampled separately. With fewer than about three discordant pairs the
-    interval is too narrow (87 % coverage at an expected two of a hundred), and with none it is a single point; rely on
-    the exact test there.
+    `tasks`: (won, lost, pairs) of each task, pairs >= 1. Pairs are resampled within each task; with several tasks the
+    interval is of their mean difference. With fewer than about three discordant pairs the interval is too narrow (87 %
+    coverage at an expected two in a hundred), and with none it is a single point: rely on the exact test there.
     """
     resampled = np.zeros(draws)
     for won, lost, pairs in tasks:
-        # Resampling pairs draws how often each of the three outcomes occurs, which is one multinomial.
+        # Resampling pairs is one multinomial draw of how often each of the three outcomes occurs.
         shares = np.array([won, lost, pairs - won - lost]) / pairs
         counts = generator.multinomial(pairs, shares, size=draws)
         resampled += (counts[:, 0] - counts[:, 1]) / pairs / len(tasks)
@@ -62,7 +61,7 @@ class Bin:
 
 
 def binned_success(values: Sequence[float], successes: Sequence[bool], bins: int) -> list[Bin]:
-    """Success rates in at most `bins` bins of equal size, in order of rising value."""
+    """Success rates in at most `bins` bins of equal size, in ascending order of value."""
     found = []
     for part in np.array_split(np.argsort(values, kind="stable"), min(bins, len(values)) or 1):
         if len(part):
@@ -73,9 +72,9 @@ def binned_success(values: Sequence[float], successes: Sequence[bool], bins: int
 
 
 def roc_area(values: ArrayLike, successes: ArrayLike) -> float | None:
-    """Area under the ROC curve: how often a success has a higher value than a failure. None without both.
+    """Area under the ROC curve: how often a success has a higher value than a failure; ties count half.
 
-    0.5: the values say nothing about success; 1: every success ranks above every failure. Ties count half.
+    0.5: the values say nothing about success; 1: every success ranks above every failure. None unless both occur.
     """
     labels = np.asarray(successes, bool)
     won, lost = np.asarray(values)[labels], np.asarray(values)[~labels]

@@ -1,7 +1,7 @@
 """Command-line options through Hydra's compose interface, checked before anything else runs.
 
-Hydra's own application decorator changes folders, writes logs and prints tracebacks; composing here instead keeps the
-configuration files and the `name=value` syntax, and gives every mistake one line.
+Hydra's application decorator changes folders, writes logs and prints tracebacks. Composing keeps the configuration
+files and the `name=value` syntax, and every user error is one line.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from sim_eval.resources import resource
 
 CONFIGS = resource("configs")
 
-#: What a component may be beside a name, for messages and help.
+#: What a component may be besides a name, for messages and help.
 TARGETS = "package.module:NAME, ./file.py:NAME"
 
-#: Options that name a component. Their own options, such as policy.size=3, are passed on to it.
+#: Options that name a component. Options such as policy.size=3 are passed on to it.
 _COMPONENTS = ("task", "policy", "critic", "posterior")
 
-#: Options whose value Hydra never reads, so that nothing in a path or a name means anything.
+#: Options whose value Hydra does not parse, so that no character in a path or name is special.
 _LITERAL = (*_COMPONENTS, "output", "checkpoints", "results", "data", "strengths")
 
-#: By the type of an option's default: the types that it takes, and their name.
+#: By the type of an option's default: the types that the option accepts, and their name.
 _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),
@@ -47,9 +47,9 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
 def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     """configs/<name>.yaml with the arguments `option=value` applied, as plain values.
 
-    Beside the file's options: `given`, the names of those on the command line, and `passed_on`, the options of
+    Besides the file's options: `given`, the names of the options on the command line, and `passed_on`, the options of
     components, such as {"policy": {"size": 3}}. Raises RunError for an argument without `=`, an unknown option, and a
-    value of another type than the default's; a default of null takes any value.
+    value whose type differs from the default's; a default of null accepts any value.
     """
     default = _composed(name)
     leaves = _leaves(default)
@@ -78,7 +78,7 @@ def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def help_text(name: str, usage: str) -> str:
-    """The usage line, and the options with their defaults and their meaning, which is the comment beside each."""
+    """The usage line, then each option with its default and its meaning, which is the comment in the file."""
     default = _composed(name)
     included = [file for file in load_yaml(CONFIGS / f"{name}.yaml").get("defaults", []) if file != "_self_"]
     text = "".join((CONFIGS / f"{file}.yaml").read_text() for file in (*included, name))
@@ -91,7 +91,7 @@ def help_text(name: str, usage: str) -> str:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping. Raises RunError for anything else."""
+    """A YAML file's mapping. Raises RunError if it cannot be read or is not a mapping."""
     try:
         content = OmegaConf.load(path)
     except (YAMLError, OSError) as error:
@@ -107,7 +107,7 @@ def folder(value: str | Path) -> Path:
 
 
 def _is_passed_on(option: str, default: DictConfig, leaves: Sequence[str]) -> bool:
-    """Whether the option is a component's own, and not one that the configuration files list."""
+    """Whether the option is a component's, not one in the configuration files."""
     head, dot, rest = option.partition(".")
     if head == "sampler" and "sampler" in default:
         return bool(dot) and rest.partition(".")[0] not in default.sampler
@@ -145,7 +145,7 @@ def _typed(arguments: list[str]) -> dict[str, Any]:
 
 @functools.cache  # Hydra takes 0.1 s; without options a command composes the same twice
 def _composed(name: str, *overrides: str) -> DictConfig:
-    """Not to be changed: the next caller gets the same object."""
+    """Do not change the result: the next caller gets the same object."""
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra_compose(name, list(overrides))
@@ -161,7 +161,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _leaves(config: DictConfig, prefix: str = "") -> list[str]:
-    """The options that hold a value; behind them those of groups, as group.option."""
+    """The options that hold a value, then those in groups, as group.option."""
     found, inside = [], []
     for key in map(str, config):
         if isinstance(config[key], DictConfig):

@@ -1,4 +1,4 @@
-"""The options that say which models run, and where: policy, critic, posterior, checkpoints, device."""
+"""The options that select the models and their device: policy, critic, posterior, checkpoints, device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEVICES = ("auto", "cpu", "cuda")
 def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     """The fields `policy`, `critic`, `posterior`, `checkpoints` and `device` of settings for `task`.
 
-    Raises RunError for a checkpoint that is not there and for a component that nobody offers.
+    Raises RunError for a missing checkpoint, an unknown component and an unknown device.
     """
     root = None if config["checkpoints"] is None else folder(config["checkpoints"])
     place = (root or resource("checkpoints")) / task
@@ -30,7 +30,7 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     critic = None
     if config["critic"] != "none":
         if policy.target is not None and root is None:
-            critics["default"] = "critic"  # the shipped ones are not for this policy; it is refused where one is needed
+            critics["default"] = "critic"  # the shipped ones do not fit this policy: `build_models` refuses if needed
         also = f"none, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
         critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
         critic = replace(

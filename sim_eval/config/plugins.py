@@ -37,11 +37,13 @@ ENTRY_POINTS = {
 
 @dataclass(frozen=True)
 class Component:
-    """A policy, critic, posterior, sampler or task as an option names it: plain values, picklable.
+    """A policy, critic, posterior, sampler or task as named by an option: plain values, picklable.
 
-    `label` is its name in records and file names; `target` is "package.module:attribute" of an installed package,
-    "/folder/package.module:attribute", "/folder/file.py:attribute", or None for a shipped checkpoint; `options` are
-    passed on to the target; `option` is the option that named the component, for messages.
+    label: its name in records and file names.
+    target: "package.module:attribute" of an installed package, "/folder/package.module:attribute",
+        "/folder/file.py:attribute", or None for a shipped checkpoint.
+    options: keyword arguments for the target.
+    option: the option that named the component, for messages.
     """
 
     label: str
@@ -50,22 +52,23 @@ class Component:
     option: str = "component"
 
     def build(self, **offered: Any) -> Any:
-        """Call the target with `options`, and with each of `offered` that its signature names.
+        """Call the target with `options` and with those of `offered` that its signature names.
 
-        Raises RunError for a target that cannot be found or called, and for an option that it does not take or lacks.
+        Raises RunError for a target that cannot be found or called, an option that it does not take, and a required
+        option that is missing.
         """
         target, parameters = self.check(*offered)
         return target(**{**{name: value for name, value in offered.items() if name in parameters}, **self.options})
 
     def check(self, *offered: str) -> tuple[Callable[..., Any], Mapping[str, inspect.Parameter]]:
-        """What `build` would call with `offered`, and its parameters, uncalled. Raises RunError as `build`."""
+        """What `build` would call, and its parameters, without calling it. Raises RunError as `build`."""
         target = self.load()
         parameters = inspect.signature(target).parameters
         self._check_options(parameters, offered)
         return target, parameters
 
     def load(self) -> Callable[..., Any]:
-        """Import what `target` names. Raises RunError where it cannot be found or is not callable."""
+        """Import what `target` names. Raises RunError if it cannot be found or is not callable."""
         if self.target is None:
             raise RunError(f"{self.option}={self.label} is a checkpoint, which names no code to build it")
         place, _, attribute = self.target.rpartition(":")
@@ -82,7 +85,7 @@ class Component:
         return found
 
     def source(self) -> bytes:
-        """The file that the target is defined in, which is not run for that; empty where it has none."""
+        """The content of the file that defines the target, without running a `.py` target; empty if there is none."""
         place = str(self.target).rpartition(":")[0]
         path = place if place.endswith(".py") else inspect.getsourcefile(self.load())
         return Path(path).read_bytes() if path else b""
@@ -110,7 +113,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Built(Component):
-    """A component that a program built itself and handed over."""
+    """A component that the caller has built: `instance`."""
 
     instance: Any = None
 
@@ -118,7 +121,7 @@ class Built(Component):
         return self.instance
 
     def source(self) -> bytes:
-        return b""  # a class of a notebook has none
+        return b""  # a class in a notebook has no file
 
 
 def component(
@@ -130,10 +133,10 @@ def component(
 ) -> Component:
     """The component that `option`=`value` names.
 
-    `shipped` are the names that need no other package; `also` says what else is accepted, in messages. The path of a
-    file, and of a module of the current folder, is made absolute: worker processes and later commands may stand
-    elsewhere. Raises RunError for a name that nobody offers, a
-    file that does not exist, and options of a shipped component, which takes none.
+    `shipped`: names that need no other package. `also`: what else is accepted, for messages. Paths of files and of
+    modules in the current folder become absolute, because worker processes and later commands may run elsewhere.
+    Raises RunError for an unknown name, a file that does not exist, and options for a shipped component, which takes
+    none.
     """
     shipped = list(shipped)
     if not isinstance(value, str | int | float):
@@ -163,7 +166,7 @@ def component(
 
 
 def _plain_attributes(instance: object) -> dict[str, Any]:
-    """Numbers and strings that an object was made with: they stand for its options in the run folder."""
+    """An object's public numbers and strings, which the run folder stores as its options."""
     return {
         name: value
         for name, value in getattr(instance, "__dict__", {}).items()
@@ -172,7 +175,7 @@ def _plain_attributes(instance: object) -> dict[str, Any]:
 
 
 def entry_points(option: str) -> dict[str, str]:
-    """Name to "package.module:attribute" of what installed packages offer for `option`."""
+    """Name to "package.module:attribute" of the entry points that installed packages offer for `option`."""
     found = importlib.metadata.entry_points(group=ENTRY_POINTS[option])
     return {entry.name: f"{entry.module}:{entry.attr}" for entry in found}
 
@@ -185,7 +188,7 @@ def _label(module: str, attribute: str) -> str:
 
 @functools.cache
 def _module_of_file(path: Path) -> ModuleType:
-    """The file as a module of a name of its own, so that two files called alike do not meet."""
+    """Import the file under a unique module name, so that files of the same name do not clash."""
     if not path.is_file():
         raise RunError(f"{path} is no Python file; it was there when the run was started or configured")
     name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
@@ -199,14 +202,14 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 def _is_of_current_folder(module: str) -> bool:
-    """Whether the module is found through the current folder and nowhere else."""
+    """Whether the module is found only in the current folder."""
     package = module.partition(".")[0]
     elsewhere = [folder for folder in sys.path if Path(folder).resolve() != Path.cwd()]
     return PathFinder.find_spec(package, [os.getcwd()]) is not None and PathFinder.find_spec(package, elsewhere) is None
 
 
 def _module(place: str) -> ModuleType:
-    """A module of an installed package, or of the folder that stands before its name."""
+    """Import a module of an installed package, or of the folder in front of its name."""
     folder, _, name = place.rpartition("/")
     if folder:
         _importable(folder)
@@ -220,7 +223,7 @@ def _importable(folder: str) -> None:
 
 
 def _why(error: ImportError, place: str) -> str:
-    """What to tell about a failed import; a user's own folder called `tasks`, say, is hidden by the suite's."""
+    """Why an import failed; a user's folder called `tasks`, for example, is hidden by the suite's package."""
     package = str(error.name).partition(".")[0]
     if package in OWN_PACKAGES:
         return (

@@ -1,8 +1,8 @@
-"""Tuned steering strengths: a file of them, and the models that each was tuned for.
+"""Files of tuned steering strengths, each with the models that it was tuned for:
 
 can:                    the task
   flow:                 the policy
-    policy: 2b53ed...   SHA-256 of its weights, as in a run's provenance
+    policy: 2b53ed...   its SHA-256, as in a run's provenance
     critic: 5c4dd6...
     strengths: {qpilots_u: 1.0}
 """
@@ -20,7 +20,7 @@ from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.errors import RunError
 from sim_eval.files import write_text
 
-#: Those of the shipped models.
+#: The strengths of the shipped models.
 SHIPPED = CONFIGS / "strengths.yaml"
 
 
@@ -33,13 +33,13 @@ class Tuned:
     strengths: Mapping[str, float] = field(default_factory=dict)
 
     def differing(self, fingerprints: Mapping[str, str]) -> list[str]:
-        """Which of policy and critic are others in `fingerprints`, a mapping of role to SHA-256."""
+        """Which of "policy" and "critic" differ in `fingerprints`, a mapping of role to SHA-256."""
         roles = {"policy": self.policy, "critic": self.critic}
         return [role for role, tuned_for in roles.items() if fingerprints.get(role, tuned_for) != tuned_for]
 
 
 def read_strengths(path: Path, task: str, policy: str) -> Tuned:
-    """What `path` holds for the task and the policy's label; may be nothing. Raises RunError for another file."""
+    """The entry of `path` for the task and the policy's label, empty if none. Raises RunError for any other file."""
     try:
         return Tuned(**load_yaml(path).get(task, {}).get(policy, {}))
     except (AttributeError, TypeError):
@@ -51,9 +51,9 @@ def read_strengths(path: Path, task: str, policy: str) -> Tuned:
 def fill_strengths(
     samplers: Mapping[str, Mapping[str, Any]], tuned: Tuned, where: str
 ) -> tuple[dict[str, Mapping[str, Any]], dict[str, float]]:
-    """The samplers' configurations with tuned strengths in place of none, and the strengths that were put there.
+    """The samplers' configurations with missing strengths filled in from `tuned`, and the strengths filled in.
 
-    Raises RunError, `where` and the way out, for a sampler of the suite that has neither.
+    Raises RunError for a shipped sampler that has no strength; the message says `where`, and how to get one.
     """
     filled, used = dict(samplers), {}
     for name, config in samplers.items():
@@ -69,9 +69,9 @@ def fill_strengths(
 
 
 def write_strengths(path: Path, task: str, policy: str, tuned: Tuned) -> None:
-    """Put strengths where `strengths=FILE` of sim-eval reads them, keeping those of other samplers.
+    """Add strengths to a file that `strengths=FILE` reads, keeping those of other samplers.
 
-    Raises RunError as `check_writable`, and when the file cannot be written.
+    Raises RunError as `check_writable`, and if the file cannot be written.
     """
     before = check_writable(path, task, policy, {"policy": tuned.policy, "critic": tuned.critic})
     table = load_yaml(path) if path.exists() else {}
@@ -82,7 +82,7 @@ def write_strengths(path: Path, task: str, policy: str, tuned: Tuned) -> None:
 
 
 def check_writable(path: Path, task: str, policy: str, fingerprints: Mapping[str, str]) -> Tuned:
-    """What `path` holds of the task and policy. Raises RunError where that was tuned for other models."""
+    """The entry of `path` for the task and policy. Raises RunError if it was tuned for other models."""
     before = read_strengths(path, task, policy) if path.exists() else Tuned()
     if before.strengths and before.differing(fingerprints):
         raise RunError(

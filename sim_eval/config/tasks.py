@@ -1,4 +1,4 @@
-"""A run's task, from its options: the suite's own by name, or one from outside the suite."""
+"""A run's task from its options: one of the suite's by name, or the user's own."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tasks.task import Task, checked_task
 
 
 def read_task(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The task of composed options, as run folders store it and `task_factory` takes it: its name and every option.
+    """The task in composed options: its name and every option, as run folders store it and `task_factory` takes it.
 
-    Raises RunError or TaskError for options that no task can be built from. Builds none, unless a program has handed
-    over what builds its task.
+    Raises RunError or TaskError for options from which no task can be built. Builds a task only if the option is a
+    callable, to read its name.
     """
     name, options = config["task"], config["passed_on"].get("task", {})
     if callable(name):
@@ -34,12 +34,12 @@ def read_task(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def task_name(task: Mapping[str, Any]) -> str:
-    """What keys, records and checkpoints call the task of these options."""
+    """The task's name in keys, records and checkpoints."""
     return str(task["name"]) if "target" in task else full_name(**task)
 
 
 def task_factory(task: Mapping[str, Any]) -> Callable[[], Task]:
-    """Builds the task of these options, composed or read from a run's folder; pickles."""
+    """A picklable callable that builds the task of these options, from `read_task` or a run folder."""
     if "target" in task:
         return Component(task["name"], task["target"], task["options"], "task").build
     options = {name: value for name, value in task.items() if name != "assets"}  # stored by older versions
@@ -47,7 +47,7 @@ def task_factory(task: Mapping[str, Any]) -> Callable[[], Task]:
 
 
 def _described(make_task: Callable[[], Task]) -> dict[str, Any]:
-    """Target and options of what builds a task; a script's by its file, so that other programs find it."""
+    """Target and options of a callable that builds a task; a script is named by its file, so that others find it."""
     factory, options = make_task, {}
     if isinstance(make_task, functools.partial) and not make_task.args:
         factory, options = make_task.func, dict(make_task.keywords)

@@ -1,4 +1,4 @@
-"""Checks of option values: each returns the value or raises RunError with what is accepted."""
+"""Checks of option values: each returns the value, or raises RunError with what is accepted."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def one_of(option: str, value: object, accepted: Iterable[str], also: str = "") 
     names = list(accepted)
     if isinstance(value, str) and value in names:
         return value
-    told = ", ".join([*names, *([also] if also else [])])
-    raise RunError(f"{option} is {shown(value)}; accepted: {told}{did_you_mean(value, names)}")
+    choices = ", ".join([*names, *([also] if also else [])])
+    raise RunError(f"{option} is {shown(value)}; accepted: {choices}{did_you_mean(value, names)}")
 
 
 def did_you_mean(value: object, names: Iterable[str]) -> str:
-    """A hint at the name that is closest to the value, empty where none is close."""
+    """A hint at the name closest to the value; empty if none is close."""
     close = difflib.get_close_matches(str(value), list(names), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -40,7 +40,7 @@ def listed(option: str, value: object) -> list[Any]:
 
 
 def worker_count(value: object) -> int:
-    """The option `workers`: null for one process a core, 0 for none beside this one."""
+    """The value of the option `workers`; null: one process per core. 0 means no process but this one."""
     return len(os.sched_getaffinity(0)) if value is None else whole("workers", value, 0)
 
 
