@@ -1,4 +1,4 @@
-"""Checking values that were read from a file against the types that the program expects."""
+"""Check values read from a file against the types that the program expects."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
 
 
 def check_name(what: str, name: str) -> None:
-    """Raise RunError unless the name, which paths are made of, can only mean a file in the folder that it is put in."""
+    """Raise RunError unless the name is safe as part of a path: it cannot lead out of its folder."""
     if not _NAME.fullmatch(name):
         raise RunError(f"{what} is {json.dumps(name)}; accepted: letters, digits and _ . + -, no dot in front")
 
 
 def check_fields(where: str, values: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Raise RunError for lacking fields, and for the first value of another kind than expected.
+    """Raise RunError for missing fields, and for the first value that is not of its kind.
 
-    Kinds are the built-in types, `list[...]`, `dict[str, ...]`, typed dictionaries and unions of them. Numbers are
-    finite, whole numbers are at least 0. Fields without a kind are passed over.
+    Kinds are the built-in types, `list[...]`, `dict[str, ...]`, typed dictionaries and unions of them. Numbers must be
+    finite, whole numbers at least 0. Fields without a kind are ignored.
     """
     if lacking := [name for name in kinds if name not in values]:
         raise RunError(f"{where} lacks {', '.join(lacking)}: the file was changed or is another program's")
@@ -44,7 +44,7 @@ def check_fields(where: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
 
 
 def read_entries(path: Path, kind: type) -> list[Any]:
-    """The entries of a JSON file that lists typed dictionaries of this kind; none where there is no file.
+    """The entries of a JSON file that lists typed dictionaries of this kind; empty if there is no file.
 
     Raises RunError for any other content.
     """

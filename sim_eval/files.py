@@ -1,4 +1,4 @@
-"""Files that are written in full or not at all, and their hashes."""
+"""Atomic writing, locking and hashing of files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sim_eval.errors import RunError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path, with the suffix of `path`, that takes its place when the block ends without an error.
+    """A temporary path, with the suffix of `path`, that replaces `path` when the block ends without an error.
 
-    A process killed half way leaves the old file in place. Makes the folder. Raises OSError.
+    If the process is killed before, the old file stays. Creates the folder. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as `replacing` does. Raises RunError when it cannot be written."""
+    """Write a text file atomically. Raises RunError if it cannot be written."""
     try:
         with replacing(path) as part:
             part.write_bytes(text.encode())
@@ -40,10 +40,10 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold a lock file, made if need be; it goes with the process, even a killed one.
+    """Hold a lock on a file, created if needed; the lock ends with the process, even if that is killed.
 
-    Where another process holds it, raises RunError with the text `busy`, or waits if there is none. Raises RunError,
-    too, where the file cannot be opened.
+    If another process holds the lock, raises RunError with the text `busy`, or waits without it. Also raises RunError
+    if the file cannot be opened.
     """
     try:
         handle = path.open("a")

@@ -1,4 +1,4 @@
-"""The models of a run: shipped checkpoints, or what a user's own code builds, checked and moved to the device."""
+"""The models of a run: shipped checkpoints or the user's own, checked and on the device."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def build_models(
     root: Path = checkpoints.ROOT,
     device: str = "auto",
 ) -> Models:
-    """The models that samplers with `needs` draw with, and their fingerprints.
+    """The models for samplers with these `needs`, with their fingerprints.
 
-    A component without a target is a checkpoint below `root`. `critic` None leaves the critic out even where it could
-    be loaded; nothing then reports Q. Other components are built by their own code, to which `task` (its name),
-    `device` and, for critics and posteriors, `policy` are offered. Raises RunError for what does not fit.
+    A component without a target is a checkpoint in `root`. Others are built by their own code, which may take `task`
+    (its name), `device` and, for critics and posteriors, `policy`. If `critic` is None, records hold no Q. Raises
+    RunError for models that cannot be built or do not fit together.
     """
     place = resolve_device(device)
     frozen, prints = _policy(task, policy, root, place)
@@ -53,7 +53,7 @@ def build_models(
 
 
 def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> None:
-    """Raise RunError where the sampler called `label` asks for more than the policy, or the models beside it, offer."""
+    """Raise RunError if the sampler called `label` needs more than the models offer."""
     if "denoiser" in sampler.needs and not isinstance(models.policy, Denoiser):
         raise RunError(
             f"sampler {label} needs a Denoiser, and policy {policy} is a {type(models.policy).__name__}, which offers "
@@ -66,12 +66,12 @@ def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> No
 
 
 def offers_features(policy: FrozenPolicy) -> bool:
-    """Whether the policy has features that a critic or a posterior net could share."""
+    """Whether the policy has features that a critic or a posterior net can read."""
     return isinstance(policy, Denoiser) and type(policy).features is not Denoiser.features
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of the option `device`: auto, cpu or cuda. Raises RunError for cuda where torch finds no GPU."""
+    """The device for the option `device`: auto, cpu or cuda. Raises RunError for cuda if torch finds no GPU."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RunError("device is cuda, and torch finds no GPU; accepted: auto, cpu")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -139,13 +139,13 @@ def _posterior(
 
 
 def _freeze(model: object) -> None:
-    """No gradient reaches the weights; dropout and its like are off."""
+    """Stop gradients to the weights, and switch to evaluation mode (no dropout)."""
     for module in modules_of(model):
         module.requires_grad_(False).eval()
 
 
 def _fingerprint(component: Component, weights: str) -> str:
-    """SHA-256 of what a component is made from: its source file, its options, its weights."""
+    """SHA-256 of a component's weights, options and source file."""
     digest = hashlib.sha256(weights.encode())
     digest.update(json.dumps(dict(component.options), sort_keys=True, default=str).encode())
     digest.update(component.source())

@@ -1,16 +1,16 @@
-"""The suite's packages beside this one, whose names a user's own folders may have too."""
+"""The suite's other top-level packages, whose names may clash with a user's folders."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
 
-#: The suite's top-level packages beside this one.
+#: The suite's top-level packages besides sim_eval.
 OWN_PACKAGES = ("tasks", "policies", "critics")
 
 
 def refuse_shadowed_packages() -> None:
-    """Raise ImportError where `import tasks` would find somebody else's package."""
+    """Raise ImportError if, for example, `import tasks` would find another package than the suite's."""
     home = Path(__file__).resolve().parent.parent
     for name in OWN_PACKAGES:
         spec = find_spec(name)

@@ -1,4 +1,4 @@
-"""Where the data that comes with the suite is: beside the packages in a checkout, inside this one in a wheel."""
+"""Where the suite's data is: next to the packages in a checkout, inside this package in a wheel."""
 
 from __future__ import annotations
 

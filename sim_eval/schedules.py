@@ -1,4 +1,4 @@
-"""Noise schedules for policies of your own; see `policies.schedule`."""
+"""Noise schedules for your own policies; see `policies.schedule`."""
 
 from policies.schedule import CosineVP, LinearPath, Schedule
 

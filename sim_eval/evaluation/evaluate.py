@@ -1,4 +1,4 @@
-"""The main job: every picked sampler over the same episodes, into one run folder."""
+"""Run every selected sampler over the same episodes, into one run folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sim_eval.video.settings import RenderSettings, default_output
 
 
 def evaluate_settings(settings: Settings, samplers: Mapping[str, Sampler], make_task: MakeTask) -> list[Record]:
-    """`evaluate` with the models that the settings name. Whatever does not fit is told before anything runs."""
+    """`evaluate` with the models that the settings name. Raises RunError or TaskError before anything runs."""
     models = settings.build_models(samplers.values())
     check_tuned(settings, models.fingerprints)
     if settings.videos:
@@ -31,7 +31,7 @@ def evaluate_settings(settings: Settings, samplers: Mapping[str, Sampler], make_
 
 
 def video_settings(settings: Settings) -> RenderSettings:
-    """How a run's own videos are made when it is done."""
+    """The settings of the videos that a run renders when it is done."""
     return RenderSettings(
         folder=settings.output,
         output=default_output(settings.output),
@@ -42,10 +42,10 @@ def video_settings(settings: Settings) -> RenderSettings:
 
 
 def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: MakeTask, models: Models) -> list[Record]:
-    """Run what the run folder lacks; the records of the picked samplers, errors among them.
+    """Run the episodes that the run folder lacks; return all records of the selected samplers, errors included.
 
-    Raises RunError, for a sampler that needs more than the models offer before anything else; whatever was recorded
-    before stays.
+    Raises RunError, before anything runs, for a sampler that needs more than the models offer, and as `open_run` and
+    `run_episodes`. Existing records are kept.
     """
     for name, sampler in samplers.items():
         check_needs(name, sampler, settings.policy.label, models)

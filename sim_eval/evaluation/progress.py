@@ -1,4 +1,4 @@
-"""The progress bar of a run: episodes a minute, and the successes so far of the sampler that is running."""
+"""The progress bar of a run: episodes per minute, and the running sampler's successes so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sim_eval.runs.records import Record
 
 
 class Progress:
-    """Silent when standard error is not a terminal."""
+    """The bar on standard error; silent if that is not a terminal."""
 
     def __init__(self, total: int, done: Iterable[Record]) -> None:
         self._tally: dict[str, tuple[int, int]] = {}
@@ -32,7 +32,7 @@ class Progress:
             self._count(record)
 
     def note(self, record: Record) -> tuple[int, int]:
-        """Show one more episode; its sampler's successes so far, and of how many episodes without an error."""
+        """Count one more episode; returns its sampler's successes and episodes without errors so far."""
         self._count(record)
         self._new += 1
         rate = 60 * self._new / (time.perf_counter() - self._start)
@@ -55,7 +55,7 @@ class Progress:
 
 
 def tell_of_compiling(task: Mapping[str, Any]) -> None:
-    """Say on a terminal why nothing moves for a while, where the fast control step has never run."""
+    """If the fast control step is not compiled yet, say so on a terminal: nothing moves for a while."""
     if sys.stderr.isatty() and task.get("stepping") == "fast":
         from tasks.osc import is_compiled  # loads the compiler
 

@@ -1,4 +1,4 @@
-"""The samplers of a run, from their options: shipped ones and ones from outside the suite."""
+"""The samplers of a run from their options: shipped ones and the user's own."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sim_eval.config.values import listed
 from sim_eval.errors import RunError
 from sim_eval.samplers.sampler import Sampler
 
-#: Of each sampler by its label: `_target_`, and the fields that its constructor takes.
+#: By sampler label: `_target_`, and the fields that its constructor takes.
 SamplerConfigs = Mapping[str, Mapping[str, Any]]
 
 
 def read_samplers(config: Mapping[str, Any]) -> SamplerConfigs:
-    """The picked samplers' configurations, in the order of `samplers`: names, or a mapping of name to built sampler.
+    """The selected samplers' configurations, in order; the option `samplers` is a list, or a mapping of built samplers.
 
-    Raises RunError for a sampler that nobody offers, one that is picked twice, and an option of one that is not.
+    Raises RunError for an unknown sampler, one that is selected twice, and an option of one that is not selected.
     """
     if isinstance(config["samplers"], Mapping) and config["samplers"]:
         return {name: _described(sampler) for name, sampler in config["samplers"].items()}
@@ -55,7 +55,7 @@ def build_sampler(name: str, config: Mapping[str, Any]) -> Sampler:
 
 
 def _passed_on(options: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """The options of the sampler `label`, which may hold dots."""
+    """The options of the sampler `label`; a label may contain dots."""
     inner: Any = options
     for part in label.split("."):
         inner = inner.get(part, {}) if isinstance(inner, dict) else {}
@@ -63,7 +63,7 @@ def _passed_on(options: Mapping[str, Any], label: str) -> dict[str, Any]:
 
 
 def _described(sampler: Sampler) -> dict[str, Any]:
-    """The configuration of a built sampler: its class, and the fields of a dataclass."""
+    """The configuration of a built sampler: its class, and its fields if it is a dataclass."""
     kind: Any = type(sampler)
     names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
     fields = {name: getattr(sampler, name) for name in names}

@@ -1,4 +1,4 @@
-"""The options of `sim-eval`, checked and resolved; those that choose what is rolled out are `sim-eval-sweep`'s too."""
+"""The options of `sim-eval`, checked and resolved; `sim-eval-sweep` shares `RolloutSettings`."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _STORED_AS_THEY_ARE = ("episodes", "seed", "block", "workers", "batch", "videos"
 class RolloutSettings:
     """Which samplers draw with which models, on which task and episodes.
 
-    `task`: as `task_factory` takes it. `sampler`: of the picked ones alone, in their order, `_target_` and fields.
-    `device`: auto, cpu or cuda.
+    `task`: as `task_factory` takes it. `sampler`: `_target_` and fields of each selected sampler, in order.
+    `device`: auto, cpu or cuda. `workers`: processes, 0 for none. `batch`: episodes that run at the same time.
     """
 
     task: Mapping[str, Any]
@@ -49,11 +49,11 @@ class RolloutSettings:
 
     @property
     def task_name(self) -> str:
-        """What keys, records and checkpoints call the task."""
+        """The task's name in keys, records and checkpoints."""
         return task_name(self.task)
 
     def build_models(self, samplers: Iterable[Sampler]) -> Models:
-        """What the samplers draw with. Raises RunError for models that do not fit."""
+        """The models that the samplers need. Raises RunError if they do not fit together."""
         needs = frozenset[str]().union(*(sampler.needs for sampler in samplers))
         chosen = (self.policy, self.critic, self.posterior)
         return models.build_models(self.task_name, *chosen, needs, self.checkpoints or ROOT, self.device)
@@ -68,7 +68,7 @@ class RolloutSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(RolloutSettings):
-    """One run, resolved, the strengths of its samplers filled in; `tuned` holds those from the file `strengths`."""
+    """One run, its samplers' strengths filled in. `tuned`: the strengths taken from the file `strengths`."""
 
     block: str
     videos: Pick
@@ -78,7 +78,7 @@ class Settings(RolloutSettings):
     tuned: Tuned = field(default_factory=Tuned)
 
     def stored(self) -> dict[str, Any]:
-        """What the run folder keeps as config.yaml; plain values. What is not there is the default."""
+        """The content of the run folder's config.yaml: plain values. Some defaults are left out."""
         plain = {
             "task": dict(self.task),
             "policy": self.policy.label,
@@ -140,12 +140,12 @@ def read_rollouts(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_samplers(settings: Settings) -> dict[str, Sampler]:
-    """The picked samplers by name. Raises RunError for a field value that the sampler refuses."""
+    """The selected samplers by name. Raises RunError for a field value that a sampler rejects."""
     return {name: build_sampler(name, config) for name, config in settings.sampler.items()}
 
 
 def check_tuned(settings: Settings, fingerprints: Mapping[str, str]) -> None:
-    """Raise RunError where strengths of the file were tuned for other models; `fingerprints`: role to SHA-256."""
+    """Raise RunError if the file's strengths were tuned for other models. `fingerprints`: role to SHA-256."""
     others = settings.tuned.differing(fingerprints)
     if others and settings.tuned.strengths:
         name = next(iter(settings.tuned.strengths))
@@ -156,5 +156,5 @@ def check_tuned(settings: Settings, fingerprints: Mapping[str, str]) -> None:
 
 
 def default_output(task: str, policy: str) -> Path:
-    """A run folder of its own for each run, by the time of day."""
+    """The default run folder, named after the current time."""
     return Path("runs") / f"{task}-{policy}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

@@ -18,7 +18,7 @@ Track = Callable[[str, float, int], None]
 
 
 def check_installed(log: str) -> None:
-    """Import the tracker's package, which set-up leaves out. Raises RunError where it is missing."""
+    """Import the tracker's package, which set-up does not install. Raises RunError if it is missing."""
     package = TRACKERS[log]
     try:
         if package:
@@ -29,7 +29,7 @@ def check_installed(log: str) -> None:
 
 @contextmanager
 def tracking(log: str, folder: Path, config: Mapping[str, Any]) -> Iterator[Track]:
-    """Send rates to TensorBoard files in the run folder, to a Weights & Biases run of its name, or nowhere."""
+    """Send rates to TensorBoard files in the run folder, to a Weights & Biases run of that name, or nowhere."""
     if log == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
 

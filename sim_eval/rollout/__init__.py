@@ -1,1 +1,1 @@
-"""Rollouts: keys, environments and where they live, one decision batch, and its cost."""
+"""Rollouts: episode keys, environments and their processes, batched decisions and their cost."""

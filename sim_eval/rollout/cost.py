@@ -1,4 +1,4 @@
-"""Row counters around the models: a sampler's cost is the rows it evaluates, not the calls it makes."""
+"""Row counters around the models: a sampler's cost is the number of rows it evaluates, not of calls it makes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sim_eval.samplers.sampler import Models
 
 
 class NonFiniteQError(Exception):
-    """The critic answered a finite action chunk with NaN or infinity; `row` of `rows` was the first."""
+    """The critic returned NaN or infinity for a finite action chunk, first in `row` of `rows`."""
 
     def __init__(self, row: int, rows: int) -> None:
         super().__init__(row, rows)
@@ -42,7 +42,7 @@ class Rows:
 
 
 class _SamePolicy(FrozenPolicy):
-    """Passes on what both tiers share and samplers may ask for."""
+    """Forwards what both tiers share and samplers may read."""
 
     def __init__(self, inner: Any, rows: Rows) -> None:
         self._inner, self._rows = inner, rows
@@ -66,7 +66,7 @@ class CountedPolicy(_SamePolicy, Policy):
 
 
 class CountedDenoiser(_SamePolicy, Denoiser):
-    """A denoiser that counts the rows through `clean` and encodes each batch of observations once."""
+    """A denoiser that counts the rows passed to `clean`, and encodes each batch of observations once."""
 
     def __init__(self, inner: Denoiser, rows: Rows) -> None:
         super().__init__(inner, rows)
@@ -96,7 +96,7 @@ class CountedDenoiser(_SamePolicy, Denoiser):
 
 
 class CountedCritic(Critic):
-    """A critic that counts the rows through `q`, sees the latest control step, and refuses to pass on NaN."""
+    """A critic that counts the rows passed to `q`, reads the latest control step, and raises NonFiniteQError."""
 
     def __init__(self, inner: Critic, rows: Rows, history: int) -> None:
         self._inner, self._rows, self._history = inner, rows, history
@@ -120,7 +120,7 @@ class CountedCritic(Critic):
 
 @dataclass
 class CountedPosterior:
-    """A posterior net that counts the rows through `draw`, K * B a call."""
+    """A posterior net that counts the rows passed to `draw`, K * B per call."""
 
     inner: Posterior
     rows: Rows
@@ -131,7 +131,7 @@ class CountedPosterior:
 
 
 def counted(models: Models, rows: Rows) -> Models:
-    """The models, counting into `rows`."""
+    """The models, wrapped so that they count their rows in `rows`."""
     policy, critic, posterior = models.policy, models.critic, models.posterior
     return Models(
         CountedDenoiser(policy, rows) if isinstance(policy, Denoiser) else CountedPolicy(policy, rows),

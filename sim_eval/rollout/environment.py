@@ -1,4 +1,4 @@
-"""One simulated environment behind two commands; what a crash of the simulator becomes is decided here."""
+"""One simulated environment behind two commands, which turns a simulator's crash into a reply."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ MakeTask = Callable[[], Task]
 
 @dataclass(frozen=True)
 class Reset:
-    """Start the episode of this key. `request`: what to observe for each decision; `trace`: vectors to note at every
-    control step, too."""
+    """Start the episode of this key.
+
+    `request`: what to observe at each decision. `trace`: vectors to record at every control step, too.
+    """
 
     key: EpisodeKey
     request: ObservationRequest
@@ -49,8 +51,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Ran:
-    """The reply to `Execute`: how many actions were executed, the observation for the next decision (None once the
-    episode has ended), and the trace of each step."""
+    """The reply to `Execute`.
+
+    `steps`: how many actions were executed. `observation`: for the next decision, None once the episode has ended.
+    `trace`: the traced vectors of each step.
+    """
 
     steps: int
     success: bool
@@ -61,14 +66,14 @@ class Ran:
 
 @dataclass(frozen=True)
 class Failed:
-    """The episode crashed; the environment is built anew before the next one."""
+    """The episode crashed; the environment is built again for the next one."""
 
     error: str
 
 
 @dataclass(frozen=True)
 class Unbuildable:
-    """The task cannot be built, or cannot show what is asked for, so that no episode can run."""
+    """The task cannot be built or does not offer the observations, so no episode can run."""
 
     error: str
 
@@ -78,7 +83,7 @@ Reply = Started | Ran | Failed | Unbuildable
 
 @dataclass
 class Environment:
-    """Keeps one task alive across episodes, and the last observations of the one under way."""
+    """Keeps one task alive across episodes, and the last observations of the current episode."""
 
     make_task: MakeTask
     _task: Task | None = None
@@ -87,7 +92,7 @@ class Environment:
     _steps: int = 0  # of the episode under way
 
     def handle(self, command: Command) -> Reply:
-        """Obey; never raises, so that one episode's crash cannot end the others in the same process."""
+        """Execute the command. Never raises: one episode's crash must not end the others in the same process."""
         if self._task is None:
             try:
                 self._task = checked_task(self.make_task())
@@ -103,7 +108,7 @@ class Environment:
             return Failed(_describe(error))
 
     def close(self) -> None:
-        """Free the task. A broken simulator may fail at that too, which must not hide the first error."""
+        """Free the task. A broken simulator may fail at this too, which must not hide the first error."""
         task, self._task = self._task, None
         if task is not None:
             with contextlib.suppress(Exception):
@@ -126,7 +131,7 @@ class Environment:
         return Started(task.spec, start, self._seen(), self._trace(task))
 
     def _execute(self, task: Task, actions: np.ndarray) -> Ran:
-        """Observe after the last steps alone, as many as the history holds: pictures are what a rollout costs."""
+        """Observe only after the last steps, as many as the history holds: images dominate a rollout's cost."""
         assert self._reset is not None
         request, trace = self._reset.request, []
         steps, success, done = 0, False, False
@@ -146,7 +151,7 @@ class Environment:
         return Ran(steps, success, done, self._seen(), tuple(trace))
 
     def _seen(self) -> Observation:
-        """The latest observation; with a history, the arrays of all of it, stacked (history, ...), oldest first."""
+        """The latest observation; with a history, arrays stacked to (history, ...), oldest first."""
         if len(self._history) == 1:
             return self._history[0]
         latest = self._history[-1]
@@ -161,7 +166,7 @@ class Environment:
 
 
 def _not_offered(spec: TaskSpec, command: Reset) -> str | None:
-    """What the task cannot show, in one line; None if it can show all."""
+    """One line that names an observation that the task does not offer; None if it offers all."""
     images = [f"{camera}_image" for camera in spec.cameras]
     offered = [*spec.observations, *images, "instruction"]
     for name in (*command.request.names, *command.trace):

@@ -1,4 +1,4 @@
-"""Lockstep rollouts: many episodes at once, one policy batch a round, finished slots refilled."""
+"""Lockstep rollouts: many episodes at once, one policy batch per round; a finished episode's slot is refilled."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tasks.task import EpisodeKey, Observation, TaskSpec
 
 @dataclass(frozen=True)
 class Keep:
-    """What an episode keeps for training, beside its outcome.
+    """What an episode keeps for training, besides its outcome.
 
-    trace: vectors to note at every control step. decisions: whether to keep what each decision saw.
+    trace: vectors to keep at every control step. decisions: whether to keep each decision's observation.
     """
 
     trace: tuple[str, ...] = ()
@@ -32,13 +32,15 @@ class Keep:
 
 @dataclass(frozen=True)
 class Episode:
-    """A finished episode. With an `error`, the other fields tell how far it came, and `success` means nothing.
+    """A finished episode. If it has an `error`, the other fields say how far it got, and `success` means nothing.
 
-    `actions`: (steps, D) float32 as executed; `wall_s`: seconds from reset to end, waiting for others included;
-    `execute`: steps from one decision to the next; `decision_ms`: one decision alone, measured at the first; rows:
-    totals over the episode; `q`: the critic's value of the chunk at each decision, not counted in `critic_rows`, None
-    without a critic; `trace`: name to (steps + 1, n), the last row being where the episode ended; `seen`: what each
-    decision saw. The last two are empty unless `Keep` asks for them.
+    steps: control steps. wall_s: seconds from reset to end, including the wait for other episodes.
+    execute: control steps per decision. decision_ms: milliseconds of the first decision, made for this episode alone.
+    policy_rows, critic_rows, posterior_rows: totals over the episode.
+    q: the critic's value of the chunk at each decision, not counted in `critic_rows`; None without a critic.
+    actions: (steps, D) float32, as executed.
+    trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are empty
+        unless `Keep` asks for them.
     """
 
     key: EpisodeKey
@@ -88,7 +90,7 @@ class _Slot:
         return Execute(decision.actions)
 
     def take(self, reply: Reply) -> Episode | None:
-        """Note the reply; the finished episode if it ended."""
+        """Record the reply; returns the finished episode if it ended, else None."""
         if isinstance(reply, Started):
             self.state_hash = reply.state_hash
             self.seen.append(reply.observation)
@@ -138,11 +140,11 @@ def run_episodes(
     label: str,
     keep: Keep = Keep(),
 ) -> Iterator[Episode]:
-    """Run every key once and yield episodes as they finish, up to `pool.slots` at a time.
+    """Run every key once, up to `pool.slots` at a time, and yield episodes as they finish.
 
-    What an episode yields depends on its key, the sampler and the models alone, neither on the number of slots nor on
-    where the environments live. Raises RunError when the task and the policy do not fit, when the task cannot be built,
-    and when the sampler or the critic yields NaN or infinity; `label` names the sampler there.
+    An episode's result depends only on its key, the sampler and the models, not on the number of slots or worker
+    processes. Raises RunError if the task cannot be built, the models do not fit the task, or the sampler or critic
+    returns NaN or infinity; `label` names the sampler in errors.
     """
     waiting_keys, request = iter(keys), what_to_observe(models)
     active: dict[int, _Slot] = {}
@@ -180,7 +182,7 @@ def _starts(
 
 
 def _decisions(active: dict[int, _Slot], decider: Decider) -> dict[int, Command]:
-    """Every active episode waits for a chunk: lockstep leaves none in the middle of one."""
+    """The next chunk of every active episode: in lockstep, all of them wait for one."""
     if not active:
         return {}
     pending = [slot.pending() for slot in active.values()]

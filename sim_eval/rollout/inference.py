@@ -1,4 +1,4 @@
-"""One decision batch: observations of several episodes in, action chunks and their cost out."""
+"""Batched decisions: from the observations of several episodes to action chunks and their cost."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Decider:
         self._models = counted(models, self._rows)
 
     def decide(self, pending: Sequence[PendingDecision]) -> list[Decision]:
-        """One chunk for each; RunError when the sampler or the critic yields NaN or infinity."""
-        # Repeated rows fill a batch up: a row's result is then independent of how many episodes run beside it.
+        """One chunk for each. Raises RunError for NaN, infinity or a wrong shape from the sampler or the critic."""
+        # Repeated rows pad the batch, so that a row's result does not depend on how many episodes run.
         size = -(-len(pending) // self._policy.row_block) * self._policy.row_block
         padded = [pending[row % len(pending)] for row in range(size)]
         observation, rows = stacked([waiting.observation for waiting in padded]), self._rows
@@ -74,7 +74,7 @@ class Decider:
         return [Decision(actions[row].copy(), *counts, None if q is None else q[row]) for row in range(len(pending))]
 
     def latency_ms(self, waiting: PendingDecision) -> float:
-        """Wall time of one decision for one episode alone, unpadded, as on a robot; the device's queue included."""
+        """Wall time of a decision for one episode alone, unpadded, as on a robot; waits for the device to finish."""
         observation, generators = stacked([waiting.observation]), _generators([waiting])
         self._synchronise()
         start = time.perf_counter()
@@ -96,7 +96,7 @@ class Decider:
         return values
 
     def _context(self, observation: dict[str, Any]) -> Any:
-        """The context of this very batch, which the sampler's own call has left in the counted denoiser."""
+        """The context of this batch, which the counted denoiser has kept from the sampler's call."""
         return self._models.policy.encode(observation)  # type: ignore[union-attr]
 
     def _check(self, chunks: Tensor, padded: Sequence[PendingDecision]) -> None:
@@ -110,14 +110,14 @@ class Decider:
 
 
 def what_to_observe(models: Models) -> ObservationRequest:
-    """What the policy asks for, and the vectors that the critic reads."""
+    """The policy's request, with the vectors that the critic reads added."""
     request = models.policy.request
     read_by_critic = models.critic.observations if models.critic else ()
     return dataclasses.replace(request, names=tuple(dict.fromkeys((*request.names, *read_by_critic))))
 
 
 def stacked(observations: Sequence[Observation]) -> dict[str, Any]:
-    """Observations of B episodes to arrays (B, ...); strings to lists of B."""
+    """Stack the observations of B episodes: arrays to (B, ...), strings to lists of B."""
     return {
         name: [observation[name] for observation in observations]
         if isinstance(value, str)

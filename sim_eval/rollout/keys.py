@@ -1,7 +1,7 @@
 """Paired episode keys: every sampler runs the same starts with the same noise.
 
-An episode's seeds depend on (block, run seed, episode index) alone, and a decision's noise on (noise seed,
-decision index) alone, so neither the sampler, the batch size nor the number of workers can change them.
+An episode's seeds depend only on (block, run seed, episode index), and a decision's noise only on (noise seed,
+decision index), so the sampler, the batch size and the number of workers cannot change them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 #: rollouts start from `train`, a share of which is kept from the critics' training to score them.
 BLOCKS = ("eval", "tune", "train")
 
-# The block is written into the low bits of env_seed, so that two blocks never share a start, whatever the seeds.
+# The low bits of env_seed hold the block, so that two blocks never share a start.
 _BLOCK_BITS = 2
 _ENV_SEED_BITS = 32  # numpy's global generator, which robosuite draws from, takes 32 bits
-# Set in env_seeds that must not name one of a benchmark's published starts, which are the small ones.
+# Set in env_seeds that must not name a published start; those have small env_seeds.
 _DRAWN = 1 << (_ENV_SEED_BITS - 1)
 
 
 def episode_key(task: str, seed: int, episode: int, block: str = "eval") -> EpisodeKey:
     """The key of one episode. `seed` and `episode` are non-negative; `block` is one of `BLOCKS`.
 
-    `env_seed` is in [0, 2**32), `noise_seed` in [0, 2**63). Where the benchmark publishes its starts (LIBERO), the
-    eval block runs them in their order, over again with other noise when they run out, and no other block does.
-    Raises ValueError for another block.
+    `env_seed` is in [0, 2**32), `noise_seed` in [0, 2**63). If the benchmark publishes starts (LIBERO), the eval block
+    runs them in order, repeatedly with other noise, and no other block uses them. Raises ValueError for an unknown
+    block.
     """
     if block not in BLOCKS:
         raise ValueError(f"block is {block!r}; accepted: {', '.join(BLOCKS)}")
@@ -53,8 +53,8 @@ def episode_keys(task: str, seed: int, episodes: int, block: str = "eval") -> li
 def noise_generator(noise_seed: int, decision: int) -> torch.Generator:
     """A CPU generator for one decision of one episode.
 
-    Seeded anew for EVERY decision, so that all samplers see the same first noise at the same decision,
-    however many numbers each drew before it.
+    Seeded again for EVERY decision, so that all samplers get the same first noise at the same decision, however many
+    numbers each has drawn before.
     """
     import torch
 

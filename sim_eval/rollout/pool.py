@@ -1,7 +1,7 @@
-"""Where environments live: in this process, or spread over worker processes.
+"""Environments in this process or in worker processes.
 
-Worker processes are fresh interpreters started with `-c`, not multiprocessing's spawn: spawn imports the
-parent's main module again, and with it torch, into every worker (250 MB and two seconds each).
+Worker processes are new interpreters started with `-c`. multiprocessing's spawn would import the parent's main module,
+and with it torch, in every worker (250 MB and two seconds each).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Pool(ABC):
 
     @abstractmethod
     def exchange(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
-        """Send one command to each named slot and wait for all. RunError if the task cannot be built."""
+        """Send a command to each slot given, wait for all replies. Raises RunError if the task cannot be built."""
 
     @abstractmethod
     def close(self) -> None:
@@ -87,7 +87,7 @@ class ProcessPool(Pool):
 
 
 def open_pool(make_task: MakeTask, workers: int, slots: int) -> Pool:
-    """`slots` environments in `workers` processes; none means in this process."""
+    """A pool of `slots` environments in `workers` processes; with 0 workers, in this process."""
     return ProcessPool(make_task, workers, slots) if workers else LocalPool(make_task, slots)
 
 
@@ -115,8 +115,7 @@ class _Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _START.format(path=sys.path, handle=handle)],
                 pass_fds=(handle,),
-                # Environments are the unit of parallelism: threads inside one would fight over the same
-                # cores.
+                # Environments run in parallel; threads inside each would compete for the same cores.
                 env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "LP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
             )
@@ -124,7 +123,7 @@ class _Worker:
         self._pipe.send_bytes(self._factory)
 
     def send(self, share: dict[int, Command]) -> None:
-        # One that died while idle is found, and reported, by receive().
+        # receive() detects and reports a worker that died while idle.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._pipe.send(share)
 
@@ -148,7 +147,7 @@ class _Worker:
 
 
 def serve(handle: int) -> None:
-    """A worker's main loop: shares of commands in, replies out, until the parent closes the pipe or dies."""
+    """A worker's main loop: receive commands, send replies, until the parent closes the pipe or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     pipe: Connection = Connection(handle)
     environments: dict[int, Environment] = {}
@@ -165,7 +164,6 @@ def serve(handle: int) -> None:
 
 def _handle(environments: dict[int, Environment], factory: bytes, slot: int, command: Command) -> Reply:
     if slot not in environments:
-        # Unpickled at the first build, so that a factory that cannot be imported here is reported like one
-        # that fails.
+        # Unpickled when first built, so that a failing import is reported like a failing factory.
         environments[slot] = Environment(lambda: pickle.loads(factory)())
     return environments[slot].handle(command)

@@ -1,6 +1,6 @@
-"""Independent items of work spread over processes, each of which keeps a task of its own.
+"""Independent items of work spread over processes, each of which keeps its own task.
 
-Videos and scripted demonstrations are made here. A policy's rollouts share their batches, and use `pool`.
+Used for videos and scripted demonstrations. A policy's rollouts share batches, and use `pool` instead.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class _Worker:
 def work_through(
     items: Sequence[Item], work: Callable[[Task, Item], Result], make_task: MakeTask, workers: int
 ) -> Iterator[Result]:
-    """`work(task, item)` of each item, in their order, made in `workers` processes; 0: in this one.
+    """Yield `work(task, item)` for each item, in order, computed in `workers` processes; 0: in this process.
 
-    Everything handed over must pickle. Raises what `work` raises, and RunError when a worker process dies.
+    Items, `work`, `make_task` and results must pickle. Raises what `work` raises, and RunError if a worker dies.
     """
     if not workers:
         with closing(_Worker(make_task, work)) as worker:
             yield from map(worker, items)
         return
-    # Spawned, as neither GL nor threads survive a fork.
+    # Spawned, because neither GL nor threads survive a fork.
     pool = ProcessPoolExecutor(
         min(workers, max(1, len(items))), multiprocessing.get_context("spawn"), _start, (make_task, work)
     )
