@@ -1,4 +1,4 @@
-"""A comparison for people and programs: terminal table, report.html, report.md and summary.json."""
+"""Reports of a comparison: terminal table, report.html, report.md and summary.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HTML = "report.html"
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """report.html, report.md and summary.json into `folder`, made if need be. Raises RunError if they cannot be."""
+    """Write report.html, report.md and summary.json into `folder`, created if needed. Raises RunError if that fails."""
     contents = {"summary.json": summary(comparison), "report.md": markdown(comparison), HTML: html(comparison, folder)}
     for name, text in contents.items():
         write_text(folder / name, text)

@@ -9,17 +9,17 @@ _MOST_LISTED = 6
 
 
 def number(value: float | None, form: str) -> str:
-    """By the format specification `form`."""
+    """The value by the format specification `form`."""
     return ABSENT if value is None else format(value, form)
 
 
 def percent(fraction: float | None) -> str:
-    """Without the sign."""
+    """A fraction in per cent, without the sign %."""
     return ABSENT if fraction is None else f"{round(100 * fraction)}"
 
 
 def interval(ends: tuple[float, float] | None, between: str = "-") -> str:
-    """Of fractions, in per cent."""
+    """An interval of fractions, in per cent."""
     return ABSENT if ends is None else between.join(percent(end) for end in ends)
 
 

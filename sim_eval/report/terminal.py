@@ -24,7 +24,7 @@ _BETWEEN = "  "
 def terminal(comparison: Comparison, width: int | None = None) -> str:
     """The tables, warnings and headline as plain text.
 
-    `width`: columns that the tables may take; the terminal's, or no limit where the output is none.
+    `width`: columns that the tables may take; None: the terminal's width, without limit if there is no terminal.
     """
     width = width or shutil.get_terminal_size(fallback=(1000, 24)).columns
     parts = []
@@ -77,6 +77,6 @@ def _fitted(cells: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def _width(columns: Mapping[str, Sequence[str]], name: int) -> int:
-    """Of the whole table, its names cut to `name` characters."""
+    """The table's width in characters, with names cut to `name` characters."""
     first, *rest = [max(map(len, column)) for column in columns.values()]
     return min(first, name) + sum(len(_BETWEEN) + column for column in rest)

@@ -1,1 +1,1 @@
-"""A run's folder: records, actions, provenance, the index of videos; writing it and reading it."""
+"""Writing and reading a run's folder: records, actions, provenance and the index of videos."""

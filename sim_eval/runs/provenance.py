@@ -1,4 +1,4 @@
-"""What a result was made with: versions, machine, source revision, checkpoints, command."""
+"""How a result was made: versions, machine, source revision, checkpoints, command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = ("torch", "numpy", *SIMULATION, *LIBERO_ASSETS, "numba", "scipy", "h
 
 
 def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:
-    """A JSON-able account of this process. `checkpoints`: name to hash of every file that was loaded."""
+    """A JSON-serialisable account of this process. `checkpoints`: role to SHA-256 of every model."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -31,7 +31,7 @@ def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that results depend on; absent ones are left out."""
+    """Versions of Python and of the installed packages that results depend on."""
     return {"python": platform.python_version(), **packages.versions(_PACKAGES)}
 
 
@@ -48,7 +48,7 @@ def machine() -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> dict[str, Any] | None:
-    """The commit that `folder` is at and whether tracked files differ from it; None outside a checkout."""
+    """The commit checked out at `folder`, and whether tracked files differ from it; None outside a checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]

@@ -1,4 +1,4 @@
-"""Reading a run folder. What does not belong to the run, or has the wrong type, ends with one line."""
+"""Read a run folder. Content of another run or of the wrong type ends with a one-line error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Task(TypedDict):
 
 
 class _Config(TypedDict):
-    """What is needed of a run's configuration."""
+    """The required fields of a run's configuration."""
 
     task: _Task
     policy: str
@@ -47,7 +47,7 @@ class _Git(TypedDict):
 
 
 class _Account(TypedDict):
-    """What is needed of each account in the provenance."""
+    """The required fields of each account in the provenance."""
 
     versions: dict[str, str]
     checkpoints: dict[str, str]
@@ -57,7 +57,7 @@ class _Account(TypedDict):
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as read. `name` tells it from other runs; `videos`: the latest MP4 of each (sampler, episode)."""
+    """A run folder as read. `name` identifies it among other runs; `videos`: latest MP4 by (sampler, episode)."""
 
     name: str
     folder: Path
@@ -68,16 +68,16 @@ class Run:
 
     @property
     def setting(self) -> tuple[str, str]:
-        """Task and policy: runs that share them are compared."""
+        """Task and policy; runs that share both are compared."""
         return task_name(self.config["task"]), self.config["policy"]
 
     def video(self, record: Record) -> Path | None:
-        """Where the video of a record is, or was; None where none was rendered."""
+        """Where the record's video is or was; None if none was rendered."""
         return self.videos.get((record.sampler, record.episode))
 
 
 def read_run(folder: Path, name: str | None = None) -> Run:
-    """Read a run folder, under its own name unless another is given. Raises RunError for what is none."""
+    """Read a run folder; `name` defaults to the folder's. Raises RunError if it is not a run folder or is damaged."""
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder")
     config = load_config(folder)
@@ -88,7 +88,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
 
 
 def load_config(folder: Path) -> dict[str, Any] | None:
-    """A run folder's resolved configuration; None before the first run. Raises RunError for another program's."""
+    """A run folder's configuration; None if there is no config.yaml. Raises RunError if it is not a run's."""
     path = folder / CONFIG
     if not path.exists():
         return None
@@ -101,7 +101,7 @@ def load_config(folder: Path) -> dict[str, Any] | None:
 
 
 def load_provenance(folder: Path) -> list[dict[str, Any]]:
-    """One account for the run's start and one for each time that it was resumed. Raises RunError for anything else."""
+    """One account per start or resumption of the run. Raises RunError if the file is damaged."""
     return read_entries(folder / PROVENANCE, _Account)
 
 

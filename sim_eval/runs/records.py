@@ -25,14 +25,16 @@ if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do wi
 RECORDS = "records.jsonl"
 _ACTIONS = "actions"
 
-#: Of the lines that this program writes. Version 1 had no `version`, and its costs stood beside the other fields.
+#: Schema version of the lines that are written. Version 1 had no field `version`, and its costs were not nested.
 VERSION = 2
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What the decisions of one episode cost: rows that each model evaluated, in total, and the milliseconds of one
-    decision alone, None where none was timed. `extra`: fields of other versions."""
+    """The cost of one episode's decisions: total rows that each model evaluated, and the milliseconds of a decision.
+
+    `decision_ms` is None if none was timed. `extra`: fields of other versions.
+    """
 
     policy_rows: int
     critic_rows: int
@@ -43,9 +45,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished episode, as stored; the fields as in `Episode`. `extra`: fields of other versions, kept as read.
+    """One finished episode as stored; fields as in `Episode`. `extra`: fields of other versions, kept as read.
 
-    A field that is added later needs a default, which lines without it take.
+    A field added later needs a default, for lines without it.
     """
 
     task: str
@@ -76,7 +78,7 @@ _NEEDED = {kind: [f.name for f in fields(kind) if (f.default, f.default_factory)
 
 
 def record_of(episode: Episode, policy: str, sampler: str, strength: float | None) -> Record:
-    """What is stored of an episode, besides its actions."""
+    """The record of an episode: everything that is stored except its actions."""
     return Record(
         **vars(episode.key),
         policy=policy,
@@ -101,10 +103,10 @@ def record_of(episode: Episode, policy: str, sampler: str, strength: float | Non
 
 
 def read(folder: Path, check: Callable[[str, Record], None] | None = None) -> list[Record]:
-    """The records of a run folder, the latest per (sampler, episode), in file order; none where no episode has ended.
+    """The latest record of each (sampler, episode) of a run folder, in file order; empty if no episode has ended.
 
-    A torn last line, which a killed run leaves behind, is passed over. `check` gets every record and the place where
-    it stands. Raises RunError for a line that is no record.
+    An incomplete last line, left by a killed run, is ignored. `check(where, record)` is called for every record. Raises
+    RunError for a line that is not a record.
     """
     path = folder / RECORDS
     records: dict[tuple[str, int], Record] = {}
@@ -138,7 +140,7 @@ def _parse(line: bytes, where: str) -> Record:
 
 
 def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: int) -> _Stored:
-    """A record, or its cost, from what a line holds. Raises RunError naming what does not fit."""
+    """A record, or its cost, from a line's values. Raises RunError naming what does not fit."""
     kinds = _KINDS[kind]
     known = {name: value for name, value in values.items() if name in kinds}
     extra = {name: value for name, value in values.items() if name not in kinds}
@@ -168,9 +170,9 @@ def actions_path(folder: Path, sampler: str, episode: int) -> Path:
 
 
 def append(folder: Path, record: Record, actions: np.ndarray) -> None:
-    """Store actions (steps, D), then the record; both are on the disk when this returns.
+    """Store the actions (steps, D), then the record; both are on disk when this returns.
 
-    The caller has locked the folder. Raises RunError when the disk is full.
+    The caller must have locked the folder. Raises RunError if they cannot be written.
     """
     try:
         with replacing(actions_path(folder, record.sampler, record.episode)) as part:
@@ -191,12 +193,12 @@ def _append_line(path: Path, content: bytes) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(handle.fileno())
         except OSError:
-            handle.truncate(end)  # half a line must not stay
+            handle.truncate(end)  # remove the incomplete line
             raise
 
 
 def drop_torn_line(folder: Path) -> None:
-    """Cut off what a killed process wrote of its last record."""
+    """Remove the incomplete last line that a killed process has left."""
     path = folder / RECORDS
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)

@@ -1,4 +1,4 @@
-"""Writing a run folder: opened once, by one process, for one configuration."""
+"""Write a run folder, which one process at a time opens for one configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sim_eval.runs.records import Record, append, drop_torn_line
 
 _LOCK = ".lock"
 
-# What may change when a run is resumed: results do not depend on it. Samplers and episodes may only be added.
+# Options that may change when a run is resumed, as results do not depend on them. Samplers and episodes only grow.
 _FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
 
 
@@ -30,26 +30,26 @@ _FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers
 class RunFolder:
     """An open, locked run folder.
 
-    `done` holds the good records by (sampler, episode); an episode that ended in an error is run again, and its new
-    record then takes the place of the old one.
+    `done`: the records without errors, by (sampler, episode). An episode that ended in an error is run again, and its
+    new record replaces the old one.
     """
 
     path: Path
     done: dict[tuple[str, int], Record]
 
     def append(self, record: Record, actions: np.ndarray) -> None:
-        """Store one more episode, durably; its executed actions are (steps, D). Raises RunError on a full disk."""
+        """Store one more episode durably; its executed actions are (steps, D). Raises RunError as `append`."""
         append(self.path, record, actions)
         self.done[record.sampler, record.episode] = record
 
 
 @contextmanager
 def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, str]) -> Iterator[RunFolder]:
-    """Create the run's folder or resume it, keeping other processes out.
+    """Create or resume the run's folder, and lock it against other processes.
 
-    `config`: what config.yaml is to hold; `checkpoints`: role to SHA-256 of everything that was loaded. Raises RunError
-    for a folder in use, one that holds something else, and one of another configuration, of other checkpoints or of
-    another simulator's version, naming what differs. A folder without records yet takes any configuration.
+    `config`: content of config.yaml. `checkpoints`: role to SHA-256 of every model. A folder without records accepts
+    any configuration. Raises RunError for a folder that is in use, holds something else, or was made with another
+    configuration, other checkpoints or another simulator version; the message names what differs.
     """
     named = {"task": task_name(config["task"]), "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
@@ -58,7 +58,7 @@ def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, st
     with lock(path):
         stored, earlier, merged = load_config(path), load_provenance(path), dict(config)
         records = [] if stored is None else read_records(path, stored)
-        if stored is None or not records:  # whatever was tried here before came to nothing
+        if stored is None or not records:  # nothing has been recorded here yet
             earlier = []
         else:
             _check_same(path, stored, config)
@@ -74,7 +74,7 @@ def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, st
 
 
 def lock(folder: Path) -> AbstractContextManager[None]:
-    """Keep other processes from writing into the folder. Raises RunError if one does."""
+    """Keep other processes from writing into the folder. Raises RunError if another one holds the lock."""
     return locked(folder / _LOCK, f"another process is writing {folder}: wait for it or choose another output")
 
 
@@ -105,7 +105,7 @@ def _check_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any])
 
 
 def _fixed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that must agree, flat: samplers only where both have them."""
+    """The options that must agree, flattened; samplers' options only if both configurations have the sampler."""
     flat = {option: value for option, value in config.items() if option not in _FREE}
     for name in config["sampler"].keys() & other["sampler"].keys():
         flat.update({f"sampler.{name}.{key}": value for key, value in config["sampler"][name].items()})

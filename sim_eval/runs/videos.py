@@ -1,4 +1,4 @@
-"""The index of a run's videos and contact sheets, in a file of its own: rendering never rewrites records."""
+"""The index of a run's videos and contact sheets, a separate file so that rendering never rewrites records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sim_eval.runs.records import Record
 INDEX = "videos.json"
 _LOCK = ".videos.lock"
 
-#: (sampler, episode) of everything that a file shows.
+#: (sampler, episode) of every episode that a file shows.
 Shown = tuple[tuple[str, int], ...]
 
 
@@ -30,9 +30,9 @@ class _Entry(TypedDict):
 
 
 def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown]:
-    """What each rendered file of a run shows, oldest first; `records` of version 1 name their videos themselves.
+    """What each rendered file of a run shows, oldest first; `records` of version 1 name their own videos.
 
-    Raises RunError for a file of another layout.
+    Raises RunError if the index is damaged.
     """
     index: dict[Path, Shown] = {}
     for record in records:
@@ -42,18 +42,18 @@ def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown
             index[path] = (*index.get(path, ()), (record.sampler, record.episode))
     for entry in read_entries(folder / INDEX, _Entry):
         path = (folder / entry["file"]).resolve()
-        index.pop(path, None)  # what was rendered again is the latest
+        index.pop(path, None)  # a file rendered again moves to the end
         index[path] = tuple((episode["sampler"], episode["episode"]) for episode in entry["shows"])
     return index
 
 
 def read_videos(folder: Path, records: Iterable[Record]) -> dict[tuple[str, int], Path]:
-    """The latest video of each (sampler, episode) that a browser's player can show."""
+    """The latest MP4 of each (sampler, episode); browsers cannot play the others."""
     return {key: path for path, shown in read_index(folder, records).items() if path.suffix == ".mp4" for key in shown}
 
 
 def update_index(folder: Path, add: Mapping[Path, Shown], remove: Iterable[Path] = ()) -> None:
-    """List rendered files, and forget others. Raises RunError when the folder cannot be written."""
+    """Add rendered files to the index, and remove others. Raises RunError if the folder cannot be written."""
     with locked(folder / _LOCK):
         index = read_index(folder)
         for path in (*add, *remove):

@@ -1,4 +1,4 @@
-"""Samplers: how an action chunk is drawn from the frozen policy. One file each."""
+"""Samplers: ways to draw an action chunk from the frozen policy, one file each."""
 
 from sim_eval.samplers.best_of_n import BestOfN
 from sim_eval.samplers.qpilots_m import QPilotsM

@@ -16,7 +16,7 @@ from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, r
 
 @dataclass(frozen=True)
 class BestOfN:
-    """`n` unsteered draws, of which the one with the highest Q is executed. n = 1 is unsteered."""
+    """Draws `n` unsteered chunks and returns the one with the highest Q. n = 1 is unsteered."""
 
     n: int = 8
     steps: int = 10

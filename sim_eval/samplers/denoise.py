@@ -12,12 +12,12 @@ from torch import Tensor
 from policies.policy import Denoiser, Observations, Policy
 from policies.schedule import move
 
-#: x (B, H, D) and t to the posterior mean and the steering gradient grad_x log h_t(x), both (B, H, D).
+#: Maps x (B, H, D) and t to the posterior mean and the steering gradient grad_x log h_t(x), both (B, H, D).
 Guide = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 
 def denoise(denoiser: Denoiser, x: Tensor, context: Any, steps: int, guide: Guide | None = None) -> Tensor:
-    """Noise x (B, H, D) at t = 0 to a clean action chunk at t = 1 in `steps` steps of the denoiser's own time grid.
+    """Noise x (B, H, D) at t = 0 to a clean chunk (B, H, D) at t = 1, in `steps` steps of the denoiser's time grid.
 
     With h_t(x) = E[exp(strength Q(a)) given x_t = x], steering moves the posterior mean by
     (sigma^2 / alpha) grad_x log h_t(x), which samples the policy tilted by exp(strength Q). At t = 0, x is
@@ -53,9 +53,9 @@ def draw_unsteered(
     steps: int,
     copies: int = 1,
 ) -> tuple[Tensor, Any]:
-    """`copies` chunks of the frozen policy for each row, (B * copies, H, D), and a denoiser's context of B rows.
+    """`copies` chunks of the frozen policy per row, (B * copies, H, D), and the denoiser's context of B rows.
 
-    A policy of the lower tier samples in its own way: `steps` means nothing to it, and its context is None.
+    A `Policy` samples in its own way: it ignores `steps`, and its context is None.
     """
     if not isinstance(policy, Denoiser):
         return policy.sample(observation, generators, copies), None

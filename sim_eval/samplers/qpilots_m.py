@@ -27,7 +27,7 @@ from sim_eval.samplers.sampler import (
 class QPilotsM:
     """grad log h_t(x) estimated as grad_x log mean_k exp(strength Q(X(z_k; x, t))), k = 1..`draws`.
 
-    X is the learned posterior net, z_k standard normal and fresh each step (Ruan et al. 2026, arXiv 2606.14801).
+    X is the learned posterior net, z_k standard normal, drawn at each step (Ruan et al. 2026, arXiv 2606.14801).
     Consistent as `draws` grows: with an exact X it samples the tilted policy. strength 0 is unsteered.
     """
 

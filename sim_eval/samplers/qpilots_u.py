@@ -25,9 +25,9 @@ from sim_eval.samplers.sampler import (
 class QPilotsU:
     """grad log h_t(x) estimated as strength * grad_x Q(clean(x, t)) (Ruan et al. 2026, arXiv 2606.14801).
 
-    `jacobian` carries the gradient back through the posterior mean, one backward pass of the policy a step; without
-    it the Jacobian d clean / d x is replaced by the identity. Exact for a Gaussian policy and a linear critic;
-    otherwise biased, because expectation and exponential are exchanged. strength 0 is unsteered.
+    With `jacobian` the gradient is backpropagated through the posterior mean, one backward pass of the policy per step;
+    otherwise the Jacobian d clean / d x is replaced by the identity. Exact for a Gaussian policy and a linear critic,
+    else biased, because expectation and exponential are exchanged. strength 0 is unsteered.
     """
 
     strength: float

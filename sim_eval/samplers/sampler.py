@@ -1,4 +1,4 @@
-"""What a sampler promises, and the models that it draws with."""
+"""The interface of a sampler, and the models that it uses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from policies.policy import Denoiser, Observations, Policy, Posterior
 
 @dataclass(frozen=True)
 class Models:
-    """The frozen policy and what steers it; a sampler that needs neither critic nor posterior takes None.
+    """The frozen policy and the models that steer it; None if no sampler needs them.
 
-    `fingerprints`: role ("policy", "critic", "posterior", "policy config", ...) to a SHA-256 of what plays it.
+    `fingerprints`: role ("policy", "critic", "posterior", "policy config", ...) to SHA-256.
     """
 
     policy: Policy | Denoiser
@@ -32,38 +32,38 @@ class Sampler(Protocol):
     needs: ClassVar[frozenset[str]]  # of {"denoiser", "critic", "posterior"}
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
-        """Observations of B rows and one generator a row to normalised chunks (B, H, D).
+        """Observations of B rows, and one generator per row, to normalised chunks (B, H, D).
 
-        A row's chunk depends on its own observation and generator alone.
+        A row's chunk depends only on its own observation and generator.
         """
         ...
 
 
 def required_denoiser(models: Models) -> Denoiser:
-    """The policy as a denoiser, or a ValueError where it offers `sample` alone."""
+    """The policy as a denoiser. Raises ValueError if it is a `Policy`, which only samples."""
     if not isinstance(models.policy, Denoiser):
         raise ValueError(f"this sampler needs a Denoiser; models.policy is a {type(models.policy).__name__}")
     return models.policy
 
 
 def required_critic(models: Models) -> Critic:
-    """The critic, or a ValueError where the caller assembled none."""
+    """The critic. Raises ValueError if there is none."""
     if models.critic is None:
         raise ValueError("this sampler needs a critic; models.critic is None")
     return models.critic
 
 
 def required_posterior(models: Models) -> Posterior:
-    """The posterior net, or a ValueError where the caller assembled none."""
+    """The posterior net. Raises ValueError if there is none."""
     if models.posterior is None:
         raise ValueError("this sampler needs a posterior net; models.posterior is None")
     return models.posterior
 
 
 def encode_for_critic(models: Models, observation: Observations, context: Any) -> Tensor:
-    """What the critic's `q` reads, (B, m). `context`: the denoiser's of B rows; None for a policy of the lower tier.
+    """What the critic's `q` reads, (B, m). `context`: the denoiser's, of B rows; None for a `Policy`.
 
-    Raises ValueError for a critic that reads features where the policy offers none.
+    Raises ValueError if there is no critic, or it reads features and the policy offers none.
     """
     critic, features = required_critic(models), None
     if critic.uses_features:

@@ -16,7 +16,7 @@ from sim_eval.samplers.sampler import Models, at_least_one
 
 @dataclass(frozen=True)
 class Unsteered:
-    """One draw from the frozen policy. `steps`: denoising steps of a `Denoiser`; a `Policy` has its own."""
+    """One draw from the frozen policy. `steps`: denoising steps of a `Denoiser`; a `Policy` ignores it."""
 
     steps: int = 10
 

@@ -1,1 +1,1 @@
-"""Training: from scripted demonstrations to the checkpoints that an evaluation reads."""
+"""Training: from demonstrations or a frozen policy's rollouts to the checkpoints that an evaluation reads."""

@@ -1,4 +1,4 @@
-"""Where training data comes from: scripted experts' demonstrations, and rollouts of the frozen policy."""
+"""Training data: scripted experts' demonstrations, and rollouts of the frozen policy."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ STATE = tasks.EXPERT_OBSERVATIONS
 
 
 def state_of(spec: TaskSpec) -> tuple[str, ...]:
-    """What a critic reads of this task by default: `STATE`, or every vector of a task that lacks one of these."""
+    """The vectors that a critic reads by default: `STATE`, or all vectors if the task lacks one of these."""
     return STATE if set(STATE) <= spec.observations.keys() else tuple(spec.observations)
 
 
 def demonstrations(
     task: str, make_task: MakeTask, episodes: int, sloppy: float, seed: int, workers: int
 ) -> Iterator[Trajectory]:
-    """Scripted demonstrations of mixed quality, a share `sloppy` in [0, 1] of them by the sloppy variant.
+    """Scripted demonstrations of mixed quality, a share `sloppy` in [0, 1] of them by the sloppy expert.
 
-    Every episode's start, and its expert's randomness, follow from (seed, episode) alone.
+    An episode's start and its expert's randomness depend only on (seed, episode).
     """
     keys = episode_keys(task, seed, episodes, block="train")
     done = work_through(keys, partial(_demonstrate, sloppy=sloppy), make_task, workers)
@@ -65,8 +65,8 @@ def policy_rollouts(
 ) -> list[Trajectory]:
     """Unsteered episodes of the frozen policy on the training block of keys.
 
-    `state`: vectors of the simulator to keep at every control step. What the policy sees beyond them is kept where it
-    decides. A crashed episode raises RunError.
+    `state`: simulator vectors to keep at every control step. What else the policy observes is kept at its decisions.
+    Raises RunError if an episode crashes.
     """
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
     request = models.policy.request

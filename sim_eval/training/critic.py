@@ -48,9 +48,9 @@ def train_critic(
     rollouts: Sequence[Trajectory],
     data: Mapping[str, str],
 ) -> dict[str, float | None]:
-    """One critic of the frozen policy, saved under each of `names`; returns its scores on held-out rollouts.
+    """Train one critic of the frozen policy, save it under each of `names`, return its scores on held-out rollouts.
 
-    `data`: for the card, file names to hashes. Raises RunError for inputs that the policy does not offer.
+    `data`: file names to hashes, for the card. Raises RunError for inputs that the policy does not offer.
     """
     policy = models.policy
     split = max(1, int(HELD_OUT * len(rollouts)))
@@ -122,7 +122,7 @@ def _sizes(inputs: str, trajectory: Trajectory, read: Sequence[Tensor]) -> dict[
 
 
 def _set_normalisation(critic: EnsembleCritic, models: Models, read: Sequence[Tensor]) -> None:
-    """That of the data; a small policy that reads the same vectors has one already, of its demonstrations."""
+    """Normalise by the data's mean and deviation, or as the small policy does if it reads the same vectors."""
     policy, rows = models.policy, torch.cat(list(read))
     if isinstance(policy, ChunkPolicy) and list(policy.observation_sizes) == list(critic.observations):
         mean, deviation = policy.observation_mean, policy.observation_std
@@ -158,9 +158,9 @@ def q_spread(
 
 
 def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float | None]:
-    """Area under the ROC curve for eventual success: over all steps, and over each episode's first 40 alone.
+    """Area under the ROC curve for eventual success: over all steps, and over each episode's first 40 steps.
 
-    After the grasp the outcome is easy to tell; critics differ before it.
+    After the grasp the outcome is easy to predict; critics differ before it.
     """
     with torch.no_grad():
         parts = zip(replay.chunks.split(4096), replay.observations.split(4096), strict=True)

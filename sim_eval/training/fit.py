@@ -23,10 +23,10 @@ def fit(
     name: str = "",
     after_step: Callable[[], None] | None = None,
 ) -> list[float]:
-    """Minimise `loss`, a fresh mini-batch a call, and leave the averaged weights in `module`, frozen.
+    """Minimise `loss`, which draws a mini-batch per call, and leave the averaged weights in `module`, frozen.
 
-    `steps` is at least `LEAST_STEPS`. Returns the loss of every hundredth step. Raises FloatingPointError when one of
-    these is not finite.
+    `steps` >= `LEAST_STEPS`. Returns the loss at every hundredth step. Raises FloatingPointError if one of these is not
+    finite.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)

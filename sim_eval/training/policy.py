@@ -17,7 +17,7 @@ from sim_eval.training.workspace import Workspace, file_hashes, random_rows, see
 
 
 def train_policy(workspace: Workspace, family: str, trajectories: Sequence[Trajectory], steps: int, batch: int) -> None:
-    """Behaviour cloning of every chunk of every demonstration, good and bad alike."""
+    """Train a policy by behaviour cloning on all chunks of all demonstrations, good or bad, and save it."""
     first = trajectories[0]
     sizes = {name: values.shape[1] for name, values in first.observations.items()}
     with seeded_weights(workspace.seed):

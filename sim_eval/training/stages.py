@@ -1,4 +1,4 @@
-"""The stages of training a task, in the order in which each needs the one before."""
+"""The stages of training a task; each needs those before it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from sim_eval.training.workspace import Workspace, file_hashes
 
 @dataclass(frozen=True)
 class Recipe:
-    """How much data and how many optimiser steps each stage takes.
+    """How much data and how many optimiser steps each stage uses.
 
-    `policies`: those that critics and posterior nets are for. Critics learn from rollouts of the first; posterior nets
-    are trained for each. A policy with a target is a user's own: it is rolled out as it is, and never trained.
+    `policies`: the policies that critics and posterior nets are for. Critics learn from rollouts of the first; each
+    gets a posterior net. A policy with a target is the user's own: it is rolled out as it is, and never trained.
     """
 
     policies: Sequence[Component]
@@ -122,8 +122,10 @@ OUTSIDE = ("rollouts", "critic", "posterior")
 
 
 def run_stages(names: Sequence[str], workspace: Workspace, recipe: Recipe, workers: int) -> None:
-    """Run the stages named, one after another. One thread of arithmetic: small products gain nothing from more, and
-    results stay the same on machines with other numbers of cores."""
+    """Run the named stages in order.
+
+    torch uses one thread: small products gain nothing from more, and results do not depend on the number of cores.
+    """
     torch.set_num_threads(1)
     for name in names:
         STAGES[name](workspace, recipe, workers)

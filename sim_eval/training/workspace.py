@@ -1,7 +1,7 @@
 """What the training stages share: where a task's files are, and how states and chunks are drawn.
 
-Each stage reads what the one before it SAVED, so that a critic values, and a posterior net distils, the very weights
-that are evaluated.
+Each stage reads the files that the stage before has saved, so that critics and posterior nets are trained for exactly
+the weights that are evaluated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROWS = 512
 
 @dataclass(frozen=True)
 class Workspace:
-    """What is trained for, where its training reads and writes, and the seed that all of it follows from."""
+    """The task, the folders that training reads and writes, and the seed that determines everything."""
 
     task: str
     make_task: MakeTask
@@ -66,7 +66,7 @@ def file_hashes(paths: Sequence[Path]) -> dict[str, str]:
 
 @contextmanager
 def seeded_weights(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, the only one that weight initialisation knows, and give it back as it was."""
+    """Seed torch's global generator, the only one that weight initialisation uses, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,1 +1,1 @@
-"""Choosing steering strengths, on keys of their own."""
+"""Choosing steering strengths on a separate block of keys."""

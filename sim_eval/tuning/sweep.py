@@ -1,4 +1,4 @@
-"""Trying steering strengths: on keys of their own, each on the same episodes."""
+"""Try steering strengths, each on the same episodes of a separate block of keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.tuning.results import Sweep, Trial, check_published, chosen, publish
 
-#: Strengths are chosen here, and reported figures come from the block `eval`: no key is in both.
+#: Block of the keys on which strengths are chosen. Reported figures come from `eval`, which shares no key with it.
 BLOCK = "tune"
 
 
@@ -91,9 +91,9 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
 
 
 def try_strengths(settings: SweepSettings) -> Sweep:
-    """Try what has not been tried, publishing each trial as it ends; everything that is published then.
+    """Run the trials that are not published yet, publish each as it ends, and return all published trials.
 
-    Raises RunError, before anything runs, for models that do not fit and for files of other episodes or other models.
+    Raises RunError, before anything runs, if models do not fit or files hold trials of other episodes or models.
     """
     samplers = settings.samplers()
     models = settings.build_models(samplers.values())
@@ -142,6 +142,6 @@ def sweep(
                 values[episode.key.episode] = episode.mean_q
                 progress.update()
                 progress.set_postfix_str(f"{name} at {strength:g}: {successes}/{len(values)}", refresh=False)
-            # In the order of the keys: a sum depends on its order, and episodes end in any.
+            # In key order: episodes end in any order, and a floating-point sum depends on it.
             mean_q = float(np.mean([q for _, q in sorted(values.items()) if q is not None]))
             yield Trial(name, strength, len(keys), successes, wilson(successes, len(keys)), mean_q)

@@ -28,8 +28,11 @@ from sim_eval.video.settings import RenderSettings
 
 @dataclass(frozen=True)
 class Rendered:
-    """What became of a rendering: the files made, contact sheets last; how many videos existed and were kept; how many
-    could not be replayed; and whether the run folder lists the files, so that its report can show them."""
+    """The result of rendering.
+
+    `paths`: files drawn, contact sheets last. `kept`: videos that existed already. `skipped`: videos that could not be
+    replayed. `listed`: whether the run folder lists the files, so that its report shows them.
+    """
 
     paths: list[Path]
     kept: int = 0
@@ -38,9 +41,9 @@ class Rendered:
 
 
 def check_rendering(make_task: MakeTask, task: str) -> None:
-    """Look for ffmpeg and draw one frame, so that what is missing is told before long work.
+    """Look for ffmpeg and draw one frame before a long run.
 
-    Raises RunError without ffmpeg, TaskError without a GL library.
+    Raises RunError if ffmpeg is missing, TaskError if a GL library is.
     """
     check_encoder()
     probe = make_task()
@@ -52,7 +55,7 @@ def check_rendering(make_task: MakeTask, task: str) -> None:
 
 
 def check_output(settings: RenderSettings, task: str, policy: str, episodes: int) -> None:
-    """Raise RunError where another run's videos are in the way of this run's, before the run takes its time."""
+    """Raise RunError, before a long run, if its videos would overwrite another run's."""
     paths = [
         video_path(settings, task, policy, sampler, episode)
         for sampler in settings.samplers or ()
@@ -70,11 +73,11 @@ def _check_own(paths: Iterable[Path], index: Mapping[Path, Shown], folder: Path)
 
 
 def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
-    """Replay and draw the episodes whose videos do not exist yet, with `overwrite` all of them.
+    """Replay and draw the episodes whose videos do not exist yet; with `overwrite`, all of them.
 
-    An episode that cannot be replayed as recorded is told on stderr and skipped. Raises RunError for an unknown sampler
-    or episode, columns that start from different states, and a file of another run; TaskError for an unknown camera
-    and for a missing GL library.
+    An episode that cannot be replayed as recorded is reported on stderr and skipped. Raises RunError for an unknown
+    sampler or episode, columns that start from different states, and a file of another run, and TaskError for an
+    unknown camera and a missing GL library.
     """
     run = read_run(settings.folder)
     chosen = chosen_records(settings, run)

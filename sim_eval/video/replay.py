@@ -1,4 +1,4 @@
-"""A recorded episode run again from its stored actions: exactly, or an error."""
+"""Replay a recorded episode from its stored actions, exactly or with an error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tasks.task import EpisodeKey, Task
 
 
 class ReplayError(RunError):
-    """An episode cannot be replayed as recorded; the message names it. Others of its run may well be."""
+    """An episode cannot be replayed as recorded; the message names it. Others of its run may replay."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How episodes are seen: a picture of `size` pixels a side after every so many control steps and at the end."""
+    """The camera, the size of pictures (`size` x `size` pixels), and how often: after `every` steps, and at the end."""
 
     camera: str
     size: int
@@ -43,10 +43,10 @@ class Replay:
 
 
 def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Replay:
-    """Run and draw the episode again; `actions`: (steps, D) as executed.
+    """Run the episode again and draw it. `actions`: (steps, D), as executed.
 
-    Raises ReplayError as soon as the replay is seen to differ from the record: another start, another number of steps,
-    another outcome; RunError when the disk is full; TaskError for an unknown camera and for a missing GL library.
+    Raises ReplayError as soon as start, number of steps or outcome differ from the record, RunError if the disk is
+    full, and TaskError for an unknown camera and a missing GL library.
     """
     steps = [*range(0, record.steps, view.every), record.steps]
     pictures = _on_disk((len(steps), view.size, view.size, 3))

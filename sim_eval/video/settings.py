@@ -15,11 +15,11 @@ from sim_eval.video.encode import FORMATS
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """Which episodes of a run (None: all), seen how, and where to.
+    """Which episodes of a run to render, how, and where to.
 
-    `videos` picks among `episodes`. `side_by_side`: one video an episode, a column for each of `samplers`; `sheet`:
-    contact sheets, too. `size` in pixels, even; `every`: one frame of so many control steps is drawn, at the speed of
-    life. `workers`: processes, 0 for none. `overwrite`: draw anew what exists.
+    `episodes`, `samplers`: None for all; `videos` picks among these. `side_by_side`: one video per episode, one column
+    per sampler. `sheet`: draw contact sheets, too. `size`: pixels, even. `every`: control steps per frame; videos play
+    in real time. `workers`: processes, 0 for none. `overwrite`: also draw files that exist.
     """
 
     folder: Path
