@@ -83,7 +83,7 @@ def test_stepping_observes_and_draws_nothing(task: Task, monkeypatch: pytest.Mon
     monkeypatch.setattr(type(task), "_object", fail)
     monkeypatch.setattr(type(task), "_observed", fail)
     task.reset(key(task, 3))
-    task.step(np.zeros(7))
+    assert not task.step(np.zeros(7)).done
 
 
 def test_observations_do_not_change_under_the_caller(task: Task) -> None:
