@@ -9,6 +9,7 @@ demo: $(READY)  ## the main job: five samplers over 50 paired episodes, and the 
 	$(BIN)/sim-eval task=$(TASK) output=runs/demo-$(TASK)
 
 test: check  ## format, lint, types, and the quick tests
+	bash scripts/browser.sh
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(READY)
