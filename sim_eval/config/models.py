@@ -33,9 +33,8 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
             critics["default"] = "critic"  # the shipped ones do not fit this policy: `build_models` refuses if needed
         also = f"none, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
         critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
-        critic = replace(
-            critic, label=critics.get(critic.label, critic.label) if critic.target is None else critic.label
-        )
+        if critic.target is None:
+            critic = replace(critic, label=critics[critic.label])
     return {
         "policy": policy,
         "critic": critic,

@@ -50,8 +50,7 @@ def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: Mak
     for name, sampler in samplers.items():
         check_needs(name, sampler, settings.policy.label, models)
     output, stored = settings.output, settings.stored()
-    fingerprints = {**models.fingerprints, **settings.code_fingerprints()}
-    with open_run(output, stored, fingerprints) as folder, tracking(settings.log, output, stored) as track:
+    with open_run(output, stored, models.fingerprints) as folder, tracking(settings.log, output, stored) as track:
         before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,

@@ -53,12 +53,16 @@ class RolloutSettings:
         return task_name(self.task)
 
     def build_models(self, samplers: Iterable[Sampler]) -> Models:
-        """The models that the samplers need. Raises RunError if they do not fit together."""
+        """The models that the samplers need, fingerprinted with the user's own code around them.
+
+        Raises RunError if they do not fit together.
+        """
         needs = frozenset[str]().union(*(sampler.needs for sampler in samplers))
         chosen = (self.policy, self.critic, self.posterior)
-        return models.build_models(self.task_name, *chosen, needs, self.checkpoints or ROOT, self.device)
+        built = models.build_models(self.task_name, *chosen, needs, self.checkpoints or ROOT, self.device)
+        return replace(built, fingerprints={**built.fingerprints, **self._code_fingerprints()})
 
-    def code_fingerprints(self) -> dict[str, str]:
+    def _code_fingerprints(self) -> dict[str, str]:
         """SHA-256 of the source files of a user's own task and samplers, by role: edited code is another task."""
         targets = {"task": self.task.get("target", "")}
         targets |= {f"sampler {name}": str(config.get("_target_", "")) for name, config in self.sampler.items()}

@@ -16,7 +16,7 @@ from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
 from sim_eval.rollout.cost import NonFiniteQError, Rows, counted, described
 from sim_eval.rollout.keys import noise_generator
-from sim_eval.samplers.sampler import Models, Sampler, encode_for_critic
+from sim_eval.samplers.sampler import Models, Sampler, encode_for_critic, required_denoiser
 from tasks.task import EpisodeKey, Observation
 
 
@@ -91,13 +91,10 @@ class Decider:
         if models.critic is None:
             return None
         with torch.no_grad():
-            context = self._context(observation) if models.critic.uses_features else None
+            # The counted denoiser has kept this batch's context from the sampler's call.
+            context = required_denoiser(models).encode(observation) if models.critic.uses_features else None
             values: list[float] = models.critic.q(chunks, encode_for_critic(models, observation, context)).tolist()
         return values
-
-    def _context(self, observation: dict[str, Any]) -> Any:
-        """The context of this batch, which the counted denoiser has kept from the sampler's call."""
-        return self._models.policy.encode(observation)  # type: ignore[union-attr]
 
     def _check(self, chunks: Tensor, padded: Sequence[PendingDecision]) -> None:
         expected = (len(padded), self._policy.horizon, self._policy.action_dim)
