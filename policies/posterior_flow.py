@@ -65,3 +65,8 @@ class PosteriorFlow:
 
     def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
         return torch.stack([posterior_flow(self.denoiser, zk, x, t, context, self.steps) for zk in z])
+
+
+def build(policy: Denoiser, steps: int = 10) -> PosteriorFlow:
+    """The option `posterior=flow`. `steps`: denoiser passes per draw."""
+    return PosteriorFlow(policy, steps)

@@ -34,6 +34,12 @@ ENTRY_POINTS = {
     "task": "sim_eval.tasks",
 }
 
+#: Components of this project that need code and options to build, by option: name to target.
+BUILT_IN = {
+    "policy": {"lerobot": "policies.lerobot:build", "openpi": "policies.openpi:build"},
+    "posterior": {"flow": "policies.posterior_flow:build"},
+}
+
 
 @dataclass(frozen=True)
 class Component:
@@ -175,9 +181,9 @@ def _plain_attributes(instance: object) -> dict[str, Any]:
 
 
 def entry_points(option: str) -> dict[str, str]:
-    """Name to "package.module:attribute" of the entry points that installed packages offer for `option`."""
+    """Name to "package.module:attribute": the built-in components, and what installed packages offer for `option`."""
     found = importlib.metadata.entry_points(group=ENTRY_POINTS[option])
-    return {entry.name: f"{entry.module}:{entry.attr}" for entry in found}
+    return {**{entry.name: f"{entry.module}:{entry.attr}" for entry in found}, **BUILT_IN.get(option, {})}
 
 
 def _label(module: str, attribute: str) -> str:
