@@ -14,9 +14,9 @@ from tests.shared_tasks import shared_task
 REQUEST = ObservationRequest(EXPERT_OBSERVATIONS)
 
 
-def play(task: tasks.Task, env_seed: int, style_seed: int, sloppy: bool) -> tuple[bool, np.ndarray]:
+def play(task: tasks.Task, env_seed: int, style_seed: int, style: str) -> tuple[bool, np.ndarray]:
     """One episode by the expert: its success, and its actions (steps, 7)."""
-    expert = tasks.expert(task.spec.name, np.random.default_rng(style_seed), sloppy)
+    expert = tasks.expert(task.spec.name, np.random.default_rng(style_seed), style)
     task.reset(EpisodeKey(task.spec.name, 0, env_seed, 0))
     expert.reset(task.observe(REQUEST))
     actions = []
@@ -27,26 +27,26 @@ def play(task: tasks.Task, env_seed: int, style_seed: int, sloppy: bool) -> tupl
             return outcome.success, np.array(actions)
 
 
-def success_rate(name: str, seeds: range, sloppy: bool) -> tuple[float, float]:
+def success_rate(name: str, seeds: range, style: str) -> tuple[float, float]:
     """Success rate and mean length of the successful episodes."""
     task = shared_task(name)
-    played = [play(task, seed, 1000 + seed, sloppy) for seed in seeds]
+    played = [play(task, seed, 1000 + seed, style) for seed in seeds]
     lengths = [len(actions) for success, actions in played if success]
     return len(lengths) / len(played), float(np.mean(lengths))
 
 
 @pytest.mark.parametrize("name", expert_names())
 def test_solves_a_few_starts(name: str) -> None:
-    rate, _ = success_rate(name, range(500, 505), sloppy=False)
+    rate, _ = success_rate(name, range(500, 505), "clean")
     assert rate == 1.0
 
 
 @pytest.mark.parametrize("name", expert_names())
 def test_actions_are_in_range_and_repeat_for_one_seed(name: str) -> None:
     task = shared_task(name)
-    _, actions = play(task, 3, 7, sloppy=True)
-    _, again = play(task, 3, 7, sloppy=True)
-    _, other = play(task, 3, 8, sloppy=True)
+    _, actions = play(task, 3, 7, "sloppy")
+    _, again = play(task, 3, 7, "sloppy")
+    _, other = play(task, 3, 8, "sloppy")
     assert actions.shape[1] == 7
     assert np.abs(actions).max() <= 1.0
     assert np.array_equal(actions, again)
@@ -54,7 +54,7 @@ def test_actions_are_in_range_and_repeat_for_one_seed(name: str) -> None:
 
 
 def test_sloppy_experts_fail_and_succeed() -> None:
-    rate, _ = success_rate("lift", range(40), sloppy=True)
+    rate, _ = success_rate("lift", range(40), "sloppy")
     assert 0.2 < rate < 0.8
 
 
@@ -71,7 +71,7 @@ def test_sloppy_experts_fail_and_succeed() -> None:
     ],
 )
 def test_solves_95_of_100_starts_quickly(name: str, steps: int) -> None:
-    rate, length = success_rate(name, range(100), sloppy=False)
+    rate, length = success_rate(name, range(100), "clean")
     assert rate >= 0.95
     assert length < steps
 
@@ -79,5 +79,5 @@ def test_solves_95_of_100_starts_quickly(name: str, steps: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", expert_names())
 def test_sloppy_experts_succeed_about_half_the_time(name: str) -> None:
-    rate, _ = success_rate(name, range(100), sloppy=True)
+    rate, _ = success_rate(name, range(100), "sloppy")
     assert 0.25 < rate < 0.6

@@ -23,6 +23,9 @@ from tasks.task import EpisodeKey, Task, TaskSpec
 #: The simulator's state, as scripted experts, the small policies and critics read it.
 STATE = tasks.EXPERT_OBSERVATIONS
 
+#: Control steps between the pictures of a demonstration.
+STRIDE = 4
+
 
 def state_of(spec: TaskSpec) -> tuple[str, ...]:
     """The vectors that a critic reads by default: `STATE`, or all vectors if the task lacks one of these."""
@@ -43,7 +46,7 @@ def demonstrations(
 
 def _demonstrate(task: Task, key: EpisodeKey, sloppy: float) -> Trajectory:
     rng = np.random.default_rng(np.random.SeedSequence([key.env_seed, key.noise_seed]))
-    expert = tasks.expert(key.task, rng, sloppy=bool(rng.random() < sloppy))
+    expert = tasks.expert(key.task, rng, "sloppy" if rng.random() < sloppy else "clean")
     request = ObservationRequest(STATE)
     task.reset(key)
     observation = task.observe(request)
@@ -58,6 +61,62 @@ def _demonstrate(task: Task, key: EpisodeKey, sloppy: float) -> Trajectory:
             observations = {name: np.stack([noted[name] for noted in seen]) for name in STATE}
             return Trajectory(observations, np.stack(actions), outcome.success)
         observation = task.observe(request)
+
+
+def demonstrations_with_pictures(
+    task: str, make_task: MakeTask, request: ObservationRequest, episodes: int, style: str, seed: int, workers: int
+) -> Iterator[Trajectory]:
+    """Scripted demonstrations in one `style` of `tasks.expert`, with what `request` names at every `STRIDE`-th step.
+
+    A sloppy demonstration is kept as it was played. A recovering one starts after a short random motion, holds the
+    intended actions and not the executed, noisy ones, leaves out an attempt that missed on purpose, and is dropped if
+    it fails.
+    """
+    keys = episode_keys(task, seed, episodes, block="train")
+    done = work_through(keys, partial(_demonstrate_with_pictures, request=request, style=style), make_task, workers)
+    kept = (trajectory for trajectory in done if trajectory is not None)
+    yield from tqdm(kept, total=episodes, desc=f"{task} {style} demonstrations", disable=None)
+
+
+def _demonstrate_with_pictures(
+    task: Task, key: EpisodeKey, request: ObservationRequest, style: str
+) -> Trajectory | None:
+    rng = np.random.default_rng(np.random.SeedSequence([key.env_seed, key.noise_seed]))
+    expert = tasks.expert(key.task, rng, style)
+    task.reset(key)
+    recovering = style == "recovering"
+    if recovering:
+        _wander(task, rng)
+    state = task.observe(ObservationRequest(STATE))
+    expert.reset(state)
+    states, decisions, actions = [], [], []
+    done = False
+    while not (done or expert.finished):
+        action = np.asarray(expert.act(state), np.float32)
+        if expert.exemplary or not recovering:
+            if len(actions) % STRIDE == 0:
+                decisions.append(task.observe(request))
+            states.append(state)
+            actions.append(np.asarray(expert.intended, np.float32) if recovering else action)
+        outcome = task.step(action)
+        done = outcome.done
+        state = task.observe(ObservationRequest(STATE))
+    if recovering and not (outcome.success and actions):
+        return None
+    return Trajectory(
+        {name: np.stack([noted[name] for noted in states]) for name in STATE},
+        np.stack(actions),
+        outcome.success,
+        {name: np.stack([seen[name] for seen in decisions]) for name in request.names},
+        STRIDE,
+    )
+
+
+def _wander(task: Task, rng: np.random.Generator) -> None:
+    """Up to 12 steps in one random direction, with an open gripper."""
+    action = np.array([*rng.uniform(-0.6, 0.6, 3), *rng.uniform(-0.15, 0.15, 3), -1.0])
+    for _ in range(int(rng.integers(0, 13))):
+        task.step(action)
 
 
 def policy_rollouts(

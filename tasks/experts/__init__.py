@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from tasks.experts.can import CanExpert
+from tasks.experts.goal_scene import BowlOnCabinetExpert, BowlOnPlateExpert, CreamCheeseExpert
 from tasks.experts.libero_goal import LiberoGoalExpert
 from tasks.experts.libero_object import LiberoObjectExpert
 from tasks.experts.libero_spatial import LiberoSpatialExpert
@@ -15,7 +16,7 @@ from tasks.experts.scripted import ScriptedExpert
 from tasks.experts.square import SquareExpert
 from tasks.task import Observation, TaskError
 
-#: A LIBERO suite's expert solves task 0 of the suite.
+#: By full name: a LIBERO suite's own name is its task 0.
 _EXPERTS: dict[str, type[ScriptedExpert]] = {
     "lift": LiftExpert,
     "can": CanExpert,
@@ -23,6 +24,10 @@ _EXPERTS: dict[str, type[ScriptedExpert]] = {
     "libero_spatial": LiberoSpatialExpert,
     "libero_object": LiberoObjectExpert,
     "libero_goal": LiberoGoalExpert,
+    "libero_goal_1": BowlOnPlateExpert,  # on the stove
+    "libero_goal_4": BowlOnCabinetExpert,
+    "libero_goal_6": CreamCheeseExpert,
+    "libero_goal_8": BowlOnPlateExpert,
 }
 
 
@@ -35,6 +40,13 @@ class Expert(Protocol):
 
     #: True once the script has nothing left to try; the expert then holds still.
     finished: bool
+    #: The last action without the noise that was added to it, (action_dim,) in [-1, 1].
+    intended: np.ndarray
+
+    @property
+    def exemplary(self) -> bool:
+        """False during an attempt that misses on purpose, which is not to be imitated."""
+        ...
 
     def reset(self, observation: Observation) -> None:
         """Prepare for the episode that starts with `observation`, and draw a style for it."""
@@ -50,12 +62,13 @@ def expert_names() -> tuple[str, ...]:
     return tuple(_EXPERTS)
 
 
-def expert(name: str, rng: np.random.Generator, sloppy: bool = False) -> Expert:
-    """The scripted expert of task `name`, which draws all its randomness from `rng`.
+def expert(name: str, rng: np.random.Generator, style: str = "clean") -> Expert:
+    """The scripted expert of the task with the full name `name`, which draws all its randomness from `rng`.
 
-    A sloppy expert makes human mistakes (missed grasps, early closes and releases, jerks, pauses), and sometimes
-    notices and repairs them. Raises TaskError for a task without an expert.
+    `style`: "clean"; "sloppy" makes human mistakes (missed grasps, early closes and releases, jerks, pauses), and
+    sometimes notices and repairs them; "recovering" sometimes misses the first grasp on purpose. Raises TaskError for
+    a task without an expert.
     """
     if name not in _EXPERTS:
         raise TaskError(f"task {name!r} has no scripted expert; accepted: {', '.join(_EXPERTS)}")
-    return _EXPERTS[name](rng, sloppy)
+    return _EXPERTS[name](rng, style)

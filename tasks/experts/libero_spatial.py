@@ -9,7 +9,7 @@ from tasks.experts.scripted import OPEN, Pose, Script, ScriptedExpert
 #: The bowl is too wide for the hand, so one finger goes inside: the rim's radius and the grasp's height, metres.
 _RIM = 0.046
 _GRASP_HEIGHT = 0.038
-#: Where to grasp the rim, as world angles: the plate and the ramekin are in front of and behind the bowl.
+#: The plate and the ramekin are in front of and behind the bowl.
 _SIDES = (-0.5 * np.pi, 0.5 * np.pi, -0.35 * np.pi)
 #: Extra steps that the fingers need to close on a rim, compared with an object.
 _LONGER_SQUEEZE = 8
@@ -22,6 +22,10 @@ _DONE_HEIGHT = 0.03
 class LiberoSpatialExpert(ScriptedExpert):
     """Takes the bowl by its rim, carries it over and sets it down in the middle of the plate."""
 
+    #: Where to grasp the rim, by the style's mode, as world angles.
+    sides = _SIDES
+    #: How much higher the goal is than the bowl's start, metres.
+    climb = 0.0
     reach = 0.09
     min_width = 0.001
     clumsiness = 1.6
@@ -32,7 +36,7 @@ class LiberoSpatialExpert(ScriptedExpert):
         return self.observation["object"][10:13].astype(float)
 
     def grasp_pose(self) -> Pose:
-        side = _SIDES[self.style.mode]
+        side = self.sides[self.style.mode]
         rim = np.array([_RIM * np.cos(side), _RIM * np.sin(side), _GRASP_HEIGHT])
         return self.object_position + rim, side - 0.5 * np.pi
 
@@ -42,7 +46,7 @@ class LiberoSpatialExpert(ScriptedExpert):
 
     def place(self) -> Script:
         yaw = self.hand_yaw
-        start = self.hand + np.array([0.0, 0.0, _LIFT])
+        start = self.hand + np.array([0.0, 0.0, _LIFT + self.climb])
         off_centre = np.array([*(0.3 * np.array(self.style.place_offset)), 0.0])
         length = float(np.linalg.norm(self.plate - self.object_position)) + _LIFT
 

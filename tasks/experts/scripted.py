@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from tasks.experts.style import draw_clean, draw_sloppy
+from tasks.experts.style import STYLES
 from tasks.task import Observation
 
 OPEN, CLOSED = -1.0, 1.0
@@ -42,14 +42,15 @@ class ScriptedExpert(ABC):
     #: Scale of a sloppy expert's mistakes, chosen so that it succeeds in 35 to 50 % of its episodes.
     clumsiness = 1.0
 
-    def __init__(self, rng: np.random.Generator, sloppy: bool) -> None:
+    def __init__(self, rng: np.random.Generator, style: str) -> None:
         self._rng = rng
-        self._sloppy = sloppy
+        self._draw_style = STYLES[style]
         self.finished = True
+        self.intended = np.zeros(7)
 
     def reset(self, observation: Observation) -> None:
         self.observation = observation
-        self.style = draw_sloppy(self._rng, self.clumsiness) if self._sloppy else draw_clean(self._rng)
+        self.style = self._draw_style(self._rng, self.clumsiness)
         self.grip = OPEN
         self.finished = False
         self._disturbance = np.zeros(6)
@@ -62,7 +63,12 @@ class ScriptedExpert(ABC):
         if action is None:
             self.finished = True
             action = self._command(np.zeros(3), np.zeros(3))
+        self.intended = np.clip(action, -1.0, 1.0)
         return self._disturbed(action)
+
+    @property
+    def exemplary(self) -> bool:
+        return not self.style.deliberate
 
     # What a subclass adds --------------------------------------------------------------------------------
 

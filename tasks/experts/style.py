@@ -27,23 +27,26 @@ class Style:
     pause_rate: float = 0.0  # probability per step that a pause starts
     notices: bool = True  # goes back when its hand is empty instead of carrying on
     attempts: int = 8
+    deliberate: bool = False  # the first attempt misses on purpose, and the next one shows how to recover
 
     def next_attempt(self) -> Style:
-        """The style of the next attempt, which is more accurate."""
+        """The style of the next attempt, which is more accurate, or free of mistakes after a deliberate one."""
+        rest = 0.0 if self.deliberate else 0.4
         return replace(
             self,
-            grasp_offset=tuple(0.4 * value for value in self.grasp_offset),  # type: ignore[arg-type]
-            grasp_yaw=0.4 * self.grasp_yaw,
+            deliberate=False,
+            grasp_offset=tuple(rest * value for value in self.grasp_offset),  # type: ignore[arg-type]
+            grasp_yaw=rest * self.grasp_yaw,
             close_early=0.0,
             squeeze=7,
             release_at=1.0,
-            place_offset=tuple(0.4 * value for value in self.place_offset),  # type: ignore[arg-type]
-            place_yaw=0.4 * self.place_yaw,
+            place_offset=tuple(rest * value for value in self.place_offset),  # type: ignore[arg-type]
+            place_yaw=rest * self.place_yaw,
             attempts=self.attempts - 1,
         )
 
 
-def draw_clean(rng: np.random.Generator) -> Style:
+def draw_clean(rng: np.random.Generator, clumsiness: float = 0.0) -> Style:
     """A style without mistakes."""
     return Style(
         speed=rng.uniform(0.75, 1.0),
@@ -71,6 +74,23 @@ def draw_sloppy(rng: np.random.Generator, clumsiness: float) -> Style:
     for kind in kinds:
         style = replace(style, **_MISTAKES[kind](rng, clumsiness))
     return style
+
+
+def draw_recovering(rng: np.random.Generator, clumsiness: float) -> Style:
+    """A clean style with more action noise, of which three in ten miss the first grasp on purpose.
+
+    So demonstrations show how to come back from states that a cloned policy's errors lead to (Laskey et al. 2017,
+    arXiv 1703.09327).
+    """
+    style = replace(draw_clean(rng), noise=rng.uniform(0.03, 0.12))
+    if rng.random() < 0.3:
+        miss = (_miss_sideways, _grasp_high, _close_early)[int(rng.integers(3))]
+        style = replace(style, deliberate=True, **miss(rng, clumsiness))
+    return style
+
+
+#: How an expert can play.
+STYLES = {"clean": draw_clean, "sloppy": draw_sloppy, "recovering": draw_recovering}
 
 
 def _miss_sideways(rng: np.random.Generator, scale: float) -> dict:
