@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from policies.chunk_policy import ChunkPolicy
+from policies.family import Family
 
 #: Least standard deviation of an action dimension: dimensions that barely move are not scaled up to unit variance.
 STD_FLOOR = 0.05
@@ -19,16 +22,22 @@ def fit_normalisation(policy: ChunkPolicy, observations: Tensor, actions: Tensor
     policy.action_std.copy_(actions.std(0).clamp_min(STD_FLOOR))
 
 
-def behaviour_cloning_loss(
-    policy: ChunkPolicy, observations: Tensor, chunks: Tensor, generator: torch.Generator
-) -> Tensor:
+class Cloned(Protocol):
+    """A policy whose network predicts what its family names."""
+
+    family: Family
+
+    def predict(self, x: Tensor, t: Tensor, embedding: Tensor) -> Tensor: ...
+
+
+def behaviour_cloning_loss(policy: Cloned, embedding: Tensor, chunks: Tensor, generator: torch.Generator) -> Tensor:
     """Mean squared error of the network's prediction at a random time in [0, 1), a scalar.
 
-    `observations` (B, n) and `chunks` (B, H, D) are normalised. The minimiser is the conditional mean of the target,
-    hence of the clean action (Lipman et al. 2023, arXiv 2210.02747; Ho et al. 2020, arXiv 2006.11239).
+    `embedding` (B, C) of the observations and normalised `chunks` (B, H, D). The minimiser is the conditional mean of
+    the target, hence of the clean action (Lipman et al. 2023, arXiv 2210.02747; Ho et al. 2020, arXiv 2006.11239).
     """
     t = torch.rand((len(chunks), 1, 1), generator=generator)
     eps = torch.randn(chunks.shape, generator=generator)
-    alpha, sigma = policy.schedule.alpha(t), policy.schedule.sigma(t)
-    prediction = policy.predict(alpha * chunks + sigma * eps, t, policy.network.embed(observations))
+    alpha, sigma = policy.family.schedule.alpha(t), policy.family.schedule.sigma(t)
+    prediction = policy.predict(alpha * chunks + sigma * eps, t, embedding)
     return (prediction - policy.family.target(chunks, eps, alpha, sigma)).square().mean()

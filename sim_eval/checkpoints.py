@@ -2,8 +2,10 @@
 
 checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one per family
                    diffusion.*
-                   critic.*                        the default critic
+                   critic.*                        the default critic of these policies
+                   critic_mini_vla.*               the default critic of another policy
                    posterior_flow.*  posterior_diffusion.*
+            all_tasks/mini_vla.*                   frozen policies that one set of weights serves every task
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from torch import nn
 
 from critics.ensemble import CriticConfig, EnsembleCritic
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
+from policies.mini_vla import MiniVLA, MiniVLAConfig
 from policies.policy import Denoiser, FrozenPolicy
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
@@ -34,6 +37,9 @@ Config = TypeVar("Config")
 
 #: Where the shipped checkpoints are.
 ROOT = resource("checkpoints")
+
+#: The folder, and on cards the task, of policies for all tasks.
+ALL_TASKS = "all_tasks"
 
 #: Fields that a card must have.
 _REQUIRED = {"kind": str, "task": str, "config": dict[str, Any], "weights_sha256": str}
@@ -59,7 +65,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    directory: Path, name: str, module: ChunkPolicy | EnsembleCritic | PosteriorNet, card: Mapping[str, Any]
+    directory: Path, name: str, module: ChunkPolicy | MiniVLA | EnsembleCritic | PosteriorNet, card: Mapping[str, Any]
 ) -> None:
     """Write `name`.safetensors, weights in half and buffers in full precision, and the card `name`.json.
 
@@ -136,10 +142,19 @@ def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
         raise CheckpointError(f"{path}: bad config ({error})") from error
 
 
-def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy:
-    """The frozen policy `policy` of `task`. Raises CheckpointError."""
-    checkpoint = read_checkpoint(root / task, policy, "policy", task)
+def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy | MiniVLA:
+    """The frozen policy `policy` of `task`, or else of all tasks. Raises CheckpointError."""
+    folder = policy_folder(task, policy, root)
+    checkpoint = read_checkpoint(root / folder, policy, "policy", folder)
+    if folder == ALL_TASKS:
+        return _restore(MiniVLA(_build(MiniVLAConfig, checkpoint)), checkpoint)
     return _restore(ChunkPolicy(_build(PolicyConfig, checkpoint)), checkpoint)
+
+
+def policy_folder(task: str, policy: str, root: Path = ROOT) -> str:
+    """The folder of `root` that holds the checkpoint `policy` for `task`."""
+    own, shared = (root / folder / f"{policy}.safetensors" for folder in (task, ALL_TASKS))
+    return ALL_TASKS if shared.is_file() and not own.is_file() else task
 
 
 def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT) -> EnsembleCritic:

@@ -82,7 +82,9 @@ def _policy(
 ) -> tuple[Policy | Denoiser, dict[str, str]]:
     if component.target is None:
         policy = checkpoints.load_policy(task, component.label, root).to(device)
-        return policy, checkpoints.fingerprints(root, task, "policy", component.label)
+        return policy, checkpoints.fingerprints(
+            root, checkpoints.policy_folder(task, component.label, root), "policy", component.label
+        )
     built = component.build(task=task, device=device)
     if not isinstance(built, Policy | Denoiser):
         raise RunError(f"{_named(component)} gave {_kind(built)}; accepted: a sim_eval.Policy or a sim_eval.Denoiser")

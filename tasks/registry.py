@@ -60,6 +60,14 @@ _OPTIONS = {
 }
 
 
+def options_of(full_name: str) -> dict[str, Any]:
+    """The `name` and `index` that `make` takes, from a task's full name. Raises TaskError as `task_options`."""
+    name, _, index = full_name.rpartition("_")
+    if full_name in TASKS or not index.isdigit():
+        return {"name": full_name, **task_options(full_name)}
+    return {"name": name, **task_options(name, index=int(index))}
+
+
 def names() -> tuple[str, ...]:
     """The registered tasks that need no option to be complete."""
     return TASKS[:-1]

@@ -63,14 +63,23 @@ class OffscreenRenderer:
         mujoco.mj_camlight(self._model, data)
         self._camera.fixedcamid = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
-        mujoco.mjv_updateScene(
-            self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
-        )
+        self._update_scene(data, cull=not reflections)
         area = mujoco.MjrRect(0, 0, size, size)
         mujoco.mjr_render(area, self._scene, buffer)
         pixels = np.empty((size, size, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(pixels, None, area, buffer)
         return pixels
+
+    def _update_scene(self, data: mujoco.MjData, cull: bool) -> None:
+        """Put what the camera can see into the scene; everything, if what it cannot see may be reflected in it."""
+        groups = self._model.geom_group
+        original = groups.copy()
+        if cull:
+            groups[out_of_view(self._model, data, self._camera.fixedcamid)] = _COLLISION_GROUP
+        mujoco.mjv_updateScene(
+            self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        groups[:] = original
 
     def close(self) -> None:
         """Free the GL context; nothing can be drawn afterwards."""
@@ -91,6 +100,24 @@ class OffscreenRenderer:
             buffer = self._buffers[multisampling] = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, buffer)
         return buffer
+
+
+def out_of_view(model: mujoco.MjModel, data: mujoco.MjData, camera: int) -> np.ndarray:
+    """Which geoms lie outside the frustum of a camera with square images, (ngeom,) bool.
+
+    Software GL spends its time on the meshes' vertices, also on those that no pixel shows; MuJoCo draws all geoms. A
+    geom is outside if its bounding box is on the outer side of one of the frustum's side planes or behind the camera.
+    """
+    half = np.tan(np.deg2rad(model.cam_fovy[camera]) / 2)
+    # Inward normals of the planes left, right, below, above and behind, in the camera's frame; it looks along -z.
+    inward = np.array([[1, 0, -half], [-1, 0, -half], [0, 1, -half], [0, -1, -half], [0, 0, -1]])
+    normals = inward @ data.cam_xmat[camera].reshape(3, 3).T  # (5, 3), in the world
+    axes = data.geom_xmat.reshape(-1, 3, 3)  # columns are the geoms' axes
+    middle = data.geom_xpos + np.einsum("gij,gj->gi", axes, model.geom_aabb[:, :3])
+    reach = np.abs(normals @ axes)  # (ngeom, 5, 3)
+    farthest = (middle - data.cam_xpos[camera]) @ normals.T + np.einsum("gpi,gi->gp", reach, model.geom_aabb[:, 3:])
+    outside: np.ndarray = (farthest < 0).any(axis=1) & (model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE)
+    return outside
 
 
 def _open_gl_context() -> Any:

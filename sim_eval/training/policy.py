@@ -30,7 +30,8 @@ def train_policy(workspace: Workspace, family: str, trajectories: Sequence[Traje
 
     def loss() -> Tensor:
         rows = random_rows(len(chunks), batch, generator)
-        return behaviour_cloning_loss(policy, observations[rows], chunks[rows], generator)
+        embedding = policy.network.embed(observations[rows])
+        return behaviour_cloning_loss(policy, embedding, chunks[rows], generator)
 
     history = fit(policy, loss, steps, name=f"{workspace.task} {family} policy")
     facts = {"steps": steps, "batch": batch, "last_logged_loss": history[-1], "demonstrations": len(trajectories)}

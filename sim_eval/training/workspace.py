@@ -52,11 +52,15 @@ class Workspace:
         return {
             "kind": kind,
             "task": self.task,
-            "seed": self.seed,
-            "data_sha256": dict(data),
-            "command": shlex.join(["sim-eval-train", *sys.argv[1:]]),
+            **origin(self.seed, data),
             **facts,
         }
+
+
+def origin(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
+    """What a card says of a checkpoint's origin. `data`: file names to hashes."""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {"seed": seed, "data_sha256": dict(data), "command": command}
 
 
 def file_hashes(paths: Sequence[Path]) -> dict[str, str]:
