@@ -99,7 +99,7 @@ def train_posteriors(workspace: Workspace, recipe: Recipe, workers: int) -> None
         if not isinstance(models.policy, Denoiser) or not offers_features(models.policy):
             raise RunError(
                 f"stage is posterior, and policy {policy.label} is no Denoiser with features, which a posterior net is "
-                "distilled from; accepted for it: stage=[rollouts,critic]"
+                "distilled from; accepted for it: stage=[rollouts,critic], and posterior=flow at evaluation"
             )
         how = PosteriorRecipe(recipe.posterior_samples, recipe.posterior_steps, recipe.batch)
         agreed = train_posterior(
