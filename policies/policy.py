@@ -129,7 +129,11 @@ class Denoiser(FrozenPolicy):
 
 
 class Posterior(Protocol):
-    """Differentiable draws of the clean action given a noisy one, for variant M of QPILOTS."""
+    """Differentiable draws of the clean action given a noisy one, for variant M of QPILOTS.
+
+    One that draws through the policy itself keeps it as its attribute `denoiser`: its cost is then counted in rows of
+    the policy, not of a posterior net.
+    """
 
     def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
         """K samples of a given x_t = x, (K, B, H, D), from x (B, H, D) and standard normal z (K, B, H, D).

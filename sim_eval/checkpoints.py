@@ -173,6 +173,11 @@ def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT)
 
 def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, root: Path = ROOT) -> PosteriorNet:
     """The posterior net of policy `label`. Raises CheckpointError, also if its policy had another `fingerprint`."""
+    if not (root / task / f"posterior_{label}.safetensors").exists():
+        raise CheckpointError(
+            f"{root / task} holds no posterior net of policy {label}; accepted: posterior=flow, which needs none, or "
+            "checkpoints=DIR with the one that sim-eval-train stage=posterior writes"
+        )
     checkpoint = read_checkpoint(root / task, f"posterior_{label}", "posterior", task)
     config = _build(PosteriorConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)

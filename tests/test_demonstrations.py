@@ -170,5 +170,9 @@ def test_what_each_decision_saw_comes_back(tmp_path: Path) -> None:
     (read,) = read_hdf5(tmp_path / "rollouts.hdf5")
     assert list(read.decision_steps) == [0, 3, 6]
     np.testing.assert_array_equal(read.decision(2)["agentview_image"], pictures[2])
+    np.testing.assert_array_equal(np.asarray(read.decisions["agentview_image"]), pictures)
     assert read.decision(1)["instruction"] == "reach the origin"
     np.testing.assert_array_equal(read.state(1)["object"], plain.observations["object"][3])
+    (tmp_path / "rollouts.hdf5").unlink()
+    with pytest.raises(DatasetError, match=r"rollouts.hdf5: /data/demo_0/decisions/agentview_image can no longer be"):
+        read.decision(0)

@@ -51,6 +51,21 @@ class ToyDenoiser(Denoiser):
         return context
 
 
+class ToyWithPictures(ToyDenoiser):
+    """It sees a picture too, and its features are the picture's mean colour beside the position."""
+
+    def __init__(self, size: int = 16) -> None:
+        names = ("position", "agentview_image", "instruction")
+        super().__init__(request=ObservationRequest(names, image_size=size, image_orientation="rotated"))
+
+    def encode(self, observation: Observations) -> Tensor:
+        colour = torch.from_numpy(observation["agentview_image"]).float().mean((1, 2)) / 255
+        return torch.cat([super().encode(observation), colour], dim=1)
+
+    def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
+        return super().clean(x, t, context[:, :2])
+
+
 class ToyPolicy(Policy):
     """The same policy as a black box."""
 

@@ -60,11 +60,17 @@ class Component:
     def build(self, **offered: Any) -> Any:
         """Call the target with `options` and with those of `offered` that its signature names.
 
-        Raises RunError for a target that cannot be found or called, an option that it does not take, and a required
-        option that is missing.
+        Raises RunError for a target that cannot be found or called, an option that it does not take, a required option
+        that is missing, and a value that a built-in component refuses by a ValueError.
         """
         target, parameters = self.check(*offered)
-        return target(**{**{name: value for name, value in offered.items() if name in parameters}, **self.options})
+        arguments = {**{name: value for name, value in offered.items() if name in parameters}, **self.options}
+        if self.target not in BUILT_IN.get(self.option, {}).values():
+            return target(**arguments)
+        try:
+            return target(**arguments)
+        except ValueError as error:
+            raise RunError(f"{self.option}={self.label}: {error}") from error
 
     def check(self, *offered: str) -> tuple[Callable[..., Any], Mapping[str, inspect.Parameter]]:
         """What `build` would call, and its parameters, without calling it. Raises RunError as `build`."""

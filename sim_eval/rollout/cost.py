@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -133,8 +134,18 @@ class CountedPosterior:
 def counted(models: Models, rows: Rows) -> Models:
     """The models, wrapped so that they count their rows in `rows`."""
     policy, critic, posterior = models.policy, models.critic, models.posterior
+    watched = CountedDenoiser(policy, rows) if isinstance(policy, Denoiser) else CountedPolicy(policy, rows)
     return Models(
-        CountedDenoiser(policy, rows) if isinstance(policy, Denoiser) else CountedPolicy(policy, rows),
+        watched,
         None if critic is None else CountedCritic(critic, rows, policy.request.history),
-        None if posterior is None else CountedPosterior(posterior, rows),
+        None if posterior is None else _counted_posterior(posterior, policy, watched, rows),
     )
+
+
+def _counted_posterior(posterior: Posterior, policy: FrozenPolicy, watched: FrozenPolicy, rows: Rows) -> Posterior:
+    """A net counts its own rows. A posterior that draws through the policy gets `watched`, which counts them."""
+    if getattr(posterior, "denoiser", None) is not policy:
+        return CountedPosterior(posterior, rows)
+    through = copy.copy(posterior)
+    object.__setattr__(through, "denoiser", watched)  # the posterior may be a frozen dataclass
+    return through

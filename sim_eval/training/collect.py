@@ -121,26 +121,30 @@ def _wander(task: Task, rng: np.random.Generator) -> None:
 
 def policy_rollouts(
     task: str, make_task: MakeTask, models: Models, state: Sequence[str], episodes: int, seed: int, workers: int
-) -> list[Trajectory]:
-    """Unsteered episodes of the frozen policy on the training block of keys.
+) -> Iterator[Trajectory]:
+    """Unsteered episodes of the frozen policy on the training block of keys, in the order of the keys.
 
     `state`: simulator vectors to keep at every control step. What else the policy observes is kept at its decisions.
-    Raises RunError if an episode crashes.
+    Only episodes that wait for an earlier one are in memory, because pictures of all would fill it. Raises RunError if
+    an episode crashes.
     """
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
     request = models.policy.request
     keep = Keep(tuple(state), decisions=request.history > 1 or not set(request.names) <= set(state))
-    trajectories: dict[int, Trajectory] = {}
+    waiting: dict[int, Trajectory] = {}
+    successes = following = 0
     with open_pool(make_task, workers, slots=16) as pool:
         finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep)
         progress = tqdm(finished, total=episodes, desc=f"{task} rollouts", disable=None)
-        for episode in progress:
+        for done, episode in enumerate(progress, 1):
             if episode.error is not None:
                 raise RunError(f"task {task}, episode {episode.key.episode}: {episode.error}")
-            trajectories[episode.key.episode] = _trajectory(episode)
-            successes = sum(trajectory.success for trajectory in trajectories.values())
-            progress.set_postfix(success=f"{successes / len(trajectories):.2f}")
-    return [trajectories[number] for number in sorted(trajectories)]
+            successes += episode.success
+            progress.set_postfix(success=f"{successes / done:.2f}")
+            waiting[episode.key.episode] = _trajectory(episode)
+            while following in waiting:
+                yield waiting.pop(following)
+                following += 1
 
 
 def _trajectory(episode: Episode) -> Trajectory:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from critics.ensemble import FEATURES, CriticConfig, EnsembleCritic
 from critics.objectives import OBJECTIVES
@@ -19,10 +20,11 @@ from sim_eval.checkpoints import save_checkpoint
 from sim_eval.errors import RunError
 from sim_eval.models import offers_features
 from sim_eval.rollout.inference import stacked
+from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models, encode_for_critic
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of
-from sim_eval.training.workspace import Workspace, random_rows, sample_policy, seeded_weights, visited_states
+from sim_eval.training.workspace import Workspace, random_rows, row_blocks, seeded_weights, visited_rows
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 EARLY = 40  # control steps
@@ -46,16 +48,18 @@ def train_critic(
     names: Sequence[str],
     demos: Sequence[Trajectory],
     rollouts: Sequence[Trajectory],
+    read: Sequence[Tensor],
     data: Mapping[str, str],
 ) -> dict[str, float | None]:
     """Train one critic of the frozen policy, save it under each of `names`, return its scores on held-out rollouts.
 
-    `data`: file names to hashes, for the card. Raises RunError for inputs that the policy does not offer.
+    `read`: the `critic_inputs` of the demonstrations, then of the rollouts. `data`: file names to hashes, for the card.
     """
     policy = models.policy
     split = max(1, int(HELD_OUT * len(rollouts)))
     held_out, seen = rollouts[:split], rollouts[split:]
-    train, test = _inputs(models, recipe.inputs, [*demos, *seen]), _inputs(models, recipe.inputs, held_out)
+    end = len(demos) + split
+    train, test = [*read[: len(demos)], *read[end:]], read[len(demos) : end]
     with seeded_weights(workspace.seed):
         sizes = _sizes(recipe.inputs, seen[0], train)
         critic = EnsembleCritic(CriticConfig(recipe.method, sizes, policy.action_dim, policy.horizon))
@@ -94,21 +98,31 @@ def train_critic(
     return scores
 
 
-def _inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory]) -> list[Tensor]:
-    """What the critic reads of each trajectory, (R, n): at every control step, or at every decision for features."""
+def critic_inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory]) -> list[Tensor]:
+    """What a critic reads of each trajectory, (R, n): "state" at every control step, or "features" at every decision.
+
+    Features are computed in blocks of rows: pictures are read from the disk as they are encoded. Raises RunError for
+    features that the policy does not offer.
+    """
     if inputs == "state":
         return [_state(trajectory) for trajectory in trajectories]
     policy = models.policy
     if not isinstance(policy, Denoiser) or not offers_features(policy):
         raise RunError("critic.inputs is features, and the policy offers none; accepted: critic.inputs=state")
+    return [_features(policy, trajectory) for trajectory in tqdm(trajectories, desc="features", disable=None)]
+
+
+@torch.no_grad()
+def _features(policy: Denoiser, trajectory: Trajectory) -> Tensor:
+    """The policy's features at every decision, (R, C) float32. Raises RunError if it returns None."""
     found = []
-    for trajectory in trajectories:
-        rows = range(len(trajectory.decision_steps))
-        with torch.no_grad():
-            features = policy.features(policy.encode(stacked([trajectory.decision(row) for row in rows])))
-        assert features is not None
-        found.append(features.float().cpu())
-    return found
+    for rows in row_blocks(len(trajectory.decision_steps), policy.request):
+        numbers = [*rows, *[rows[0]] * (-len(rows) % policy.row_block)]  # padded as at evaluation, to round alike
+        features = policy.features(policy.encode(stacked([trajectory.decision(row) for row in numbers])))
+        if features is None:
+            raise RunError("critic.inputs is features, and the policy's are None; accepted: critic.inputs=state")
+        found.append(features[: len(rows)].float().cpu())
+    return torch.cat(found)
 
 
 def _state(trajectory: Trajectory) -> Tensor:
@@ -148,13 +162,16 @@ def q_spread(
 ) -> Tensor:
     """The mean over visited states of the standard deviation of Q over 8 policy samples in that state."""
     draws, policy = 8, models.policy
-    seen, state = visited_states(trajectories, SPREAD_STATES, generator)
-    chunks = sample_policy(policy, seen, generator, copies=draws)
-    with torch.no_grad():
-        context = policy.encode(seen) if isinstance(policy, Denoiser) and critic.uses_features else None
-        encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(draws, dim=0)
-        q = critic.q(chunks.to(encoded), encoded)
-    return q.view(SPREAD_STATES, draws).std(dim=1).mean()
+    visits = visited_rows(trajectories, SPREAD_STATES, generator)
+    found = []
+    for rows in row_blocks(SPREAD_STATES, policy.request):
+        seen = stacked([trajectory.decision(row) for trajectory, row in visits[rows.start : rows.stop]])
+        state = stacked([trajectory.state(row) for trajectory, row in visits[rows.start : rows.stop]])
+        with torch.no_grad():
+            chunks, context = draw_unsteered(policy, seen, [generator] * len(rows), 10, copies=draws)
+            encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(draws, dim=0)
+            found.append(critic.q(chunks.to(encoded), encoded))
+    return torch.cat(found).view(SPREAD_STATES, draws).std(dim=1).mean()
 
 
 def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float | None]:

@@ -11,12 +11,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from policies.policy import Denoiser
-from policies.posterior_flow import PosteriorFlow
+from policies.posterior_flow import posterior_flow
 from policies.posterior_net import PosteriorConfig, PosteriorNet, PosteriorTargets, distillation_loss, draw_targets
 from sim_eval.checkpoints import save_checkpoint
+from sim_eval.rollout.inference import stacked
+from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory
-from sim_eval.training.workspace import Workspace, random_rows, sample_policy, seeded_weights, visited_states
+from sim_eval.training.workspace import Workspace, random_rows, row_blocks, seeded_weights, visited_rows
 
 #: Steps of the posterior flow that teaches the net.
 FLOW_STEPS = 10
@@ -78,8 +80,9 @@ def _policy_samples(
     policy: Denoiser, states: Sequence[Trajectory], count: int, generator: torch.Generator
 ) -> tuple[Any, Tensor]:
     """`count` visited states as the policy's context of so many rows, and the chunk that it draws in each."""
-    seen, _ = visited_states(states, count, generator)
-    return policy.encode(seen), sample_policy(policy, seen, generator)
+    seen = stacked([trajectory.decision(row) for trajectory, row in visited_rows(states, count, generator)])
+    chunks, context = draw_unsteered(policy, seen, [generator] * count, 10)
+    return context, chunks
 
 
 def _targets(
@@ -87,8 +90,8 @@ def _targets(
 ) -> PosteriorTargets:
     """Rows to learn from, drawn once: GROUP for each of `count` chunks of the policy."""
     parts = []
-    for start in tqdm(range(0, count, 512), desc="posterior flow", disable=None):
-        context, chunks = _policy_samples(policy, states, min(512, count - start), generator)
+    for rows in tqdm(row_blocks(count, policy.request), desc="posterior flow", disable=None):
+        context, chunks = _policy_samples(policy, states, len(rows), generator)
         parts.append(draw_targets(policy, context, chunks, FLOW_STEPS, generator))
     names = [field.name for field in fields(PosteriorTargets)]
     return PosteriorTargets(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
@@ -112,7 +115,8 @@ def agreement(
         z = torch.randn((512, *chunks.shape), generator=generator).to(chunks)
         clean = policy.clean(x, t, context)
         draws = net.draw(z, x, t, clean, context)
-        spread = _root_mean_square(PosteriorFlow(policy, 20).draw(z[:48], x, t, clean, context).std(0))
+        exact = torch.stack([posterior_flow(policy, draw, x, t, context, 20) for draw in z[:48]])
+        spread = _root_mean_square(exact.std(0))
         found["mean_gap"][f"{t}"] = _root_mean_square(draws.mean(0) - clean) / spread
         found["spread"][f"{t}"] = _root_mean_square(draws.std(0)) / spread
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sim_eval.errors import RunError
 from sim_eval.models import build_models, offers_features
 from sim_eval.samplers import Models
 from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, state_of
-from sim_eval.training.critic import CriticRecipe, train_critic
+from sim_eval.training.critic import CriticRecipe, critic_inputs, train_critic
 from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import PosteriorRecipe, train_posterior
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
@@ -53,7 +53,7 @@ class Recipe:
 def collect_demos(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     """Scripted demonstrations of mixed quality to demos.hdf5."""
     found = demonstrations(workspace.task, workspace.make_task, recipe.demos, recipe.sloppy, workspace.seed, workers)
-    _write(workspace.demos, workspace, list(found), "demonstrations")
+    _write(workspace.demos, workspace, found, "demonstrations")
 
 
 def clone_policies(workspace: Workspace, recipe: Recipe, workers: int) -> None:
@@ -82,10 +82,11 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     rollouts = read_hdf5(path)
     demos = [] if recipe.from_outside else read_hdf5(workspace.demos, list(rollouts[0].observations))
     data = file_hashes([path] if recipe.from_outside else [workspace.demos, path])
+    read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
     for method in recipe.critic_methods:
         names = [f"critic_{method}", *(["critic"] if method == recipe.ship_critic else [])]
         how = CriticRecipe(method, recipe.critic_inputs, recipe.critic_steps, recipe.batch)
-        scores = train_critic(workspace, models, how, names, demos, rollouts, data)
+        scores = train_critic(workspace, models, how, names, demos, rollouts, read, data)
         tqdm.write(f"{workspace.task} {method} critic, held-out rollouts: {scores}")
 
 
@@ -98,7 +99,7 @@ def train_posteriors(workspace: Workspace, recipe: Recipe, workers: int) -> None
         if not isinstance(models.policy, Denoiser) or not offers_features(models.policy):
             raise RunError(
                 f"stage is posterior, and policy {policy.label} is no Denoiser with features, which a posterior net is "
-                "distilled from; accepted for it: stage=[rollouts,critic]"
+                "distilled from; accepted for it: stage=[rollouts,critic], and posterior=flow at evaluation"
             )
         how = PosteriorRecipe(recipe.posterior_samples, recipe.posterior_steps, recipe.batch)
         agreed = train_posterior(
@@ -138,8 +139,16 @@ def _models(workspace: Workspace, recipe: Recipe, policy: Component) -> Models:
     )
 
 
-def _write(path: Path, workspace: Workspace, trajectories: Sequence[Trajectory], what: str) -> None:
-    write_hdf5(path, trajectories, {"env_name": workspace.task, "type": 1, "env_kwargs": {}})
-    success = sum(trajectory.success for trajectory in trajectories)
-    steps = sum(len(trajectory.actions) for trajectory in trajectories)
-    tqdm.write(f"{workspace.task} {what}: {len(trajectories)} episodes, {success} successful, {steps} steps")
+def _write(path: Path, workspace: Workspace, trajectories: Iterable[Trajectory], what: str) -> None:
+    """Write each trajectory as it comes, and say how many there were."""
+    outcomes: list[bool] = []
+    steps: list[int] = []
+
+    def noted() -> Iterator[Trajectory]:
+        for trajectory in trajectories:
+            outcomes.append(trajectory.success)
+            steps.append(len(trajectory.actions))
+            yield trajectory
+
+    write_hdf5(path, noted(), {"env_name": workspace.task, "type": 1, "env_kwargs": {}})
+    tqdm.write(f"{workspace.task} {what}: {len(steps)} episodes, {sum(outcomes)} successful, {sum(steps)} steps")

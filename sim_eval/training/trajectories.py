@@ -35,17 +35,42 @@ class DatasetError(RunError):
 
 
 @dataclass(frozen=True)
+class StoredRows:
+    """The rows of one data set of an HDF5 file, read one at a time: the pictures of all would fill the memory."""
+
+    path: Path
+    name: str
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All rows: `np.asarray(rows)`. Raises DatasetError as reading one."""
+        return np.asarray(self[:], dtype)
+
+    def __getitem__(self, row: int | slice) -> Any:
+        """Row number `row`: an array, or a string. Raises DatasetError if the file can no longer be read."""
+        try:
+            with h5py.File(self.path, "r") as file:
+                values = file[self.name]
+                return values.asstr()[row] if h5py.check_string_dtype(values.dtype) else values[row]
+        except (OSError, KeyError) as error:
+            raise DatasetError(f"{self.path}: {self.name} can no longer be read ({error})") from error
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """An episode: observations (T, n) float32 by name, actions (T, D) float32, success.
 
     `decisions`: what the policy saw at every `stride`-th control step, (R, ...) by name, where that is more than
-    `observations`; else empty.
+    `observations`; else empty. Those that are read from a file stay there until a row is asked for.
     """
 
     observations: Mapping[str, np.ndarray]
     actions: np.ndarray
     success: bool
-    decisions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    decisions: Mapping[str, np.ndarray | StoredRows] = field(default_factory=dict)
     stride: int = 1
 
     @property
@@ -79,11 +104,15 @@ def _write_demo(demo: h5py.Group, trajectory: Trajectory) -> None:
     demo.attrs["num_samples"], demo.attrs["stride"] = steps, trajectory.stride
     for name, values in trajectory.observations.items():
         demo.create_dataset(f"obs/{name}", data=np.asarray(values, np.float32))
-    for name, values in trajectory.decisions.items():
+    for name, stored in trajectory.decisions.items():
+        values = np.asarray(stored)
         if values.dtype.kind in "OU":
             demo.create_dataset(f"decisions/{name}", data=values.astype(object), dtype=h5py.string_dtype())
-        else:
-            demo.create_dataset(f"decisions/{name}", data=values, compression="gzip", compression_opts=1)
+        elif values.ndim < 4:
+            demo.create_dataset(f"decisions/{name}", data=values)
+        else:  # pictures, each compressed alone, as each is read alone
+            options = {"chunks": (1, *values.shape[1:]), "compression": "gzip", "compression_opts": 1, "shuffle": True}
+            demo.create_dataset(f"decisions/{name}", data=values, **options)
     outcome = np.zeros(steps, np.float32)
     outcome[-1] = trajectory.success
     demo.create_dataset("actions", data=np.asarray(trajectory.actions, np.float32))
@@ -148,7 +177,9 @@ def _read_demo(path: Path, name: str, demo: h5py.Group, observations: Sequence[s
         observations={key: _observation(key, seen[stored.get(key, key)][:]) for key in observations},
         actions=demo["actions"][:].astype(np.float32),
         success=bool((rewards > 0).any()),
-        decisions={key: _decision(values) for key, values in demo["decisions"].items()} if "decisions" in demo else {},
+        decisions={key: StoredRows(path, values.name, len(values)) for key, values in demo["decisions"].items()}
+        if "decisions" in demo
+        else {},
         stride=int(demo.attrs.get("stride", 1)),
     )
     _check(f"{path}: data/{name}", trajectory, rewards)
@@ -169,11 +200,6 @@ def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
             raise DatasetError(f"{where}/{name} has {len(values)} rows for {steps} actions; accepted: a row for each")
         if not np.isfinite(values).all():
             raise DatasetError(f"{where}/{name} holds NaN or infinity")
-
-
-def _decision(values: h5py.Dataset) -> np.ndarray:
-    array: np.ndarray = values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
-    return array
 
 
 def _observation(key: str, values: np.ndarray) -> np.ndarray:

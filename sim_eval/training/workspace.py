@@ -18,15 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from policies.policy import Denoiser, Observations, Policy
+from policies.observation import ObservationRequest
 from sim_eval.files import sha256
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.rollout.inference import stacked
-from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.trajectories import Trajectory
 
-#: Rows that the frozen policy encodes at once: pictures of more would fill the memory.
-_ROWS = 512
+#: Rows that the frozen policy encodes at once; fewer if it observes pictures, which would fill the memory.
+_ROWS, _PICTURE_ROWS = 512, 32
 
 
 @dataclass(frozen=True)
@@ -81,34 +79,21 @@ def random_rows(count: int, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randint(count, (batch,), generator=generator)
 
 
-def sample_policy(
-    policy: Policy | Denoiser, observation: Observations, generator: torch.Generator, copies: int = 1
-) -> Tensor:
-    """`copies` unsteered chunks (B * copies, H, D) a row, all from one generator: training reproduces no row alone."""
-    rows = len(next(iter(observation.values())))
-    parts = [slice(start, start + _ROWS) for start in range(0, rows, _ROWS)]
-    chunks = []
-    for part in parts:
-        batch = {name: values[part] for name, values in observation.items()}
-        generators = [generator] * len(next(iter(batch.values())))
-        chunks.append(draw_unsteered(policy, batch, generators, 10, copies)[0])
-    return torch.cat(chunks)
+def row_blocks(count: int, request: ObservationRequest) -> list[range]:
+    """The rows 0 to `count` - 1 in the blocks that a policy with this request encodes at once."""
+    size = _PICTURE_ROWS if any(name.endswith("_image") for name in request.names) else _ROWS
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def visited_states(
+def visited_rows(
     trajectories: Sequence[Trajectory], count: int, generator: torch.Generator
-) -> tuple[Observations, Observations]:
+) -> list[tuple[Trajectory, int]]:
     """`count` control steps at which the policy can decide, drawn uniformly, with replacement.
 
-    Returns what the policy sees there and the simulator's state, name to (count, ...) each.
+    Each is a trajectory and a row of its `decision_steps`; nothing of it is read yet.
     """
     lengths = np.array([len(trajectory.decision_steps) for trajectory in trajectories])
     rows = random_rows(int(lengths.sum()), count, generator).numpy()
     owners = np.searchsorted(lengths.cumsum(), rows, side="right")
-    visits = [
-        (trajectories[owner], row)
-        for owner, row in zip(owners, rows - (lengths.cumsum() - lengths)[owners], strict=True)
-    ]
-    seen = stacked([trajectory.decision(row) for trajectory, row in visits])
-    state = stacked([trajectory.state(row) for trajectory, row in visits])
-    return seen, state
+    within = rows - (lengths.cumsum() - lengths)[owners]
+    return [(trajectories[owner], int(row)) for owner, row in zip(owners, within, strict=True)]

@@ -19,6 +19,7 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
+from sim_eval.models import check_needs
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool, open_pool
@@ -97,6 +98,8 @@ def try_strengths(settings: SweepSettings) -> Sweep:
     """
     samplers = settings.samplers()
     models = settings.build_models(samplers.values())
+    for (name, _), sampler in samplers.items():
+        check_needs(name, sampler, settings.policy.label, models)
     conditions = settings.conditions(models.fingerprints)
     published = check_published(settings.published, conditions)
     if settings.choose:
