@@ -30,9 +30,8 @@ class Eye(nn.Module):
         self.films = nn.ModuleList(nn.Linear(text, 2 * channels) for channels in others)
         self.attention = nn.Conv2d(_CHANNELS[-1], maps, 1)
         self.values = nn.Conv2d(_CHANNELS[-1], maps, 1)
-        for film in self.films:
-            nn.init.zeros_(film.weight)
-            nn.init.zeros_(film.bias)
+        for parameter in self.films.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, pictures: Tensor, text: Tensor, corner: Tensor) -> Tensor:
         """pictures (B, 3, S, S), text (B, n) to (B, 3 * maps).

@@ -199,3 +199,16 @@ def train(arguments: Sequence[str]) -> int:
     settings = read_train_settings(arguments)
     run_stages(settings.stages, settings.workspace, settings.recipe, settings.workers)
     return 0
+
+
+@command(
+    "sim-eval-train-vla [option=value ...]    e.g. sim-eval-train-vla variant=mini_vla_strong checkpoints=DIR",
+    "train_vla",
+)
+def train_vla(arguments: Sequence[str]) -> int:
+    """Train the small vision-language-action policy for all its tasks."""
+    from sim_eval.training.vla import train_vla
+    from sim_eval.training.vla_settings import read_vla_settings
+
+    train_vla(read_vla_settings(arguments))
+    return 0

@@ -36,6 +36,15 @@ def build_models(
     place = resolve_device(device)
     frozen, prints = _policy(task, policy, root, place)
     value: Critic | None = None
+    own = root / task / f"critic_{policy.label}"  # the critic of a policy for all tasks
+    lacking = critic is not None and critic.label == own.name and not own.with_suffix(".safetensors").is_file()
+    if lacking and "critic" in needs:
+        raise RunError(
+            f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of its "
+            f"own, which `sim-eval-train task={task} policy={policy.label} stage=[rollouts,critic]` trains"
+        )
+    if lacking:
+        critic = None
     if critic is not None and (critic.target or policy.target is None or root != checkpoints.ROOT):
         value, found = _critic(task, critic, frozen, root, place)
         prints |= found

@@ -1,7 +1,7 @@
 """Manipulation tasks in simulation: `make` builds a task, `expert` its scripted expert, `names` lists the tasks."""
 
 from tasks.experts import EXPERT_OBSERVATIONS, Expert, expert
-from tasks.registry import make, names, options_of, published_starts
+from tasks.registry import make, names, published_starts
 from tasks.task import ArraySpec, EpisodeKey, Observation, Outcome, Task, TaskError, TaskSpec
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "expert",
     "make",
     "names",
-    "options_of",
     "published_starts",
 ]

@@ -49,7 +49,8 @@ def test_only_training_and_the_options_know_the_suites_own_tasks() -> None:
 FLOORS = (
     {"errors", "own_packages", "resources", "schedules"},
     {"fields", "files", "samplers"},
-    {"checkpoints", "config", "rollout"},
+    {"checkpoints", "rollout"},
+    {"config"},
     {"models", "runs"},
     {"analysis"},
     {"training", "video"},

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from sim_eval.checkpoints import ALL_TASKS
 from sim_eval.config.compose import TARGETS, folder
 from sim_eval.config.plugins import component
 from sim_eval.config.values import one_of
@@ -23,14 +25,17 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     place = (root or resource("checkpoints")) / task
     stems = sorted(path.stem for path in place.glob("*.safetensors"))
     critics = {"default" if stem == "critic" else stem.removeprefix("critic_"): stem for stem in stems if _critic(stem)}
+    shared = shared_policies(root)
     policies = [stem for stem in stems if not _critic(stem) and not stem.startswith("posterior_")]
     options = config["passed_on"]
     also = f"{TARGETS}, a checkpoint in {place}"
-    policy = component("policy", config["policy"], options.get("policy", {}), policies, also)
+    policy = component("policy", config["policy"], options.get("policy", {}), [*policies, *shared], also)
     critic = None
     if config["critic"] != "none":
         if policy.target is not None and root is None:
             critics["default"] = "critic"  # the shipped ones do not fit this policy: `build_models` refuses if needed
+        if policy.label in shared:
+            critics["default"] = f"critic_{policy.label}"  # may be missing, as above
         also = f"none, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
         critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
         if critic.target is None:
@@ -42,6 +47,11 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         "checkpoints": root,
         "device": one_of("device", config["device"], DEVICES),
     }
+
+
+def shared_policies(root: Path | None) -> list[str]:
+    """The checkpoints of policies for all tasks in `root`, by default the shipped ones."""
+    return sorted(path.stem for path in ((root or resource("checkpoints")) / ALL_TASKS).glob("*.safetensors"))
 
 
 def _critic(stem: str) -> bool:

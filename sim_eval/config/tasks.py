@@ -12,7 +12,7 @@ from typing import Any
 import tasks
 from sim_eval.config.plugins import Component, component
 from tasks.naming import full_name
-from tasks.registry import TASKS, task_options
+from tasks.registry import TASKS, options_of, task_options
 from tasks.task import Task, checked_task
 
 
@@ -44,6 +44,11 @@ def task_factory(task: Mapping[str, Any]) -> Callable[[], Task]:
         return Component(task["name"], task["target"], task["options"], "task").build
     options = {name: value for name, value in task.items() if name != "assets"}  # stored by older versions
     return functools.partial(tasks.make, **options)
+
+
+def factory_of(full_name: str) -> Callable[[], Task]:
+    """A picklable callable that builds the suite's own task of this full name. Raises TaskError for an unknown one."""
+    return task_factory(options_of(full_name))
 
 
 def _described(make_task: Callable[[], Task]) -> dict[str, Any]:

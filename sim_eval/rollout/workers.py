@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -41,7 +41,7 @@ class _Worker:
 
 def work_through(
     items: Sequence[Item], work: Callable[[Task, Item], Result], make_task: MakeTask, workers: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yield `work(task, item)` for each item, in order, computed in `workers` processes; 0: in this process.
 
     Items, `work`, `make_task` and results must pickle. Raises what `work` raises, and RunError if a worker dies.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
+from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
@@ -18,13 +20,16 @@ from sim_eval.rollout.pool import open_pool
 from sim_eval.rollout.workers import work_through
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.training.trajectories import Trajectory
-from tasks.task import EpisodeKey, Task, TaskSpec
+from tasks.task import EpisodeKey, Observation, Task, TaskSpec
 
 #: The simulator's state, as scripted experts, the small policies and critics read it.
 STATE = tasks.EXPERT_OBSERVATIONS
 
 #: Control steps between the pictures of a demonstration.
 STRIDE = 4
+
+#: Episodes that may be played for each demonstration that is kept.
+TRIES = 3
 
 
 def state_of(spec: TaskSpec) -> tuple[str, ...]:
@@ -64,18 +69,24 @@ def _demonstrate(task: Task, key: EpisodeKey, sloppy: float) -> Trajectory:
 
 
 def demonstrations_with_pictures(
-    task: str, make_task: MakeTask, request: ObservationRequest, episodes: int, style: str, seed: int, workers: int
+    task: str, make_task: MakeTask, request: ObservationRequest, count: int, style: str, seed: int, workers: int
 ) -> Iterator[Trajectory]:
-    """Scripted demonstrations in one `style` of `tasks.expert`, with what `request` names at every `STRIDE`-th step.
+    """`count` demonstrations in one `style` of `tasks.expert`, with what `request` names at every `STRIDE`-th step.
 
     A sloppy demonstration is kept as it was played. A recovering one starts after a short random motion, holds the
     intended actions and not the executed, noisy ones, leaves out an attempt that missed on purpose, and is dropped if
-    it fails.
+    it fails. Raises RunError if that leaves fewer than one in `TRIES`.
     """
-    keys = episode_keys(task, seed, episodes, block="train")
+    keys = episode_keys(task, seed, TRIES * count, block="train")
     done = work_through(keys, partial(_demonstrate_with_pictures, request=request, style=style), make_task, workers)
-    kept = (trajectory for trajectory in done if trajectory is not None)
-    yield from tqdm(kept, total=episodes, desc=f"{task} {style} demonstrations", disable=None)
+    with closing(done):
+        kept = islice((trajectory for trajectory in done if trajectory is not None), count)
+        found = 0
+        for trajectory in tqdm(kept, total=count, desc=f"{task} {style} demonstrations", disable=None):
+            found += 1
+            yield trajectory
+    if found < count:
+        raise RunError(f"task {task}: {found} of {TRIES * count} {style} demonstrations succeeded; {count} are needed")
 
 
 def _demonstrate_with_pictures(
@@ -89,7 +100,9 @@ def _demonstrate_with_pictures(
         _wander(task, rng)
     state = task.observe(ObservationRequest(STATE))
     expert.reset(state)
-    states, decisions, actions = [], [], []
+    states: list[Observation] = []
+    decisions: list[Observation] = []
+    actions: list[np.ndarray] = []
     done = False
     while not (done or expert.finished):
         action = np.asarray(expert.act(state), np.float32)

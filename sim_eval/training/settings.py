@@ -9,7 +9,7 @@ from typing import Any
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
 from sim_eval.config.compose import CONFIGS, TARGETS, compose, folder, load_yaml
-from sim_eval.config.models import DEVICES
+from sim_eval.config.models import DEVICES, shared_policies
 from sim_eval.config.plugins import Component, component
 from sim_eval.config.tasks import read_task, task_factory, task_name
 from sim_eval.config.values import one_of, whole, worker_count
@@ -42,7 +42,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         seed=whole("seed", config["seed"], 0),
         make_task=task_factory(task_options),
     )
-    stages = _stages(config, from_outside=policies[0].target is not None)
+    stages = _stages(config, from_outside=config["policy"] is not None)
     return TrainSettings(stages, workspace, _recipe(config, policies), worker_count(config["workers"]))
 
 
@@ -55,8 +55,9 @@ def _listed_stages(argument: str) -> str:
 def _policies(config: dict[str, Any], task: str) -> list[Component]:
     """The families that are trained here, or a policy from outside; fills in what the task's recipe leaves open."""
     if config["policy"] is not None:
-        policy = component("policy", config["policy"], config["passed_on"].get("policy", {}), [], TARGETS)
-        if "checkpoints" not in config["given"]:
+        shared = shared_policies(folder(config["checkpoints"]))
+        policy = component("policy", config["policy"], config["passed_on"].get("policy", {}), shared, TARGETS)
+        if policy.target is not None and "checkpoints" not in config["given"]:
             raise RunError(
                 f"policy is {config['policy']}, and checkpoints is not given; accepted: checkpoints=DIR, a folder for "
                 "its critic and posterior net (checkpoints/ holds those of the shipped policies)"
@@ -90,7 +91,7 @@ def _recipe(config: dict[str, Any], policies: Sequence[Component]) -> Recipe:
     methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
     counts = {"rollouts": 2, "posterior_samples": 1, "batch": 1}  # a rollout is kept to score the critic
     counts |= dict.fromkeys(("critic_steps", "posterior_steps"), LEAST_STEPS)
-    if policies[0].target is None:
+    if config["policy"] is None:
         counts |= {"demos": 1, "policy_steps": LEAST_STEPS}
     inputs = one_of("critic.inputs", config["critic"]["inputs"], ("state", "features"))
     numbers = {name: whole(name, config[name], least) for name, least in counts.items()}
@@ -103,6 +104,7 @@ def _recipe(config: dict[str, Any], policies: Sequence[Component]) -> Recipe:
         ship_critic=one_of("ship_critic", config["ship_critic"], methods),
         critic_inputs=inputs,
         device=one_of("device", config["device"], DEVICES),
+        from_outside=config["policy"] is not None,
         **numbers,
     )
 

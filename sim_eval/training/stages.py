@@ -27,7 +27,7 @@ class Recipe:
     """How much data and how many optimiser steps each stage uses.
 
     `policies`: the policies that critics and posterior nets are for. Critics learn from rollouts of the first; each
-    gets a posterior net. A policy with a target is the user's own: it is rolled out as it is, and never trained.
+    gets a posterior net. A policy `from_outside` is a user's own or one for all tasks: it is rolled out as it is.
     """
 
     policies: Sequence[Component]
@@ -43,11 +43,7 @@ class Recipe:
     ship_critic: str  # of the methods, the one that evaluations read by default
     critic_inputs: str = "state"
     device: str = "auto"
-
-    @property
-    def from_outside(self) -> bool:
-        """Whether the policy is a user's own."""
-        return any(policy.target for policy in self.policies)
+    from_outside: bool = False
 
 
 def collect_demos(workspace: Workspace, recipe: Recipe, workers: int) -> None:
@@ -83,8 +79,10 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     demos = [] if recipe.from_outside else read_hdf5(workspace.demos, list(rollouts[0].observations))
     data = file_hashes([path] if recipe.from_outside else [workspace.demos, path])
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
+    first = recipe.policies[0]
+    name = f"critic_{first.label}" if recipe.from_outside and first.target is None else "critic"
     for method in recipe.critic_methods:
-        names = [f"critic_{method}", *(["critic"] if method == recipe.ship_critic else [])]
+        names = [f"{name}_{method}", *([name] if method == recipe.ship_critic else [])]
         how = CriticRecipe(method, recipe.critic_inputs, recipe.critic_steps, recipe.batch)
         scores = train_critic(workspace, models, how, names, demos, rollouts, read, data)
         tqdm.write(f"{workspace.task} {method} critic, held-out rollouts: {scores}")

@@ -1,9 +1,9 @@
-"""Training of the small vision-language-action policy: demonstrations with pictures of many tasks, one set of weights."""
+"""Training of the small vision-language-action policy, one set of weights, on demonstrations of many tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,49 +11,40 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import tasks
 from policies.behaviour_cloning import STD_FLOOR, behaviour_cloning_loss
 from policies.mini_vla import CAMERAS, MiniVLA, MiniVLAConfig, proprioception
 from policies.sentences import embed_sentences
 from sim_eval.checkpoints import ALL_TASKS, save_checkpoint
-from sim_eval.config.tasks import task_factory
+from sim_eval.config.tasks import factory_of
+from sim_eval.files import sha256
 from sim_eval.training.collect import demonstrations_with_pictures
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of, read_hdf5, write_hdf5
-from sim_eval.training.workspace import file_hashes, origin, random_rows, seeded_weights
+from sim_eval.training.vla_settings import VLARecipe, VLASettings
+from sim_eval.training.workspace import origin, random_rows, seeded_weights
 
 #: Noisy actions that a step draws for each encoded decision: encoding costs far more than denoising.
 DRAWS = 8
+#: Added to the seed, so that the styles start from other keys.
+_SEEDS = {"recovering": 0, "sloppy": 100}
 #: Share of a batch whose instruction is replaced by another wording, and the noise on embeddings of unit length.
 _REWORDED = 0.5
 _TEXT_NOISE = 0.02
 
 
 @dataclass(frozen=True)
-class VLARecipe:
-    """How a variant is trained.
-
-    demonstrations: task to style to number of episodes. wordings: task to instructions, the task's own first.
-    """
-
-    variant: str
-    demonstrations: Mapping[str, Mapping[str, int]]
-    wordings: Mapping[str, Sequence[str]]
-    steps: int
-    batch: int
-
-
-@dataclass(frozen=True)
 class Decisions:
     """What the policy sees at N decisions, and the chunks that were played.
 
-    pictures (N, 2, S, S, 3) uint8, vectors (N, PROPRIOCEPTION), chunks (N, H, D), task (N,): its number.
+    pictures (N, 2, S, S, 3) uint8, vectors (N, PROPRIOCEPTION), chunks (N, H, D), task (N,): its number, under which
+    `wordings` holds its instruction, then the others.
     """
 
     pictures: Tensor
     vectors: Tensor
     chunks: Tensor
     task: Tensor
+    wordings: list[list[str]]
 
 
 def demonstration_path(data: Path, task: str, style: str) -> Path:
@@ -66,42 +57,46 @@ def collect(recipe: VLARecipe, data: Path, seed: int, workers: int) -> list[Path
     request = MiniVLA(MiniVLAConfig([])).request
     paths = []
     for task, styles in recipe.demonstrations.items():
-        make_task = task_factory(tasks.options_of(task))
-        for style, episodes in styles.items():
+        make_task = factory_of(task)
+        for style, count in styles.items():
             path = demonstration_path(data, task, style)
             paths.append(path)
-            if path.exists() and len(read_hdf5(path)) >= episodes:
+            if path.exists() and len(read_hdf5(path)) >= count:
                 continue
-            played = list(demonstrations_with_pictures(task, make_task, request, episodes, style, seed, workers))
+            start = seed + _SEEDS[style]
+            played = demonstrations_with_pictures(task, make_task, request, count, style, start, workers)
             write_hdf5(path, played, {"env_name": task, "type": 1, "env_kwargs": {}})
     return paths
 
 
 def read_decisions(recipe: VLARecipe, data: Path, horizon: int) -> Decisions:
     """Every decision of the recipe's demonstrations."""
-    pictures, vectors, chunks, owners = [], [], [], []
+    pictures, vectors, chunks, owners, wordings = [], [], [], [], []
     for number, (task, styles) in enumerate(recipe.demonstrations.items()):
-        for style, episodes in styles.items():
-            for trajectory in read_hdf5(demonstration_path(data, task, style))[:episodes]:
+        for style, count in styles.items():
+            for trajectory in read_hdf5(demonstration_path(data, task, style))[:count]:
                 seen = trajectory.decisions
                 pictures.append(torch.from_numpy(np.stack([seen[camera] for camera in CAMERAS], axis=1)))
                 vectors.append(proprioception(seen))
                 chunks.append(_chunks(trajectory, horizon))
                 owners.append(torch.full((len(vectors[-1]),), number))
-    return Decisions(torch.cat(pictures), torch.cat(vectors), torch.cat(chunks), torch.cat(owners))
+        wordings.append([str(seen["instruction"][0]), *recipe.wordings[task]])
+    return Decisions(torch.cat(pictures), torch.cat(vectors), torch.cat(chunks), torch.cat(owners), wordings)
 
 
 def _chunks(trajectory: Trajectory, horizon: int) -> Tensor:
     return torch.from_numpy(chunks_of(trajectory.actions, horizon)[trajectory.decision_steps])
 
 
-def train_vla(recipe: VLARecipe, data: Path, checkpoints: Path, seed: int, workers: int) -> None:
-    """Play the demonstrations, clone them, and save the policy for all tasks."""
-    paths = collect(recipe, data, seed, workers)
-    wordings = [wording for of_task in recipe.wordings.values() for wording in of_task]
+def train_vla(settings: VLASettings) -> None:
+    """Play the demonstrations, clone them, and save the policy. torch uses one thread, as in `run_stages`."""
+    torch.set_num_threads(1)
+    recipe, data, seed = settings.recipe, settings.data, settings.seed
+    paths = collect(recipe, data, seed, settings.workers)
+    decisions = read_decisions(recipe, data, MiniVLAConfig([]).horizon)
+    wordings = [wording for of_task in decisions.wordings for wording in of_task]
     with seeded_weights(seed):
         policy = MiniVLA(MiniVLAConfig(wordings))
-    decisions = read_decisions(recipe, data, policy.horizon)
     tqdm.write(f"{recipe.variant}: {len(decisions.task)} decisions of {len(recipe.demonstrations)} tasks")
     _fit_normalisation(policy, decisions)
     policy.wording_embeddings.copy_(embed_sentences(wordings))
@@ -113,14 +108,10 @@ def train_vla(recipe: VLARecipe, data: Path, checkpoints: Path, seed: int, worke
         "kind": "policy",
         "task": ALL_TASKS,
         "demonstrations": {task: dict(styles) for task, styles in recipe.demonstrations.items()},
-        **origin(seed, {f"{path.parent.name}/{path.name}": sha for path, sha in _hashes(paths)}),
+        **origin(seed, {f"{path.parent.name}/{path.name}": sha256(path) for path in paths}),
         "training": facts,
     }
-    save_checkpoint(checkpoints / ALL_TASKS, recipe.variant, policy, card)
-
-
-def _hashes(paths: Sequence[Path]) -> list[tuple[Path, str]]:
-    return [(path, next(iter(file_hashes([path]).values()))) for path in paths]
+    save_checkpoint(settings.checkpoints / ALL_TASKS, recipe.variant, policy, card)
 
 
 def _fit_normalisation(policy: MiniVLA, decisions: Decisions) -> None:
@@ -138,8 +129,8 @@ class _Loss:
         self._policy, self._decisions, self._generator = policy, decisions, generator
         self._batch = recipe.batch
         self._rows = [torch.where(decisions.task == number)[0] for number in range(len(recipe.demonstrations))]
-        starts = np.cumsum([0, *(len(recipe.wordings[task]) for task in recipe.demonstrations)])
-        self._wordings = [(int(first), int(end)) for first, end in zip(starts, starts[1:], strict=False)]
+        starts = np.cumsum([0, *map(len, decisions.wordings)])
+        self._wordings = [(int(first), int(end)) for first, end in pairwise(starts)]
 
     def __call__(self) -> Tensor:
         policy, generator = self._policy, self._generator
