@@ -86,7 +86,10 @@ class MiniVLA(nn.Module, Denoiser):
         margin = (self.config.image_size - self.config.crop) // 2
         corners = torch.full((len(pictures), len(CAMERAS), 2), margin, device=self.device)
         text = torch.stack([self.embedding_of(wording) for wording in observation["instruction"]]).to(self.device)
-        return self.look(pictures, corners, proprioception(observation).to(self.device), text)
+        seen = (pictures, corners, proprioception(observation).to(self.device), text)
+        # Convolutions round by the number of rows, so a larger batch is encoded in blocks of one size.
+        blocks = zip(*(values.split(self.row_block) for values in seen), strict=True)
+        return torch.cat([self.look(*block) for block in blocks])
 
     def look(self, pictures: Tensor, corners: Tensor, vectors: Tensor, text: Tensor) -> Tensor:
         """The embedding (B, width) of what a decision sees.

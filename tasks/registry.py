@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tasks.libero_files import task_files
 from tasks.libero_suites import INIT_STATES, PERTURBATIONS, PERTURBED_SUITES, SUITES, LiberoSuite, is_libero
 from tasks.libero_task import LiberoTask
 from tasks.naming import ANY_ROBOSUITE, full_name
+from tasks.panda_task import PandaTask
 from tasks.robosuite_any import AnyRobosuiteTask, check_environment
 from tasks.robosuite_task import RobosuiteSpec, RobosuiteTask
 from tasks.stepping import check_kind
@@ -56,6 +58,7 @@ _OPTIONS = {
     "index": _Option(0, SUITES, "LIBERO's suites"),
     "perturbation": _Option(None, SUITES, "LIBERO's suites"),
     "env": _Option("Stack", (ANY_ROBOSUITE,), f"task {ANY_ROBOSUITE!r}"),
+    "instruction": _Option(None, TASKS, "every task"),
     "stepping": _Option("fast", TASKS, "every task"),
 }
 
@@ -95,6 +98,10 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
             raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {_OPTIONS[option].who} alone")
     taken = {option: given.get(option, kind.default) for option, kind in _OPTIONS.items() if name in kind.takers}
     check_kind(taken["stepping"])
+    if taken["instruction"] is None:
+        del taken["instruction"]
+    elif not isinstance(taken["instruction"], str) or not taken["instruction"].strip():
+        raise TaskError(f"instruction is {taken['instruction']!r}; accepted: a text")
     if name in SUITES:
         task_files(_suite(name, taken["perturbation"]), taken["index"])
     if name == ANY_ROBOSUITE:
@@ -105,12 +112,20 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
 def make(name: str, stepping: str = "fast", **options: Any) -> Task:
     """Build task `name`. Compiles the model, which takes a second or two.
 
-    `stepping`: "fast" (this project's control loop) or "stock" (robosuite's). Only LIBERO's suites take `index`, the
+    `stepping`: "fast" (this project's control loop) or "stock" (robosuite's). `instruction`: what the policy is told
+    instead of the task's own instruction; success is still the task's. Only LIBERO's suites take `index`, the
     task's number in the suite, and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS`; only "robosuite" takes `env`,
     an environment's name. Raises TaskError as `task_options`.
     """
     taken = task_options(name, stepping=stepping, **options)
-    known_as = full_name(name, **taken)
+    task = _built(name, taken, full_name(name, **taken))
+    if "instruction" in taken:
+        task.spec = replace(task.spec, instruction=taken["instruction"])
+    return task
+
+
+def _built(name: str, taken: dict[str, Any], known_as: str) -> PandaTask:
+    stepping = taken["stepping"]
     if name in SUITES:
         return LiberoTask(known_as, _suite(name, taken["perturbation"]), taken["index"], stepping)
     if name == ANY_ROBOSUITE:

@@ -10,7 +10,8 @@ import pytest
 
 import tasks
 from policies.observation import ObservationRequest
-from tasks import EpisodeKey, Task, TaskError
+from tasks import EpisodeKey, Task, TaskError, rendering
+from tests.shared_tasks import shared_task
 
 NAMES = ("agentview_image", "robot0_eye_in_hand_image")
 
@@ -52,6 +53,26 @@ def test_reflections_and_multisampling_are_drawn_as_asked_for_each_picture(task:
     assert len({picture.tobytes() for picture in first}) == 4
     for picture, repeated in zip(first, reversed(again), strict=True):
         np.testing.assert_array_equal(picture, repeated)
+
+
+@pytest.mark.parametrize("name", ["square", "libero_goal"])
+def test_leaving_out_what_a_camera_cannot_see_changes_no_pixel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = shared_task(name)
+    request = ObservationRequest(NAMES, image_size=64, reflections=False, multisampling=False)
+    culled, left_out = rendering.out_of_view, 0
+    rng = np.random.default_rng(0)
+    shown.reset(EpisodeKey(name, 0, 2**31 + 1, 0))
+    for action in rng.uniform(-1.0, 1.0, (6, 7)):
+        for _ in range(6):
+            shown.step(action)
+        quick = shown.observe(request)
+        left_out += int(culled(shown._model, shown._data, 0).sum())
+        with monkeypatch.context() as patch:
+            patch.setattr(rendering, "out_of_view", lambda model, data, camera: np.zeros(model.ngeom, bool))
+            full = shown.observe(request)
+        for picture in NAMES:
+            np.testing.assert_array_equal(quick[picture], full[picture])
+    assert left_out > 0
 
 
 def test_the_wrist_camera_moves_with_the_hand(task: Task) -> None:
