@@ -45,7 +45,7 @@ class RunFolder:
         self.done[record.sampler, record.episode] = record
 
     def keep_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
-        """Store pictures (H, W, 3) uint8 that the policy saw, by name, for the report. Raises RunError if that fails"""
+        """Store pictures (H, W, 3) uint8 that the policy saw, by name, for the report. Raises RunError."""
         write_pictures(self.path, pictures)
 
 
