@@ -40,3 +40,8 @@ class ObservationRequest:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name}={value!r}: accepted is a whole number of at least 1")
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The names of the images among `names`."""
+        return tuple(name for name in self.names if name.endswith("_image"))

@@ -14,7 +14,7 @@ from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import group_by_policy, group_by_setup
 from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, pair, pairing_warnings
 from sim_eval.analysis.rows import Pairing, Row, pool
-from sim_eval.analysis.run_differences import run_warnings
+from sim_eval.analysis.run_differences import request_warnings, run_warnings
 from sim_eval.analysis.statistics import bootstrap_difference, holm
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run, read_run
@@ -120,6 +120,7 @@ def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Tabl
     if len(rows) > 1 and all(row.sampler != BASELINE for row in ran):
         first = (ran or rows)[0].label
         warnings.append(f"{task} {policy}: no {BASELINE} records, so samplers are compared with {first}")
+    warnings += request_warnings(task, policy, runs)
     for row in rows:
         if (baseline := baseline_of(row, rows)) is not None:
             warnings += pairing_warnings(task, row, baseline)

@@ -90,6 +90,7 @@ def _setup(sampler: str, run: Run) -> dict[str, Any]:
         **{f"checkpoint {role}": digest for role, digest in _checkpoints(run).items()},
         **{f"version of {package}": versions[package] for package in SIMULATION if package in versions},
         **({"execute": execute} if execute else {}),
+        **({} if run.request is None else {"request": run.request}),
         "block": run.config["block"],
         "device": run.config.get("device", "cpu"),
         "critic": run.config["critic"],

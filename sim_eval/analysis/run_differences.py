@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from sim_eval.analysis.grouping import POLICY_ROLES
-from sim_eval.runs.provenance import SIMULATION
+from sim_eval.runs.provenance import SIMULATION, stored_request
 from sim_eval.runs.reader import Run
 
 _BLOCKS = {
@@ -40,6 +40,20 @@ def run_warnings(runs: Sequence[Run]) -> list[str]:
         for what, values in names.items()
         if len(values) > 1
     ]
+
+
+def request_warnings(task: str, policy: str, runs: Sequence[Run]) -> list[str]:
+    """One line for each field of the policy's request in which the runs of one table differ."""
+    requests = [(run.name, stored_request(run.request)) for run in runs if run.request is not None]
+    found = []
+    for field in requests[0][1] if requests else ():
+        by_value: dict[str, list[str]] = defaultdict(list)
+        for name, request in requests:
+            by_value[str(request[field])].append(name)
+        if len(by_value) > 1:
+            values = "; ".join(f"{value} in {_listed(names)}" for value, names in by_value.items())
+            found.append(f"{task} {policy}: what the policy observes differs, {field} is {values}")
+    return found
 
 
 def _versions(run: Run, package: str) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from policies.observation import ObservationRequest
 from sim_eval.evaluation.progress import Progress, tell_of_compiling
 from sim_eval.evaluation.settings import Settings, check_tuned
 from sim_eval.evaluation.tracking import Track, tracking
 from sim_eval.models import check_needs
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.rollout.episodes import run_episodes
+from sim_eval.rollout.episodes import Episode, run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.runs.records import Record, record_of
@@ -50,7 +53,11 @@ def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: Mak
     for name, sampler in samplers.items():
         check_needs(name, sampler, settings.policy.label, models)
     output, stored = settings.output, settings.stored()
-    with open_run(output, stored, models.fingerprints) as folder, tracking(settings.log, output, stored) as track:
+    request = models.policy.request
+    with (
+        open_run(output, stored, models.fingerprints, request) as folder,
+        tracking(settings.log, output, stored) as track,
+    ):
         before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,
@@ -77,6 +84,14 @@ def _run_sampler(
     for episode in run_episodes(pool, missing, sampler, models, name):
         record = record_of(episode, settings.policy.label, name, strength)
         folder.append(record, episode.actions)
+        if episode.key.episode == 0:
+            folder.keep_pictures(_pictures(episode, models.policy.request))
         won, finished = progress.note(record)
         if record.error is None:
             track(name, won / finished, finished)
+
+
+def _pictures(episode: Episode, request: ObservationRequest) -> dict[str, np.ndarray]:
+    """The pictures of the latest control step that the policy saw at its first decision."""
+    found = {name: episode.first[name] for name in request.images if name in episode.first}
+    return {name: picture[-1] if request.history > 1 else picture for name, picture in found.items()}

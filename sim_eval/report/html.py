@@ -14,6 +14,7 @@ from sim_eval.analysis.rows import ALPHA
 from sim_eval.report import figures, formatting
 from sim_eval.report.episode_data import episode_data, missing_videos
 from sim_eval.report.headline import headline
+from sim_eval.report.observed import observed, request_facts
 from sim_eval.report.outcome_strip import strips
 from sim_eval.report.paired_outcomes import starts
 from sim_eval.report.plot_style import STYLES, outline
@@ -38,6 +39,8 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         warnings=comparison.warnings + missing_videos(tables),
         alpha=ALPHA,
         style=styles,
+        observed=observed(tables),
+        request_facts=request_facts,
         scale=_difference_scale(comparison),
         references_of_all=set.intersection(*(set(table.references) for table in tables)),
         strips=[strip for group in drawn for strip in group],

@@ -27,7 +27,9 @@ def summary(comparison: Comparison) -> str:
 def _table(table: Table) -> dict[str, Any]:
     pairings = [asdict(pairing) for pairing in table.every_pair]
     rows = [_row(row) for row in table.rows]
-    return {"task": table.task, "policy": table.policy, "rows": rows, "every_pair": pairings}
+    instructions = list(dict.fromkeys(text for row in table.rows for run in row.runs for text in run.instructions))
+    named = {"task": table.task, "policy": table.policy, "instructions": instructions}
+    return {**named, "rows": rows, "every_pair": pairings}
 
 
 def _row(row: Row) -> dict[str, Any]:

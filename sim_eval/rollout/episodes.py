@@ -39,6 +39,7 @@ class Episode:
     policy_rows, critic_rows, posterior_rows: totals over the episode.
     q: the critic's value of the chunk at each decision, not counted in `critic_rows`; None without a critic.
     actions: (steps, D) float32, as executed.
+    instruction: the task's. first: what the first decision saw, with the vectors that the critic reads.
     trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are empty
         unless `Keep` asks for them.
     """
@@ -57,6 +58,8 @@ class Episode:
     posterior_rows: int
     q: tuple[float, ...] | None
     actions: np.ndarray
+    instruction: str | None = None
+    first: Observation = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     seen: tuple[Observation, ...] = ()
 
@@ -75,6 +78,8 @@ class _Slot:
     execute: int
     start: float = field(default_factory=time.perf_counter)
     state_hash: str | None = None
+    instruction: str | None = None
+    first: Observation = field(default_factory=dict)
     latency_ms: float | None = None
     seen: list[Observation] = field(default_factory=list)  # by every decision if `keep` asks, else by the next alone
     trace: list[Observation] = field(default_factory=list)
@@ -92,7 +97,8 @@ class _Slot:
     def take(self, reply: Reply) -> Episode | None:
         """Record the reply; returns the finished episode if it ended, else None."""
         if isinstance(reply, Started):
-            self.state_hash = reply.state_hash
+            self.state_hash, self.instruction = reply.state_hash, reply.spec.instruction
+            self.first = reply.observation
             self.seen.append(reply.observation)
             self.trace.append(reply.trace)
             return None
@@ -127,6 +133,8 @@ class _Slot:
             posterior_rows=round(sum(decision.posterior_rows for decision in decisions)),
             q=values or None,
             actions=np.concatenate(self.actions) if self.actions else np.zeros((0, 0), np.float32),
+            instruction=self.instruction,
+            first=self.first,
             trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},
             seen=tuple(self.seen) if self.keep.decisions else (),
         )

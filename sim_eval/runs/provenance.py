@@ -9,17 +9,22 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from policies.observation import ObservationRequest
 from tasks import packages
 from tasks.packages import LIBERO_ASSETS, SIMULATION
 
 _PACKAGES = ("torch", "numpy", *SIMULATION, *LIBERO_ASSETS, "numba", "scipy", "hydra-core", "sim-eval")
 
 
-def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:
-    """A JSON-serialisable account of this process. `checkpoints`: role to SHA-256 of every model."""
+def provenance(checkpoints: Mapping[str, str], request: ObservationRequest | None) -> dict[str, Any]:
+    """A JSON-serialisable account of this process.
+
+    `checkpoints`: role to SHA-256 of every model. `request`: what the policy observes, if it is known.
+    """
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -27,7 +32,13 @@ def provenance(checkpoints: Mapping[str, str]) -> dict[str, Any]:
         "machine": machine(),
         "git": git_revision(Path(__file__).parent),
         "checkpoints": dict(checkpoints),
+        **({} if request is None else {"request": stored_request(request)}),
     }
+
+
+def stored_request(request: ObservationRequest) -> dict[str, Any]:
+    """A request as JSON holds it."""
+    return {**asdict(request), "names": list(request.names)}
 
 
 def versions() -> dict[str, str]:

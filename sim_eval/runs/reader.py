@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
+from policies.observation import ObservationRequest
 from sim_eval.config.compose import load_yaml
 from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
@@ -70,6 +71,20 @@ class Run:
     def setting(self) -> tuple[str, str]:
         """Task and policy; runs that share both are compared."""
         return task_name(self.config["task"]), self.config["policy"]
+
+    @property
+    def request(self) -> ObservationRequest | None:
+        """What the policy observed; None for runs of earlier versions. Raises RunError if it is damaged."""
+        stored = self.provenance[-1].get("request") if self.provenance else None
+        try:
+            return None if stored is None else ObservationRequest(**stored)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{self.folder / PROVENANCE}: request is no request ({error})") from None
+
+    @property
+    def instructions(self) -> list[str]:
+        """The instructions of its episodes, each once; none in runs of earlier versions."""
+        return list(dict.fromkeys(record.instruction for record in self.records if record.instruction))
 
     def video(self, record: Record) -> Path | None:
         """Where the record's video is or was; None if none was rendered."""

@@ -67,6 +67,7 @@ class Record:
     cost: Cost
     mean_q: float | None
     q: list[float] | None
+    instruction: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -99,6 +100,7 @@ def record_of(episode: Episode, policy: str, sampler: str, strength: float | Non
         ),
         mean_q=episode.mean_q,
         q=None if episode.q is None else [round(value, 4) for value in episode.q],
+        instruction=episode.instruction,
     )
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from policies.observation import ObservationRequest
 from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
 from sim_eval.fields import check_name
 from sim_eval.files import locked, write_text
-from sim_eval.runs.provenance import SIMULATION, provenance, versions
+from sim_eval.runs.pictures import write_pictures
+from sim_eval.runs.provenance import SIMULATION, provenance, stored_request, versions
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
 from sim_eval.runs.records import Record, append, drop_torn_line
 
@@ -42,14 +44,21 @@ class RunFolder:
         append(self.path, record, actions)
         self.done[record.sampler, record.episode] = record
 
+    def keep_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
+        """Store pictures (H, W, 3) uint8 that the policy saw, by name, for the report. Raises RunError."""
+        write_pictures(self.path, pictures)
+
 
 @contextmanager
-def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, str]) -> Iterator[RunFolder]:
+def open_run(
+    path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, str], request: ObservationRequest | None = None
+) -> Iterator[RunFolder]:
     """Create or resume the run's folder, and lock it against other processes.
 
-    `config`: content of config.yaml. `checkpoints`: role to SHA-256 of every model. A folder without records accepts
-    any configuration. Raises RunError for a folder that is in use, holds something else, or was made with another
-    configuration, other checkpoints or another simulator version; the message names what differs.
+    `config`: content of config.yaml. `checkpoints`: role to SHA-256 of every model. `request`: what the policy
+    observes. A folder without records accepts any configuration. Raises RunError for a folder that is in use, holds
+    something else, or was made with another configuration, other checkpoints, another request or another simulator
+    version; the message names what differs.
     """
     named = {"task": task_name(config["task"]), "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
@@ -66,8 +75,9 @@ def open_run(path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, st
         installed = versions()
         for account in earlier:
             _check_made_alike(path, account, checkpoints, installed)
+            _check_observed_alike(path, account, request)
         write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(merged)))
-        write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints)], indent=2) + "\n")
+        write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints, request)], indent=2) + "\n")
         done = {(record.sampler, record.episode): record for record in records if record.error is None}
         drop_torn_line(path)
         yield RunFolder(path, done)
@@ -116,6 +126,18 @@ def _fixed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
 def _merged(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     samplers = [*stored["samplers"], *(name for name in asked["samplers"] if name not in stored["samplers"])]
     return {**asked, "samplers": samplers, "sampler": {**stored["sampler"], **asked["sampler"]}}
+
+
+def _check_observed_alike(path: Path, account: Mapping[str, Any], request: ObservationRequest | None) -> None:
+    here = None if request is None else stored_request(request)
+    if here is not None and account.get("request", here) != here:
+        there = account["request"]
+        differing = [name for name in here if there.get(name) != here[name]]
+        raise RunError(
+            f"output={path} was made with another request of the policy: "
+            + "; ".join(f"{name} is {there.get(name)} there, {here[name]} now" for name in differing)
+            + "; choose another output"
+        )
 
 
 def _check_made_alike(

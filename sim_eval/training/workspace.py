@@ -81,7 +81,7 @@ def random_rows(count: int, batch: int, generator: torch.Generator) -> Tensor:
 
 def row_blocks(count: int, request: ObservationRequest) -> list[range]:
     """The rows 0 to `count` - 1 in the blocks that a policy with this request encodes at once."""
-    size = _PICTURE_ROWS if any(name.endswith("_image") for name in request.names) else _ROWS
+    size = _PICTURE_ROWS if request.images else _ROWS
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 

@@ -41,13 +41,13 @@ def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[np.ndarray] 
     except ReplayError as error:
         return error
     if not video.exists:
-        write_video(video.path, _frames(replays, instruction, view.size), fps)
+        write_video(video.path, _frames(replays, instruction, view), fps)
     return [row(replayed, instruction) for replayed in replays]
 
 
-def _frames(replays: Sequence[Replay], instruction: str, size: int) -> Iterator[np.ndarray]:
+def _frames(replays: Sequence[Replay], instruction: str, view: View) -> Iterator[np.ndarray]:
     """As many frames as the longest episode has; those that ended before hold their last."""
-    overlay = Overlay([replayed.record for replayed in replays], instruction, size)
+    overlay = Overlay([replayed.record for replayed in replays], instruction, view.size, view.observed)
     for number in range(max(len(replayed.steps) for replayed in replays)):
         yield overlay.frame([replayed.moment(number) for replayed in replays])
 

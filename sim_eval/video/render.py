@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
 from sim_eval.rollout.workers import work_through
-from sim_eval.runs.reader import read_run
+from sim_eval.runs.reader import Run, read_run
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import Shown, read_index, update_index
 from sim_eval.video.contact_sheet import write_sheet
@@ -80,6 +81,7 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
     unknown camera and a missing GL library.
     """
     run = read_run(settings.folder)
+    observed = _observed(settings, run)
     chosen = chosen_records(settings, run)
     videos, sheets = planned_videos(settings, chosen), planned_sheets(settings, chosen)
     index = read_index(settings.folder, run.records)
@@ -101,7 +103,7 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
     files = new | {path: _shown(records) for path, records in sheets.items()}
     listed = _listed(settings.folder, files)
     try:
-        rows, skipped = _draw(settings, todo, make_task)
+        rows, skipped = _draw(settings, observed, todo, make_task)
         for path, records in sheets.items():
             if drawn := [rows[key] for key in _shown(records) if key in rows]:
                 write_sheet(path, drawn)
@@ -111,11 +113,35 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
     return Rendered([path for path in files if path.exists()], kept, skipped, listed)
 
 
+def _observed(settings: RenderSettings, run: Run) -> ObservationRequest | None:
+    """The pictures that the run's policy saw, as it asked for them, if they are to be shown.
+
+    Raises RunError if they were asked for and are not known, or there are none.
+    """
+    request = run.request
+    if settings.observed is False or (settings.observed is None and (request is None or not request.images)):
+        return None
+    if request is None:
+        raise RunError(
+            f"observed is true, and {settings.folder} does not say what its policy saw, as runs of earlier versions; "
+            "accepted: false"
+        )
+    if not request.images:
+        raise RunError(
+            f"observed is true, and the policy of {settings.folder} saw no picture, only {', '.join(request.names)}; "
+            "accepted: false"
+        )
+    return replace(request, names=request.images, history=1)
+
+
 def _draw(
-    settings: RenderSettings, videos: Sequence[EpisodeVideo], make_task: MakeTask
+    settings: RenderSettings,
+    observed: ObservationRequest | None,
+    videos: Sequence[EpisodeVideo],
+    make_task: MakeTask,
 ) -> tuple[dict[tuple[str, int], np.ndarray], int]:
     """Make the videos. Returns the rows of contact sheets, if any, by (sampler, episode), and how many were skipped."""
-    work = functools.partial(draw_video, view=View(settings.camera, settings.size, settings.every))
+    work = functools.partial(draw_video, view=View(settings.camera, settings.size, settings.every, observed))
     rows: dict[tuple[str, int], np.ndarray] = {}
     skipped = 0
     with tqdm(total=len(videos), unit="video", disable=None) as progress:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
 from sim_eval.runs.records import Record
 from sim_eval.video.overlay import Moment
@@ -21,25 +22,35 @@ class ReplayError(RunError):
 
 @dataclass(frozen=True)
 class View:
-    """The camera, the size of pictures (`size` x `size` pixels), and how often: after `every` steps, and at the end."""
+    """The camera, the size of pictures (`size` x `size` pixels), and how often: after `every` steps, and at the end.
+
+    `observed`: the pictures that the policy saw when it decided, drawn again as it asked for them; None for none.
+    """
 
     camera: str
     size: int
     every: int
+    observed: ObservationRequest | None = None
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One episode as drawn: `pictures` (n, size, size, 3) uint8, each after so many control `steps`."""
+    """One episode as drawn: `pictures` (n, size, size, 3) uint8, each after so many control `steps`.
+
+    `observed`: what the policy saw at each decision, (decisions, cameras, h, w, 3) uint8, if it was asked for.
+    """
 
     record: Record
     steps: list[int]
     pictures: np.ndarray
+    observed: np.ndarray | None = None
 
     def moment(self, number: int) -> Moment:
         """The picture of this number, from 0; the last one where the episode has ended before."""
         number = min(number, len(self.steps) - 1)
-        return Moment(self.pictures[number], self.steps[number])
+        step = self.steps[number]
+        decision = max(step - 1, 0) // self.record.execute
+        return Moment(self.pictures[number], step, () if self.observed is None else tuple(self.observed[decision]))
 
 
 def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Replay:
@@ -48,12 +59,17 @@ def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Repla
     Raises ReplayError as soon as start, number of steps or outcome differ from the record, RunError if the disk is
     full, and TaskError for an unknown camera and a missing GL library.
     """
-    steps = [*range(0, record.steps, view.every), record.steps]
-    pictures = _on_disk((len(steps), view.size, view.size, 3))
+    steps, decisions = [*range(0, record.steps, view.every), record.steps], range(0, record.steps, record.execute)
+    pictures, observed, request = _on_disk((len(steps), view.size, view.size, 3)), None, view.observed
+    if request is not None:
+        observed = _on_disk((len(decisions), len(request.names), request.image_size, request.image_size, 3))
     for step in _steps(task, record, actions):
         if step in steps:
             pictures[steps.index(step)] = task.frame(view.camera, view.size)
-    return Replay(record, steps, pictures)
+        if observed is not None and request is not None and step in decisions:
+            seen = task.observe(request)
+            observed[decisions.index(step)] = [seen[name] for name in request.names]
+    return Replay(record, steps, pictures, observed)
 
 
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:

@@ -19,7 +19,8 @@ class RenderSettings:
 
     `episodes`, `samplers`: None for all; `videos` picks among these. `side_by_side`: one video per episode, one column
     per sampler. `sheet`: draw contact sheets, too. `size`: pixels, even. `every`: control steps per frame; videos play
-    in real time. `workers`: processes, 0 for none. `overwrite`: also draw files that exist.
+    in real time. `observed`: show the pictures that the policy saw; None: where it saw any. `workers`: processes, 0 for
+    none. `overwrite`: also draw files that exist.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class RenderSettings:
     camera: str = "agentview"
     size: int = 256
     every: int = 1
+    observed: bool | None = None
     workers: int = 0
     overwrite: bool = False
 
@@ -53,6 +55,7 @@ def read_render_settings(arguments: Sequence[str]) -> RenderSettings:
         size=size,
         every=whole("every", options["every"], 1),
         workers=worker_count(options["workers"]),
+        observed=_optional_bool("observed", options["observed"]),
         **{name: options[name] for name in ("side_by_side", "sheet", "camera", "overwrite")},
     )
 
@@ -64,3 +67,9 @@ def default_output(run: Path) -> Path:
 
 def _episodes(value: object) -> list[int]:
     return [whole("episodes", episode, 0) for episode in listed("episodes", value)]
+
+
+def _optional_bool(option: str, value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise RunError(f"{option} is {value}; accepted: true, false or null")

@@ -16,6 +16,9 @@ CURVE: Colour = (88, 166, 255)
 SUCCESS: Colour = (63, 185, 80)
 FAILURE: Colour = (248, 81, 73)
 
+#: Width of the labels to the left of what stands below a picture, at its reference size.
+GUTTER = 52
+
 #: Pictures of this many pixels a side have type and margins as given; those of other sizes scale with it.
 _REFERENCE = 256
 _SMALLEST_TYPE = 8
