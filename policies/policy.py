@@ -20,6 +20,17 @@ from policies.schedule import Schedule
 Observations = Mapping[str, Any]
 
 
+class UndecidedError(Exception):
+    """A policy has no chunk for some rows of a batch, as when its server fails. `reasons`: row to one line, not empty.
+
+    The episodes of these rows end in an error, which is no failure; those of the other rows go on.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        super().__init__("; ".join(f"row {row}: {reason}" for row, reason in reasons.items()))
+        self.reasons = reasons
+
+
 class FrozenPolicy(ABC):
     """What both tiers share. Subclass `Policy` or `Denoiser` and set the attributes that have no default.
 

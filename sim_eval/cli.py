@@ -190,6 +190,17 @@ def sweep(arguments: Sequence[str]) -> int:
     return 0
 
 
+@command("sim-eval-serve [option=value ...]    e.g. sim-eval-serve task=can samplers=[unsteered,qpilots_u]", "serve")
+def serve(arguments: Sequence[str]) -> int:
+    """Answer the decision requests of other programs until Ctrl-C."""
+    from sim_eval.serving.serve import serve
+    from sim_eval.serving.settings import read_serve_settings
+
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    serve(read_serve_settings(arguments))
+    return 0
+
+
 @command("sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all", "train")
 def train(arguments: Sequence[str]) -> int:
     """Train the checkpoints of a task."""

@@ -55,7 +55,7 @@ FLOORS = (
     {"analysis"},
     {"training", "video"},
     {"evaluation"},
-    {"tuning"},
+    {"serving", "tuning"},
     {"report"},
     {"api"},
     {"cli"},

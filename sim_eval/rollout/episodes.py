@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from policies.observation import ObservationRequest
+from policies.policy import UndecidedError
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
 from sim_eval.rollout.inference import Decider, Decision, PendingDecision, what_to_observe
@@ -92,7 +93,7 @@ class _Slot:
 
     def decided(self, decision: Decision) -> Command:
         self.decisions.append(decision)
-        return Execute(decision.actions)
+        return Execute(decision.actions[: self.execute])
 
     def take(self, reply: Reply) -> Episode | None:
         """Record the reply; returns the finished episode if it ended, else None."""
@@ -113,7 +114,11 @@ class _Slot:
             self.seen.append(reply.observation)
             return None
         assert isinstance(reply, Failed)
-        return self._finish(False, reply.error)
+        return self.fail(reply.error)
+
+    def fail(self, error: str) -> Episode:
+        """The episode, ended by an error."""
+        return self._finish(False, error)
 
     def _finish(self, success: bool, error: str | None) -> Episode:
         decisions = self.decisions
@@ -159,7 +164,8 @@ def run_episodes(
     decider = Decider(sampler, models, label)
     with _one_thread(models.policy.device):
         while True:
-            commands = _decisions(active, decider)
+            commands, ended = _decisions(active, decider)
+            yield from ended
             commands |= _starts(pool, active, waiting_keys, models.policy.execute, request, keep)
             if not commands:
                 return
@@ -189,16 +195,27 @@ def _starts(
     return commands
 
 
-def _decisions(active: dict[int, _Slot], decider: Decider) -> dict[int, Command]:
-    """The next chunk of every active episode: in lockstep, all of them wait for one."""
-    if not active:
-        return {}
-    pending = [slot.pending() for slot in active.values()]
-    decisions = decider.decide(pending)
-    for slot, waiting in zip(active.values(), pending, strict=True):
-        if slot.latency_ms is None:
-            slot.latency_ms = decider.latency_ms(waiting)
-    return {index: slot.decided(decision) for (index, slot), decision in zip(active.items(), decisions, strict=True)}
+def _decisions(active: dict[int, _Slot], decider: Decider) -> tuple[dict[int, Command], list[Episode]]:
+    """The next chunk of every active episode, and the episodes that end as their policy has none for them.
+
+    In lockstep, all active episodes wait for a chunk. Those that end are taken from `active`.
+    """
+    ended: list[Episode] = []
+    while active:
+        pending = {index: slot.pending() for index, slot in active.items()}
+        try:
+            decisions = decider.decide(list(pending.values()))
+        except UndecidedError as error:  # the others are decided again, with the same noise
+            rows = list(pending)
+            ended += [active.pop(rows[row]).fail(reason) for row, reason in error.reasons.items()]
+            continue
+        for index, slot in active.items():
+            if slot.latency_ms is None:
+                with suppress(UndecidedError):  # then it is measured at the next decision
+                    slot.latency_ms = decider.latency_ms(pending[index])
+        chosen = zip(active.items(), decisions, strict=True)
+        return {index: slot.decided(decision) for (index, slot), decision in chosen}, ended
+    return {}, ended
 
 
 def _check_fit(spec: TaskSpec, models: Models) -> None:

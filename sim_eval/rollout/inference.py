@@ -6,18 +6,35 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from policies.observation import ObservationRequest
+from policies.policy import FrozenPolicy, UndecidedError
 from sim_eval.errors import RunError
 from sim_eval.rollout.cost import NonFiniteQError, Rows, counted, described
 from sim_eval.rollout.keys import noise_generator
 from sim_eval.samplers.sampler import Models, Sampler, encode_for_critic, required_denoiser
 from tasks.task import EpisodeKey, Observation
+
+T = TypeVar("T")
+
+
+class Waiting(Protocol):
+    """What waits for a chunk. `origin` says in errors what it is."""
+
+    @property
+    def observation(self) -> Observation: ...
+
+    @property
+    def origin(self) -> str: ...
+
+    def generator(self) -> torch.Generator:
+        """A new generator of the chunk's noise, equal at each call."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,12 +45,20 @@ class PendingDecision:
     decision: int
     observation: Observation
 
+    @property
+    def origin(self) -> str:
+        return f"task={self.key.task} episode={self.key.episode}"
+
+    def generator(self) -> torch.Generator:
+        return noise_generator(self.key.noise_seed, self.decision)
+
 
 @dataclass(frozen=True)
 class Decision:
-    """An episode's next chunk: actions (h, D) in the task's units, its cost in rows, and Q (None without a critic)."""
+    """A chunk: actions (H, D) in the task's units and normalised, its cost in rows, and Q (None without a critic)."""
 
     actions: np.ndarray
+    normalised: np.ndarray
     policy_rows: float
     critic_rows: float
     posterior_rows: float
@@ -48,34 +73,35 @@ class Decider:
         self._rows = Rows()
         self._models = counted(models, self._rows)
 
-    def decide(self, pending: Sequence[PendingDecision]) -> list[Decision]:
-        """One chunk for each. Raises RunError for NaN, infinity or a wrong shape from the sampler or the critic."""
-        # Repeated rows pad the batch, so that a row's result does not depend on how many episodes run.
-        size = -(-len(pending) // self._policy.row_block) * self._policy.row_block
-        padded = [pending[row % len(pending)] for row in range(size)]
-        observation, rows = stacked([waiting.observation for waiting in padded]), self._rows
+    def decide(self, pending: Sequence[Waiting]) -> list[Decision]:
+        """One chunk for each.
+
+        Raises RunError for NaN, infinity or a wrong shape from the sampler or the critic, and UndecidedError, by
+        position in `pending`, if the policy has no chunk for some.
+        """
+        batch = padded(pending, self._policy.row_block)
+        observation, rows, size = stacked([waiting.observation for waiting in batch]), self._rows, len(batch)
         rows.clear()
         try:
-            chunks = self._sampler(self._models, observation, _generators(padded))
+            chunks = self._sampler(self._models, observation, [waiting.generator() for waiting in batch])
             counts = (rows.policy / size, rows.critic / size, rows.posterior / size)
-            self._check(chunks, padded)
+            self._check(chunks, batch)
             chunks = chunks.detach()
             q = self._values(chunks, observation)
         except NonFiniteQError as error:
-            culprit = padded[error.row // max(error.rows // size, 1) % size].key
-            raise RunError(f"the critic returned NaN or infinity, {_where(self._label, culprit)}") from None
-        actions = self._policy.unnormalise(chunks)
-        if actions.shape != chunks.shape or not np.isfinite(actions).all():
-            raise RunError(
-                f"the policy's unnormalise gave {described(actions)} for chunks {tuple(chunks.shape)}; "
-                "accepted: an array of the same shape without NaN or infinity"
-            )
-        actions = actions[:, : self._policy.execute]
-        return [Decision(actions[row].copy(), *counts, None if q is None else q[row]) for row in range(len(pending))]
+            culprit = batch[error.row // max(error.rows // size, 1) % size]
+            raise RunError(f"the critic returned NaN or infinity, {self._where(culprit)}") from None
+        except UndecidedError as error:
+            raise UndecidedError({row % len(pending): why for row, why in error.reasons.items()}) from None
+        actions, normalised = unnormalised(self._policy, chunks), chunks.float().cpu().numpy()
+        return [
+            Decision(actions[row].copy(), normalised[row].copy(), *counts, None if q is None else q[row])
+            for row in range(len(pending))
+        ]
 
-    def latency_ms(self, waiting: PendingDecision) -> float:
+    def latency_ms(self, waiting: Waiting) -> float:
         """Wall time of a decision for one episode alone, unpadded, as on a robot; waits for the device to finish."""
-        observation, generators = stacked([waiting.observation]), _generators([waiting])
+        observation, generators = stacked([waiting.observation]), [waiting.generator()]
         self._synchronise()
         start = time.perf_counter()
         self._sampler(self._models, observation, generators)
@@ -96,14 +122,17 @@ class Decider:
             values: list[float] = models.critic.q(chunks, encode_for_critic(models, observation, context)).tolist()
         return values
 
-    def _check(self, chunks: Tensor, padded: Sequence[PendingDecision]) -> None:
-        expected = (len(padded), self._policy.horizon, self._policy.action_dim)
+    def _check(self, chunks: Tensor, batch: Sequence[Waiting]) -> None:
+        expected = (len(batch), self._policy.horizon, self._policy.action_dim)
         if not isinstance(chunks, Tensor) or tuple(chunks.shape) != expected:
             raise RunError(f"sampler {self._label} returned {described(chunks)}, expected a tensor {expected}")
         bad = ~torch.isfinite(chunks).flatten(1).all(1)
         if bad.any():
-            key = padded[int(bad.nonzero()[0, 0])].key
-            raise RunError(f"the sampler returned NaN or infinity, {_where(self._label, key)}")
+            culprit = batch[int(bad.nonzero()[0, 0])]
+            raise RunError(f"the sampler returned NaN or infinity, {self._where(culprit)}")
+
+    def _where(self, waiting: Waiting) -> str:
+        return f"sampler={self._label} {waiting.origin}"
 
 
 def what_to_observe(models: Models) -> ObservationRequest:
@@ -111,6 +140,23 @@ def what_to_observe(models: Models) -> ObservationRequest:
     request = models.policy.request
     read_by_critic = models.critic.observations if models.critic else ()
     return dataclasses.replace(request, names=tuple(dict.fromkeys((*request.names, *read_by_critic))))
+
+
+def padded(rows: Sequence[T], block: int) -> list[T]:
+    """The rows, repeated up to a multiple of `block`, so that a row's result does not depend on the batch."""
+    size = -(-len(rows) // block) * block
+    return [rows[row % len(rows)] for row in range(size)]
+
+
+def unnormalised(policy: FrozenPolicy, chunks: Tensor) -> np.ndarray:
+    """Normalised chunks (B, H, D) as the policy's actions. Raises RunError for NaN, infinity or another shape."""
+    actions = policy.unnormalise(chunks)
+    if actions.shape != chunks.shape or not np.isfinite(actions).all():
+        raise RunError(
+            f"the policy's unnormalise gave {described(actions)} for chunks {tuple(chunks.shape)}; "
+            "accepted: an array of the same shape without NaN or infinity"
+        )
+    return actions
 
 
 def stacked(observations: Sequence[Observation]) -> dict[str, Any]:
@@ -121,11 +167,3 @@ def stacked(observations: Sequence[Observation]) -> dict[str, Any]:
         else np.stack([observation[name] for observation in observations])
         for name, value in observations[0].items()
     }
-
-
-def _where(label: str, key: EpisodeKey) -> str:
-    return f"sampler={label} task={key.task} episode={key.episode}"
-
-
-def _generators(pending: Sequence[PendingDecision]) -> list[torch.Generator]:
-    return [noise_generator(waiting.key.noise_seed, waiting.decision) for waiting in pending]

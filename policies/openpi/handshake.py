@@ -1,0 +1,105 @@
+"""What a server says of itself when a client connects: openpi sends any mapping; sim-eval-serve sends these fields."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from policies.observation import ObservationRequest
+from policies.openpi.messages import MessageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handshake:
+    """The fields that sim-eval-serve sends. The defaults hold for servers that send none, as openpi's.
+
+    observation: what a request holds, by the names of this suite; None: unknown. observation_sizes: lengths of its
+        vectors, as far as they are known.
+    horizon, execute, action_dim: H, h and D as in `FrozenPolicy`; None: unknown.
+    normalisation: mean and standard deviation (D,) of the actions; an answer then also holds the normalised chunk.
+    samplers: the samplers that a request may name, the default first, each with {"strength": default} if it has a
+        strength. A default of None: the request must hold one.
+    seed: whether a request may hold the noise seed. samples: how many chunks of the frozen policy it may ask for.
+    window: how many requests a client may send before it reads the first answer.
+    task: the task that the models are for; None: any.
+    fingerprints: role ("policy", "critic", ...) to SHA-256.
+    """
+
+    observation: ObservationRequest | None = None
+    observation_sizes: Mapping[str, int] = field(default_factory=dict)
+    horizon: int | None = None
+    execute: int | None = None
+    action_dim: int | None = None
+    normalisation: tuple[np.ndarray, np.ndarray] | None = None
+    samplers: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    seed: bool = False
+    samples: int = 1
+    window: int = 1
+    task: str | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    def message(self) -> dict[str, Any]:
+        """The fields as a message; those that are None are left out."""
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        if self.observation is not None:
+            fields["observation"] = dataclasses.asdict(self.observation)
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def read_handshake(message: Mapping[str, Any]) -> Handshake:
+    """The fields of a server's first message; others are ignored. Raises MessageError for a field of a wrong type."""
+    found: dict[str, Any] = {}
+    for name, (fits, kind) in _KINDS.items():
+        if message.get(name) is not None:
+            if not fits(message[name]):
+                raise MessageError(f"{name} is {message[name]!r:.80}; expected {kind}")
+            found[name] = message[name]
+    if "observation" in found:
+        try:
+            found["observation"] = ObservationRequest(**found["observation"])
+        except (TypeError, ValueError) as error:
+            raise MessageError(f"observation: {error}") from None
+    return Handshake(**found)
+
+
+def _whole(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _mapping_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, dict) and all(isinstance(key, str) and fits(entry) for key, entry in value.items())
+    )
+
+
+def _number_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _two_vectors(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, np.ndarray) and v.ndim == 1 for v in value)
+
+
+#: By field: whether a value fits, and what is expected.
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "observation": (_mapping_of(lambda value: True), "a mapping"),
+    "observation_sizes": (_mapping_of(_whole), "a mapping of names to whole numbers"),
+    "horizon": (_whole, "a whole number of at least 1"),
+    "execute": (_whole, "a whole number of at least 1"),
+    "action_dim": (_whole, "a whole number of at least 1"),
+    "normalisation": (_two_vectors, "two vectors"),
+    "samplers": (_mapping_of(_mapping_of(_number_or_none)), "a mapping of names to mappings"),
+    "seed": (lambda value: isinstance(value, bool), "true or false"),
+    "samples": (_whole, "a whole number of at least 1"),
+    "window": (_whole, "a whole number of at least 1"),
+    "task": (_text, "text"),
+    "fingerprints": (_mapping_of(_text), "a mapping of names to text"),
+}

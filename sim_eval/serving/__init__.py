@@ -1,0 +1,1 @@
+"""A decision server: frozen policy and samplers behind openpi's WebSocket protocol, for many clients."""
