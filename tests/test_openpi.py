@@ -74,7 +74,7 @@ def test_a_request_is_that_of_openpis_libero_example(caplog: pytest.LogCaptureFi
         return {"actions": np.full((12, 7), 0.5)}
 
     rng = np.random.default_rng(0)
-    with openpi_server(infer, {"reset_pose": [0.0]}) as address:
+    with openpi_server(infer, {"reset_pose": [0.0], "horizon": "long"}) as address:
         policy = build(address, task="libero_goal")
         assert f"{address} takes no noise seed" in caplog.text
         assert (policy.horizon, policy.execute, policy.action_dim) == (12, 5, 7)
@@ -222,7 +222,7 @@ def test_an_address_without_a_server_is_told_in_one_line(monkeypatch: pytest.Mon
     for greeting, told in (("hello", "it greets with the text 'hello'"), (b"\x01", "not a mapping")):
         with openpi_server(homeward, greeting) as address:
             assert told in refused(address)
-    with openpi_server(homeward, {"horizon": "long"}) as address:
+    with openpi_server(homeward, {"sim_eval": {"horizon": "long"}}) as address:
         assert "horizon is 'long'; expected a whole number" in refused(address)
 
 
@@ -232,6 +232,8 @@ def test_options_that_the_server_does_not_offer_are_refused(monkeypatch: pytest.
         assert "strength is 1.0; the server's sampler None takes none" in refused(address, strength=1.0)
         assert "give policy.horizon=NUMBER" in refused(address, observations={"state": "position"})
         assert "execute is 0; accepted" in refused(address, execute=0)
+        assert "timeout is never; accepted: a number of seconds above 0" in refused(address, timeout="never")
+        assert "strength is high; accepted: a number" in refused(address, strength="high")
         assert "execute is 11; accepted: 1 to the horizon, 10" in refused(address, execute=11, **TOY)
         for parts in (["instruction", "position"], [], 3):
             assert "observations: a is" in refused(address, observations={"a": parts})

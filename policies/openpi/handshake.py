@@ -1,4 +1,4 @@
-"""What a server says of itself when a client connects: openpi sends any mapping; sim-eval-serve sends these fields."""
+"""What a server says of itself when a client connects: openpi's any mapping, sim-eval-serve one with the key `KEY`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import numpy as np
 
 from policies.observation import ObservationRequest
 from policies.openpi.messages import MessageError
+
+#: Holds what this module reads and writes, apart from what other servers may say.
+KEY = "sim_eval"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +46,24 @@ class Handshake:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def message(self) -> dict[str, Any]:
-        """The fields as a message; those that are None are left out."""
+        """The fields as a server's first message; those that are None are left out."""
         fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         if self.observation is not None:
             fields["observation"] = dataclasses.asdict(self.observation)
-        return {name: value for name, value in fields.items() if value is not None}
+        return {KEY: {name: value for name, value in fields.items() if value is not None}}
 
 
 def read_handshake(message: Mapping[str, Any]) -> Handshake:
-    """The fields of a server's first message; others are ignored. Raises MessageError for a field of a wrong type."""
+    """What a server's first message offers. Raises MessageError for a field of a wrong type."""
+    fields = message.get(KEY, {})
+    if not isinstance(fields, dict):
+        raise MessageError(f"{KEY} is {fields!r:.80}; expected a mapping")
     found: dict[str, Any] = {}
     for name, (fits, kind) in _KINDS.items():
-        if message.get(name) is not None:
-            if not fits(message[name]):
-                raise MessageError(f"{name} is {message[name]!r:.80}; expected {kind}")
-            found[name] = message[name]
+        if fields.get(name) is not None:
+            if not fits(fields[name]):
+                raise MessageError(f"{name} is {fields[name]!r:.80}; expected {kind}")
+            found[name] = fields[name]
     if "observation" in found:
         try:
             found["observation"] = ObservationRequest(**found["observation"])

@@ -140,9 +140,9 @@ def build(
     """
     if not isinstance(address, str) or not address.startswith(("ws://", "wss://")):
         raise ValueError(f"address is {address}; accepted: ws://HOST:PORT or wss://HOST:PORT")
-    _check_whole(
-        image_size=image_size, render_size=render_size, execute=execute, horizon=horizon, action_dim=action_dim
-    )
+    _check_numbers(timeout, strength)
+    sizes = {"image_size": image_size, "render_size": render_size}
+    _check_whole({**sizes, "execute": execute, "horizon": horizon, "action_dim": action_dim})
     try:
         connection = Connection(address, read_token(token_file), timeout)
         offered = connection.handshake
@@ -175,7 +175,15 @@ def _observation_map(offered: Handshake, observations: Mapping[str, Any] | None,
     return ObservationMap({name: (name,) for name in offered.observation.names}, offered.observation.image_size)
 
 
-def _check_whole(**options: object) -> None:
+def _check_numbers(timeout: object, strength: object) -> None:
+    """Raise ValueError for what is no number."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"timeout is {timeout}; accepted: a number of seconds above 0")
+    if strength is not None and (isinstance(strength, bool) or not isinstance(strength, int | float)):
+        raise ValueError(f"strength is {strength}; accepted: a number")
+
+
+def _check_whole(options: Mapping[str, object]) -> None:
     """Raise ValueError for the first option that is neither None nor a whole number of at least 1."""
     for name, value in options.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
