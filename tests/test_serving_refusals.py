@@ -122,6 +122,14 @@ def noise(port: int, data: bytes) -> bytes:
         return raw.recv(1000)
 
 
+def raw_handshake(port: int, header: bytes) -> bytes:
+    """The first line of the answer to a handshake with this header."""
+    start = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    with socket.create_connection(("127.0.0.1", port), 20) as raw, raw.makefile("rb") as answer:
+        raw.sendall(start + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + header + b"\r\n\r\n")
+        return answer.readline()
+
+
 def oversized(port: int) -> int:
     """The code that the connection is closed with."""
     with connected(port, TOKEN) as client, pytest.raises(ConnectionClosed) as closed:
@@ -156,6 +164,7 @@ def test_a_thousand_bad_messages_are_refused_and_the_server_goes_on(caplog: pyte
             for _ in range(20):
                 assert refused_handshake(port, attempt) == 401
                 refused["unauthenticated"] += 1
+        assert raw_handshake(port, b"Authorization: Bearer \xff\xfe").startswith(b"HTTP/1.1 401 ")
         assert refused_handshake(port, {"Authorization": f"Bearer {TOKEN}", "Origin": "http://example.org"}) == 403
         for _ in range(60):
             noise(port, rng.bytes(300))
@@ -167,7 +176,7 @@ def test_a_thousand_bad_messages_are_refused_and_the_server_goes_on(caplog: pyte
     assert sum(refused.values()) == 1000
     assert [r.seed for r in decided] == [5, 5]
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("sim_eval.serving")]
-    assert sum(" refused: " in line for line in lines) == 800 + 80 + 60 + 1
+    assert sum(" refused: " in line for line in lines) == 800 + 80 + 60 + 2
     assert sum("1009" in line for line in lines) == 60
     assert all(line.startswith("127.0.0.1:") and len(line.splitlines()) == 1 for line in lines)
     assert not [record for record in caplog.records if record.exc_info]
@@ -234,14 +243,14 @@ def test_a_client_that_takes_no_answers_is_dropped_and_others_go_on(caplog: pyte
     caplog.set_level(logging.INFO, "sim_eval.serving")
 
     def huge(decide: Decide) -> Decide:
-        return lambda requests: [{"actions": np.zeros(2**21)} for _ in requests]
+        return lambda requests: [{"actions": np.zeros(2**21 if request.seed else 1)} for request in requests]
 
-    with running(decides=huge, limits=Limits(send_s=0.3)) as port, connected(port) as good:
+    with running(decides=huge, limits=Limits(send_s=1.0)) as port, connected(port) as good:
         with connect(
             f"ws://127.0.0.1:{port}", compression=None, max_size=2**26, max_queue=1, close_timeout=0.2, proxy=None
         ) as slow:
             for _ in range(16):
-                slow.send(pack(request()))
+                slow.send(pack(request(1)))
             assert isinstance(asked(good, request()), dict)
             waited(lambda: any("took no answer" in record.getMessage() for record in caplog.records))
         assert isinstance(asked(good, request()), dict)

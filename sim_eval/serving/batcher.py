@@ -22,11 +22,14 @@ _QUIET_S = 0.0005
 class Batcher:
     """At most `batch` requests are decided together; the first of them waits at most `wait_s` for the others.
 
-    Requests that arrive while the models are busy wait for the next batch. Use inside `running`.
+    `clients`: how many are connected; once each of them waits for an answer, nobody else is waited for. Requests that
+    arrive while the models are busy wait for the next batch. Use inside `running`.
     """
 
-    def __init__(self, decide: Decide, batch: int, wait_s: float, one_torch_thread: bool) -> None:
-        self._decide, self._batch, self._wait_s = decide, batch, wait_s
+    def __init__(
+        self, decide: Decide, batch: int, wait_s: float, clients: Callable[[], int], one_torch_thread: bool
+    ) -> None:
+        self._decide, self._batch, self._wait_s, self._clients = decide, batch, wait_s, clients
         self._waiting: deque[tuple[Request, asyncio.Future[Answer | Failure]]] = deque()
         self._arrived = asyncio.Event()
         initializer = (lambda: torch.set_num_threads(1)) if one_torch_thread else None
@@ -67,9 +70,12 @@ class Batcher:
                         waiter.set_result(answer)
 
     async def _gather(self) -> None:
-        """Wait until no more requests arrive, the batch is full, or the time is up."""
+        """Wait until every client waits and no more requests arrive, the batch is full, or the time is up."""
         loop = asyncio.get_running_loop()
-        deadline, before = loop.time() + self._wait_s, 0
-        while before < len(self._waiting) < self._batch and loop.time() < deadline:
+        deadline = loop.time() + self._wait_s
+        while len(self._waiting) < self._batch and loop.time() < deadline:
             before = len(self._waiting)
             await asyncio.sleep(min(_QUIET_S, self._wait_s))
+            origins = {request.origin for request, _ in self._waiting}
+            if len(self._waiting) == before and len(origins) >= self._clients():
+                return

@@ -59,7 +59,7 @@ class DecisionServer:
         self._offer, self._limits, self._token = offer, limits, token
         self._greeting = pack(offer.handshake.message())
         self._seeds = np.random.default_rng(seed)
-        self._batcher = Batcher(decide, limits.batch, limits.wait_ms / 1e3, one_torch_thread)
+        self._batcher = Batcher(decide, limits.batch, limits.wait_ms / 1e3, lambda: self._open, one_torch_thread)
         self._open = 0
 
     @asynccontextmanager
@@ -175,7 +175,9 @@ class DecisionServer:
 def _knows(token: str, headers: list[str]) -> bool:
     """Whether the one Authorization header holds the token, in a time that does not tell how much of it is right."""
     scheme, _, given = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
-    return scheme.lower() in ("bearer", "api-key") and hmac.compare_digest(given.strip().encode(), token.encode())
+    return scheme.lower() in ("bearer", "api-key") and hmac.compare_digest(
+        given.strip().encode(errors="surrogateescape"), token.encode()
+    )
 
 
 def _peer(connection: ServerConnection) -> str:
