@@ -120,9 +120,9 @@ def test_a_saved_policy_serves_every_task(policy: MiniVLA, tmp_path: Path) -> No
 
 def test_training_learns_to_do_what_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tasks that look alike: only the instruction tells which way to move."""
-    small = dataclasses.replace(MiniVLAConfig([]), image_size=32, crop=28, maps=8, width=64, depth=2)
+    small = dataclasses.replace(MiniVLAConfig([]), image_size=32, crop=28, maps=8, width=256, depth=2)
     monkeypatch.setattr("sim_eval.training.vla.MiniVLAConfig", lambda words: dataclasses.replace(small, wordings=words))
-    recipe = VLARecipe("tiny", {"lift": {"sloppy": 4}, "can": {"sloppy": 4}}, {"lift": [], "can": []}, 300, 64)
+    recipe = VLARecipe("tiny", {"lift": {"sloppy": 4}, "can": {"sloppy": 4}}, {"lift": [], "can": []}, 200, 32)
     for name, direction in (("lift", 1.0), ("can", -1.0)):
         write_hdf5(demonstration_path(tmp_path, name, "sloppy"), [demonstration(name, direction)] * 4, {})
     train_vla(VLASettings(recipe, tmp_path, tmp_path, 0, 0))

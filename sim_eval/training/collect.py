@@ -146,7 +146,7 @@ def policy_rollouts(
     keep = Keep(tuple(state), decisions=request.history > 1 or not set(request.names) <= set(state))
     waiting: dict[int, Trajectory] = {}
     successes = following = 0
-    with open_pool(make_task, workers, slots=16) as pool:
+    with open_pool(make_task, workers, slots=8) as pool:
         finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep)
         progress = tqdm(finished, total=episodes, desc=f"{task} rollouts", disable=None)
         for done, episode in enumerate(progress, 1):

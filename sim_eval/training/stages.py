@@ -82,7 +82,8 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     first = recipe.policies[0]
     name = f"critic_{first.label}" if recipe.from_outside and first.target is None else "critic"
     for method in recipe.critic_methods:
-        names = [f"{name}_{method}", *([name] if method == recipe.ship_critic else [])]
+        several = [f"{name}_{method}"] if len(recipe.critic_methods) > 1 else []
+        names = [*several, *([name] if method == recipe.ship_critic else [])]
         how = CriticRecipe(method, recipe.critic_inputs, recipe.critic_steps, recipe.batch)
         scores = train_critic(workspace, models, how, names, demos, rollouts, read, data)
         tqdm.write(f"{workspace.task} {method} critic, held-out rollouts: {scores}")
