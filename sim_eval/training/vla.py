@@ -123,18 +123,19 @@ def _fit_normalisation(policy: MiniVLA, decisions: Decisions) -> None:
 
 
 class _Loss:
-    """The loss of a mini-batch with the same number of decisions of every task, on average."""
+    """The loss of a mini-batch, whose decisions are spread over the tasks by their shares, on average."""
 
     def __init__(self, policy: MiniVLA, decisions: Decisions, recipe: VLARecipe, generator: torch.Generator) -> None:
         self._policy, self._decisions, self._generator = policy, decisions, generator
         self._batch = recipe.batch
+        self._shares = torch.tensor([recipe.shares.get(task, 1.0) for task in recipe.demonstrations])
         self._rows = [torch.where(decisions.task == number)[0] for number in range(len(recipe.demonstrations))]
         starts = np.cumsum([0, *map(len, decisions.wordings)])
         self._wordings = [(int(first), int(end)) for first, end in pairwise(starts)]
 
     def __call__(self) -> Tensor:
         policy, generator = self._policy, self._generator
-        owners = random_rows(len(self._rows), self._batch, generator)
+        owners = torch.multinomial(self._shares, self._batch, replacement=True, generator=generator)
         rows = torch.stack([self._draw(self._rows[owner]) for owner in owners])
         margin = policy.config.image_size - policy.config.crop
         corners = torch.randint(margin + 1, (self._batch, len(CAMERAS), 2), generator=generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim_eval.config.compose import CONFIGS, compose, folder, load_yaml
@@ -16,6 +16,7 @@ class VLARecipe:
     """How a variant is trained.
 
     demonstrations: task to style to number of episodes. wordings: task to other wordings of its instruction.
+    shares: how often a decision of a task is drawn, relative to 1.
     """
 
     variant: str
@@ -23,6 +24,7 @@ class VLARecipe:
     wordings: Mapping[str, Sequence[str]]
     steps: int
     batch: int
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def read_vla_settings(arguments: Sequence[str]) -> VLASettings:
     wordings = {task: known["wordings"][task] for task in how["demonstrations"]}
     batch = whole("batch", config["batch"], 1)
     return VLASettings(
-        recipe=VLARecipe(variant, how["demonstrations"], wordings, steps, batch),
+        recipe=VLARecipe(variant, how["demonstrations"], wordings, steps, batch, known["shares"]),
         data=folder(config["data"]),
         checkpoints=folder(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
