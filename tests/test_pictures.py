@@ -93,3 +93,18 @@ def test_sizes_that_cannot_be_drawn_are_refused(task: Task) -> None:
 def test_names_in_one_string_are_refused() -> None:
     with pytest.raises(ValueError, match=r"names='agentview_image': accepted is a tuple of names"):
         ObservationRequest("agentview_image")  # type: ignore[arg-type]
+
+
+def test_tasks_of_one_model_share_their_meshes_and_textures() -> None:
+    first, second = (tasks.make("lift") for _ in range(2))
+    request = ObservationRequest(NAMES, image_size=64)
+    for made in (first, second):
+        made.reset(EpisodeKey("lift", 0, 1, 0))
+    before = len(rendering._SHARED)
+    seen = [made.observe(request) for made in (first, second)]
+    assert len(rendering._SHARED) <= before + 1
+    first.close()
+    for name in NAMES:
+        np.testing.assert_array_equal(seen[0][name], seen[1][name])
+        np.testing.assert_array_equal(second.observe(request)[name], seen[1][name])
+    second.close()
