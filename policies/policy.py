@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.observation import ObservationRequest
-from policies.schedule import Schedule
+from policies.schedule import Schedule, move
 
 #: A batch of B observations: arrays (B, ...), or (B, history, ...) where the request's history exceeds 1;
 #: "instruction" is a list of B strings.
@@ -137,6 +137,14 @@ class Denoiser(FrozenPolicy):
     def project(self, clean: Tensor) -> Tensor:
         """Clamp clean chunks (B, H, D) as the policy does itself; applied after steering. The default does nothing."""
         return clean
+
+    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: Any) -> Tensor:
+        """The loop's next x, at time u: (B, H, D), from x at t and the steered, projected clean chunk.
+
+        The default is the deterministic step of the schedule. Override it to reproduce another library's rounding or
+        noise; with an unsteered `clean`, return what that library does.
+        """
+        return move(self.schedule, x, clean, t, u)
 
 
 class Posterior(Protocol):

@@ -63,12 +63,13 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
 
 
 def _users(error: ValueError) -> bool:
-    """Whether the error is the user's: RunError or TaskError. Imports late, where an interruption is caught."""
+    """Whether the error is the user's. Imports late, where an interruption is caught."""
     if isinstance(error, RunError):
         return True
+    from policies.errors import PolicyError
     from tasks.task import TaskError
 
-    return isinstance(error, TaskError)
+    return isinstance(error, PolicyError | TaskError)
 
 
 def _version() -> str:

@@ -91,6 +91,9 @@ class CountedDenoiser(_SamePolicy, Denoiser):
     def project(self, clean: Tensor) -> Tensor:
         return self._inner.project(clean)
 
+    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: Any) -> Tensor:
+        return self._inner.step(x, clean, t, u, context)
+
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
         self._rows.policy += x.shape[0]
         return self._inner.clean(x, t, context)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from policies.policy import Denoiser, Observations, Policy
-from policies.schedule import move
 
 #: Maps x (B, H, D) and t to the posterior mean and the steering gradient grad_x log h_t(x), both (B, H, D).
 Guide = Callable[[Tensor, float], tuple[Tensor, Tensor]]
@@ -32,7 +31,7 @@ def denoise(denoiser: Denoiser, x: Tensor, context: Any, steps: int, guide: Guid
         else:
             clean, gradient = guide(x, t)
             clean = clean + schedule.sigma(t) ** 2 / schedule.alpha(t) * gradient
-        x = move(schedule, x, denoiser.project(clean), t, u)
+        x = denoiser.step(x, denoiser.project(clean), t, u, context)
     return x
 
 

@@ -1,0 +1,68 @@
+"""LeRobot's checkpoints as frozen policies: `policy=lerobot policy.path=FOLDER_OR_HUB_ID[@REVISION]`.
+
+SmolVLA, pi0 and pi0.5 (flow.py) and LeRobot's diffusion policy (diffusion.py) expose their denoising, and can be steered;
+others that draw chunks (black_box.py) run unsteered and under best_of_n. Needs the package lerobot: 0.4.4 on Python 3.11,
+which has SmolVLA alone of the three VLAs, 0.6.1 on 3.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from policies.errors import PolicyError
+from policies.lerobot import flow
+from policies.lerobot.black_box import LeRobotSampling
+from policies.lerobot.checkpoint import folder_of, load_policy, read_config
+from policies.lerobot.diffusion import LeRobotDiffusion
+from policies.lerobot.features import observation_map
+from policies.lerobot.flow import FlowVLA
+from policies.lerobot.precision import check_dtype, set_precision
+from policies.lerobot.processors import Processors
+
+
+def build(
+    path: str,
+    device: torch.device | str = "cpu",
+    execute: int | None = None,
+    dtype: str | None = None,
+    vlm: str | None = None,
+    cameras: Mapping[str, str] | None = None,
+    state: Sequence[str] | None = None,
+    environment: Sequence[str] = (),
+    image_size: int | None = None,
+    image_orientation: str = "rotated",
+) -> FlowVLA | LeRobotDiffusion | LeRobotSampling:
+    """A checkpoint as a policy, by default under LIBERO's protocol as LeRobot evaluates it.
+
+    path: a folder as `save_pretrained` writes it with the two processors, or OWNER/NAME[@REVISION] of the hub.
+    execute: actions per decision; by default the checkpoint's `n_action_steps`.
+    dtype: float32 or bfloat16 for a VLA's weights; by default as the checkpoint stores them.
+    vlm: folder or hub id of the vision-language model's configuration and tokenizer, by default the checkpoint's. Its
+        weights are never fetched.
+    cameras: image observation to the checkpoint's feature; by default LIBERO's two.
+    state, environment: names of the vectors that observation.state and observation.environment_state join; ":axis_angle"
+        after a name turns a quaternion into an axis times an angle. By default LIBERO's state of 8 numbers.
+    image_size: pixels; by default the size of the checkpoint's images.
+    image_orientation: as in `ObservationRequest`.
+
+    Raises PolicyError for a checkpoint or an option that cannot be used.
+    """
+    check_dtype(dtype)
+    place = torch.device(device)
+    folder = folder_of(str(path))
+    config = read_config(folder, place, vlm)
+    if hasattr(config, "dtype") and dtype is not None:
+        config.dtype = dtype
+    if dtype == "bfloat16" and config.type not in flow.KINDS:
+        raise PolicyError(f"policy.dtype=bfloat16: a checkpoint of type {config.type} runs in float32 alone")
+    observations = observation_map(config, cameras, state, environment, image_size, image_orientation)
+    policy = load_policy(folder, config)
+    processors = Processors(folder, config, place, vlm, config.action_feature.shape[0])
+    if config.type in flow.KINDS:
+        set_precision(policy, config, folder, dtype)
+        return FlowVLA(policy, processors, observations, execute or config.n_action_steps)
+    if config.type == "diffusion":
+        return LeRobotDiffusion(policy, processors, observations, execute or config.n_action_steps)
+    return LeRobotSampling(policy, processors, observations, execute or config.n_action_steps)

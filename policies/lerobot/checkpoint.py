@@ -1,0 +1,127 @@
+"""A LeRobot checkpoint: its folder, its configuration, and the policy with every weight checked."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from policies.errors import PolicyError
+from policies.lerobot import library
+
+WEIGHTS = "model.safetensors"
+
+
+def folder_of(path: str) -> Path:
+    """The folder of a checkpoint: `path` itself, or the local snapshot of a hub's OWNER/NAME[@REVISION].
+
+    Only a snapshot that is not yet in the cache needs the network. Raises PolicyError if there is no such checkpoint.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        lacking = [name for name in ("config.json", WEIGHTS) if not (folder / name).is_file()]
+        if lacking:
+            raise PolicyError(f"policy.path={path}: the folder has no {' and no '.join(lacking)}")
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, revision = path.partition("@")
+    accepted = "accepted: a folder with config.json and model.safetensors, or OWNER/NAME[@REVISION] of the hub"
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise PolicyError(f"policy.path={path} is no folder; {accepted}")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=["*.json", "*.safetensors"]))
+    except LocalEntryNotFoundError:
+        raise PolicyError(f"policy.path={path}: not in the cache, and the hub cannot be reached; {accepted}") from None
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise PolicyError(f"policy.path={path}: {str(error).strip().splitlines()[0]}; {accepted}") from None
+
+
+def read_config(folder: Path, device: torch.device, vlm: str | None) -> Any:
+    """LeRobot's configuration of the checkpoint, for inference on `device`.
+
+    `vlm`: where the configuration and the tokenizer of the vision-language model are, if not where the checkpoint
+    says. Its weights are never fetched: the checkpoint has them. Raises PolicyError for a configuration that the
+    installed version cannot read.
+    """
+    library.module("policies")  # registers the kinds of policy
+    from draccus.utils import DecodingError
+
+    kind = json.loads((folder / "config.json").read_text()).get("type")
+    base = library.module("configs.policies").PreTrainedConfig
+    known = sorted(base.get_known_choices())
+    if kind not in known:
+        raise PolicyError(f"policy.path={folder}: type is {kind}; this LeRobot knows {', '.join(known)}")
+    try:
+        config = base.from_pretrained(folder, cli_overrides=[f"--device={device.type}"])
+    except DecodingError as error:
+        installed = ".".join(map(str, library.version()))
+        raise PolicyError(f"policy.path={folder}: LeRobot {installed} cannot read config.json: {error}") from None
+    for name, value in {"compile_model": False, "load_vlm_weights": False, "rtc_config": None}.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    if vlm is not None and hasattr(config, "vlm_model_name"):
+        config.vlm_model_name = vlm
+    return config
+
+
+@dataclass
+class _Loaded:
+    """What a policy's `load_state_dict` has reported: names without a weight, and weights without a name."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+def load_policy(folder: Path, config: Any) -> nn.Module:
+    """The policy with the checkpoint's weights, frozen, in evaluation mode.
+
+    LeRobot's own loading is lenient: it passes over missing layers, for pi0 even over weights that cannot be read.
+    Raises PolicyError that names the weights which are missing, unexpected or of another shape.
+    """
+    kind = library.module("policies.factory").get_policy_class(config.type)
+    reports: list[_Loaded] = []
+
+    class Checked(kind):  # type: ignore[misc, valid-type]
+        def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
+            result = super().load_state_dict(state, strict=False, assign=assign)
+            reports.append(_Loaded(list(result.missing_keys), list(result.unexpected_keys)))
+            return result
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            policy = Checked.from_pretrained(folder, config=config)
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        raise PolicyError(f"policy.path={folder}: {_sentences(str(error))}") from None
+    if not reports:
+        raise PolicyError(f"policy.path={folder}: its weights could not be loaded: {_sentences(said.getvalue())}")
+    missing = _untied(policy, reports[-1].missing)
+    faults = [
+        f"{len(names)} {what} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+        for what, names in (("missing", missing), ("unexpected", reports[-1].unexpected))
+        if names
+    ]
+    if faults:
+        raise PolicyError(f"policy.path={folder}: weights in {WEIGHTS} that do not fit its config: {'; '.join(faults)}")
+    return policy.requires_grad_(False).eval()
+
+
+def _untied(policy: nn.Module, missing: list[str]) -> list[str]:
+    """The missing names that do not share their memory with a weight that was loaded."""
+    tensors = {**dict(policy.named_parameters(remove_duplicate=False)), **dict(policy.named_buffers())}
+    present = {tensor.data_ptr() for name, tensor in tensors.items() if name not in missing}
+    return [name for name in missing if name not in tensors or tensors[name].data_ptr() not in present]
+
+
+def _sentences(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,139 @@
+"""LeRobot's diffusion policy as a denoiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from policies.errors import PolicyError
+from policies.lerobot.capture import capture
+from policies.lerobot.features import ENVIRONMENT, IMAGES, STATE, ObservationMap
+from policies.lerobot.noise_table import NoiseTable
+from policies.lerobot.normalised import LeRobotActions
+from policies.lerobot.processors import Processors
+from policies.lerobot.row_noise import generator_of
+from policies.policy import Denoiser, Observations
+
+
+@dataclass
+class Context:
+    """The conditioning vector (B, C), and where the denoising loop stands.
+
+    answer: the network's last one: x, t, its output and its clean chunk there. generators: of DDPM's noise, one a row.
+    """
+
+    condition: Tensor
+    answer: tuple[Tensor, float, Tensor, Tensor] | None = None
+    generators: list[torch.Generator] = field(default_factory=list)
+
+
+class LeRobotDiffusion(LeRobotActions, Denoiser):
+    """A frozen diffusion policy whose denoising loop is this suite's.
+
+    Pictures and state are encoded once per chunk. A step is the library's own, DDIM's or DDPM's, to which steering adds
+    the change of the clamped clean chunk and of the noise that this change implies. To steer the predicted noise instead
+    moves away from the critic's optimum: the clamp discards what it adds to the clean chunk and the noise keeps it.
+
+    The library predicts chunks that begin `n_obs_steps` - 1 steps in the past. Here the present action comes first, and
+    those of the past, which the network denoises with the others and nobody executes, come last.
+    """
+
+    row_block: ClassVar[int] = 1
+
+    def __init__(self, policy: nn.Module, processors: Processors, observations: ObservationMap, execute: int) -> None:
+        config: Any = policy.config
+        super().__init__(processors, observations, config)
+        self.policy = policy
+        self._model: Any = policy.diffusion
+        self._past = config.n_obs_steps - 1
+        self.horizon, self.execute = config.horizon, execute
+        if not 1 <= execute <= self.horizon - self._past:
+            raise PolicyError(f"policy.execute={execute}; accepted: 1 to {self.horizon - self._past}")
+        self._scheduler: Any = self._model.noise_scheduler
+        self.schedule = NoiseTable(self._scheduler.alphas_cumprod.double())
+        self._start = 0.0
+
+    @torch.no_grad()
+    def encode(self, observation: Observations) -> Context:
+        batch = self._processors.observation(self._observations.batch(observation))
+        rows, config = len(observation["instruction"]), self._model.config
+        seen = {name: value.unflatten(0, (rows, -1)) for name, value in batch.items() if isinstance(value, Tensor)}
+        read = {name: seen[name] for name in (STATE, ENVIRONMENT) if name in seen}
+        if config.image_features:
+            read[IMAGES] = torch.stack([seen[name] for name in config.image_features], dim=-4)
+        arguments = capture(self._model, "conditional_sample", lambda: self._model.generate_actions(read))
+        return Context(arguments["global_cond"])
+
+    def repeat(self, context: Context, copies: int) -> Context:
+        return Context(context.condition.repeat_interleave(copies, dim=0))
+
+    def features(self, context: Context) -> Tensor:
+        return context.condition
+
+    def clean(self, x: Tensor, t: float | Tensor, context: Context) -> Tensor:
+        output = self._output(x, t, context)
+        alpha, sigma = self._coefficients(t, x)
+        clean = output if self._scheduler.config.prediction_type == "sample" else (x - sigma * output) / alpha
+        if not isinstance(t, Tensor):
+            context.answer = (x.detach(), t, output.detach(), clean.detach())
+        return clean
+
+    def times(self, steps: int) -> Sequence[float]:
+        """The scheduler's grid. The first time exceeds 0 where the grid leaves out the noisiest levels."""
+        self._scheduler.set_timesteps(steps)
+        levels = self._scheduler.timesteps.tolist()
+        self._start = self.schedule.time_of(levels[0])
+        return [*map(self.schedule.time_of, levels), 1.0]
+
+    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: Context) -> Tensor:
+        """The library's own step on the grid of the last `times`, plus what steering has changed.
+
+        DDPM's noise comes from generators seeded with the rows' initial noise, the same whatever steers.
+        """
+        answer = context.answer
+        if answer is None or answer[1] != t or not torch.equal(answer[0], x):
+            return super().step(x, clean, t, u, context)
+        if t == self._start:
+            context.generators = [generator_of(row) for row in x]
+        level = int(self.schedule.level(t))
+        own = self._scheduler.step(answer[2], level, x, generator=context.generators).prev_sample
+        return own + self._share(level, int(self.schedule.level(u))) * (clean - self.project(answer[3]))
+
+    def project(self, clean: Tensor) -> Tensor:
+        config = self._scheduler.config
+        return clean.clamp(-config.clip_sample_range, config.clip_sample_range) if config.clip_sample else clean
+
+    def _share(self, level: int, following: int) -> float:
+        """How far a step carries a change of the clean chunk: the factor of the clean chunk in the step's formula."""
+        now = float(self.schedule.abar[level])
+        then = float(self.schedule.abar[following]) if following >= 0 else 1.0
+        if self._model.config.noise_scheduler_type == "DDPM":
+            return math.sqrt(then) * (1 - now / then) / (1 - now)
+        return math.sqrt(then) - math.sqrt(1 - then) * math.sqrt(now / (1 - now))
+
+    def _output(self, x: Tensor, t: float | Tensor, context: Context) -> Tensor:
+        if isinstance(t, Tensor):
+            levels = self.schedule.levels - 1 - t.double().reshape(-1) * self.schedule.levels
+        else:
+            levels = torch.as_tensor(self.schedule.level(t)).reshape(1)
+        output = self._model.unet(
+            self.library_noise(x), levels.to(x.device).expand(len(x)), global_cond=context.condition
+        )
+        return output.roll(-self._past, dims=1)
+
+    def _coefficients(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma at t; at a noise level, in the library's own arithmetic."""
+        level = None if isinstance(t, Tensor) else self.schedule.level(t)
+        if isinstance(level, int):
+            abar = self._scheduler.alphas_cumprod[level].to(x.device)
+            return abar**0.5, (1 - abar) ** 0.5
+        return self.schedule.alpha(t).to(x), self.schedule.sigma(t).to(x)
+
+    def library_noise(self, x: Tensor) -> Tensor:
+        """The noise (B, H, D) from which the library would draw the chunk that a loop draws from x."""
+        return x.roll(self._past, dims=1)

@@ -1,0 +1,100 @@
+"""SmolVLA, pi0 and pi0.5 of LeRobot as denoisers: one mechanism for all three and for every version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from policies.lerobot.capture import capture, map_rows, pooled
+from policies.lerobot.features import ObservationMap
+from policies.lerobot.normalised import LeRobotActions
+from policies.lerobot.processors import Processors
+from policies.lerobot.trajectory import Trajectory, padding_noise
+from policies.policy import Denoiser, Observations
+from policies.schedule import LinearPath
+
+KINDS = ("smolvla", "pi0", "pi05")
+
+
+@dataclass
+class Context:
+    """An encoded prefix: the arguments of the library's `denoise_step`, features (B, C), and the loop's position."""
+
+    prefix: dict[str, Any]
+    features: Tensor
+    trajectory: Trajectory
+
+
+class FlowVLA(LeRobotActions, Denoiser):
+    """A frozen VLA whose denoising loop is this suite's.
+
+    Pictures, instruction and state are encoded once per chunk, by the library's own `predict_action_chunk`, which is
+    stopped at its first denoising step. The key/value cache that it has then is the context; `clean` calls the library's
+    `denoise_step` with it, for any number of rows. LeRobot's time runs from 1 (noise) to 0; `clean` flips it.
+    """
+
+    schedule = LinearPath()
+    row_block: ClassVar[int] = 1
+
+    def __init__(self, policy: nn.Module, processors: Processors, observations: ObservationMap, execute: int) -> None:
+        config: Any = policy.config
+        super().__init__(processors, observations, config)
+        self.policy = policy
+        self.horizon, self.execute = config.chunk_size, execute
+        self._padding = config.max_action_dim - self.action_dim
+
+    @torch.no_grad()
+    def encode(self, observation: Observations) -> Context:
+        batch = self._processors.observation(self._observations.batch(observation))
+        rows = len(observation["instruction"])
+        noise = torch.zeros((rows, self.horizon, self.action_dim + self._padding), device=self.device)
+        model: Any = self.policy.model
+        policy: Any = self.policy
+        arguments = capture(model, "denoise_step", lambda: policy.predict_action_chunk(batch, noise=noise))
+        prefix = {name: value for name, value in arguments.items() if name not in ("x_t", "timestep")}
+        return Context(prefix, pooled(prefix), self._trajectory(rows))
+
+    def repeat(self, context: Context, copies: int) -> Context:
+        def repeated(tensor: Tensor) -> Tensor:
+            return tensor.repeat_interleave(copies, dim=0)
+
+        features = repeated(context.features)
+        return Context(map_rows(context.prefix, repeated), features, self._trajectory(len(features)))
+
+    def features(self, context: Context) -> Tensor:
+        return context.features
+
+    def clean(self, x: Tensor, t: float | Tensor, context: Context) -> Tensor:
+        velocity = self._velocity(context.trajectory.padded(x, t), t, context)
+        clean = x + (1.0 - torch.as_tensor(t)).to(x) * velocity[..., : self.action_dim]
+        context.trajectory.record(x, t, velocity, clean)
+        return clean
+
+    def times(self, steps: int) -> Sequence[float]:
+        """1 minus the library's times, which it computes as 1 + step * (-1 / steps)."""
+        return [1.0 - (1.0 + step * (-1.0 / steps)) for step in range(steps)] + [1.0]
+
+    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: Context) -> Tensor:
+        """The library's Euler step, bit for bit, plus the share of what steering has added to the clean chunk."""
+        own = context.trajectory.step(x, t, u)
+        if own is None:
+            return super().step(x, clean, t, u, context)
+        velocity, unsteered = own
+        return x + (u - t) * velocity + (u - t) / (1.0 - t) * (clean - unsteered)
+
+    def library_noise(self, x: Tensor) -> Tensor:
+        """The noise (B, H, max_action_dim) from which the library would draw the chunk that a loop draws from x."""
+        return torch.cat([x, padding_noise(x, self._padding)], dim=-1)
+
+    def _trajectory(self, rows: int) -> Trajectory:
+        return Trajectory(rows, self.horizon, self._padding, self.device)
+
+    def _velocity(self, padded: Tensor, t: float | Tensor, context: Context) -> Tensor:
+        time = (1.0 - torch.as_tensor(t, dtype=torch.float64)).reshape(-1).expand(len(padded))
+        prefix = map_rows(context.prefix, lambda tensor: tensor)  # some versions append to the cache that they are given
+        model: Any = self.policy.model
+        return -model.denoise_step(**prefix, x_t=padded, timestep=time.float().to(padded.device))
