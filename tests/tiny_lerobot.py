@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from policies.lerobot import library
@@ -21,32 +22,69 @@ RANGES = {
 }
 
 
+def observations(rows: int, history: int = 1, seed: int = 0) -> dict[str, Any]:
+    """Made-up observations of LIBERO as the policies request them, with a different instruction in every row."""
+    draws = np.random.default_rng(seed)
+    shape = (rows,) if history == 1 else (rows, history)
+    quaternions = draws.standard_normal((*shape, 4))
+    return {
+        "agentview_image": draws.integers(0, 256, (*shape, SIZE, SIZE, 3), dtype=np.uint8),
+        "robot0_eye_in_hand_image": draws.integers(0, 256, (*shape, SIZE, SIZE, 3), dtype=np.uint8),
+        "robot0_eef_pos": draws.standard_normal((*shape, 3)).astype(np.float32),
+        "robot0_eef_quat": (quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)).astype(np.float32),
+        "robot0_gripper_qpos": draws.standard_normal((*shape, 2)).astype(np.float32),
+        "instruction": [f"open drawer {'number ' * row}{row}" for row in range(rows)],
+    }
+
+
+def libero_batch(observation: dict[str, Any]) -> dict[str, Any]:
+    """The same observations, of one control step, on the way that LeRobot's own LIBERO environment takes them.
+
+    That environment returns pictures turned by 180 degrees against those of the request, and nested robot states.
+    """
+
+    def tensor(name: str) -> torch.Tensor:
+        return torch.from_numpy(observation[name])
+
+    pictures = dict(zip(IMAGES, ("agentview_image", "robot0_eye_in_hand_image"), strict=True))
+    raw = {
+        feature: tensor(name).flip(1, 2).permute(0, 3, 1, 2).contiguous().float() / 255
+        for feature, name in pictures.items()
+    }
+    eef = {"pos": tensor("robot0_eef_pos"), "quat": tensor("robot0_eef_quat")}
+    raw["observation.robot_state"] = {"eef": eef, "gripper": {"qpos": tensor("robot0_gripper_qpos")}}
+    batch = library.module("processor.env_processor").LiberoProcessorStep().observation(raw)
+    return {**batch, "task": list(observation["instruction"])}
+
+
 def smolvla(folder: Path, seed: int = 0, **options: Any) -> Path:
     """A SmolVLA of 0.2 million weights for LIBERO's observations; its chunks have 6 steps."""
     module = library.module("policies.smolvla.modeling_smolvla")
     config = library.module("policies.smolvla.configuration_smolvla").SmolVLAConfig(
-        **_features(),
-        chunk_size=6,
-        n_action_steps=4,
-        max_action_dim=10,
-        max_state_dim=12,
-        resize_imgs_with_padding=(64, 64),
-        tokenizer_max_length=48,
-        vlm_model_name=str(tiny_vlm(folder / "vlm")),
-        load_vlm_weights=False,
-        num_vlm_layers=3,
-        self_attn_every_n_layers=2,
-        device="cpu",
-        **options,
+        **features(),
+        **{
+            "chunk_size": 6,
+            "n_action_steps": 4,
+            "max_action_dim": 10,
+            "max_state_dim": 12,
+            "resize_imgs_with_padding": (64, 64),
+            "tokenizer_max_length": 48,
+            "vlm_model_name": str(tiny_vlm(folder / "vlm")),
+            "load_vlm_weights": False,
+            "num_vlm_layers": 3,
+            "self_attn_every_n_layers": 2,
+            "device": "cpu",
+            **options,
+        },
     )
-    return _save(folder, module.SmolVLAPolicy, config, STATS, seed)
+    return save(folder, module.SmolVLAPolicy, config, STATS, seed)
 
 
 def diffusion(folder: Path, seed: int = 0, **options: Any) -> Path:
     """A diffusion policy that sees two control steps; its chunks have 8 steps."""
     module = library.module("policies.diffusion.modeling_diffusion")
     config = library.module("policies.diffusion.configuration_diffusion").DiffusionConfig(
-        **_features(),
+        **features(),
         **{
             "horizon": 8,
             "n_action_steps": 4,
@@ -62,14 +100,14 @@ def diffusion(folder: Path, seed: int = 0, **options: Any) -> Path:
             **options,
         },
     )
-    return _save(folder, module.DiffusionPolicy, config, RANGES, seed)
+    return save(folder, module.DiffusionPolicy, config, RANGES, seed)
 
 
 def act(folder: Path, seed: int = 0) -> Path:
     """An ACT, which draws chunks of 5 steps and has no denoiser."""
     module = library.module("policies.act.modeling_act")
     config = library.module("policies.act.configuration_act").ACTConfig(
-        **_features(),
+        **features(),
         chunk_size=5,
         n_action_steps=5,
         dim_model=32,
@@ -82,7 +120,7 @@ def act(folder: Path, seed: int = 0) -> Path:
         normalization_mapping={**_modes("VISUAL"), **_modes("STATE", "ACTION", mode="MEAN_STD")},
         device="cpu",
     )
-    return _save(folder, module.ACTPolicy, config, STATS, seed)
+    return save(folder, module.ACTPolicy, config, STATS, seed)
 
 
 def tiny_vlm(folder: Path) -> Path:
@@ -140,7 +178,7 @@ def _byte_tokenizer(transformers: Any) -> Any:
     )
 
 
-def _features() -> dict[str, Any]:
+def features() -> dict[str, Any]:
     types = library.module("configs.types")
     kind, feature = types.FeatureType, types.PolicyFeature
     return {
@@ -157,7 +195,7 @@ def _modes(*names: str, mode: str = "MIN_MAX") -> dict[str, Any]:
     return {name: modes["IDENTITY" if name == "VISUAL" else mode] for name in names}
 
 
-def _save(folder: Path, kind: Any, config: Any, stats: dict[str, Any], seed: int) -> Path:
+def save(folder: Path, kind: Any, config: Any, stats: dict[str, Any], seed: int) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = kind(config)

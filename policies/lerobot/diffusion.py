@@ -101,12 +101,19 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         if t == self._start:
             context.generators = [generator_of(row) for row in x]
         level = int(self.schedule.level(t))
-        own = self._scheduler.step(answer[2], level, x, generator=context.generators).prev_sample
+        moved = self._scheduler.step(
+            self._librarys_order(answer[2]), level, self._librarys_order(x), generator=context.generators
+        ).prev_sample
+        own = moved.roll(-self._past, dims=1)
         return own + self._share(level, int(self.schedule.level(u))) * (clean - self.project(answer[3]))
 
     def project(self, clean: Tensor) -> Tensor:
         config = self._scheduler.config
         return clean.clamp(-config.clip_sample_range, config.clip_sample_range) if config.clip_sample else clean
+
+    def library_noise(self, x: Tensor) -> Tensor:
+        """The noise (B, H, D) from which the library would draw the chunk that a loop draws from x."""
+        return self._librarys_order(x)
 
     def _share(self, level: int, following: int) -> float:
         """How far a step carries a change of the clean chunk: the factor of the clean chunk in the step's formula."""
@@ -121,9 +128,8 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
             levels = self.schedule.levels - 1 - t.double().reshape(-1) * self.schedule.levels
         else:
             levels = torch.as_tensor(self.schedule.level(t)).reshape(1)
-        output = self._model.unet(
-            self.library_noise(x), levels.to(x.device).expand(len(x)), global_cond=context.condition
-        )
+        times = levels.to(x.device).expand(len(x))
+        output = self._model.unet(self._librarys_order(x), times, global_cond=context.condition)
         return output.roll(-self._past, dims=1)
 
     def _coefficients(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,6 +140,6 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
             return abar**0.5, (1 - abar) ** 0.5
         return self.schedule.alpha(t).to(x), self.schedule.sigma(t).to(x)
 
-    def library_noise(self, x: Tensor) -> Tensor:
-        """The noise (B, H, D) from which the library would draw the chunk that a loop draws from x."""
+    def _librarys_order(self, x: Tensor) -> Tensor:
+        """A chunk with the actions of the past first."""
         return x.roll(self._past, dims=1)
