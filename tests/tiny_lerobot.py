@@ -123,25 +123,33 @@ def act(folder: Path, seed: int = 0) -> Path:
     return save(folder, module.ACTPolicy, config, STATS, seed)
 
 
-def tiny_vlm(folder: Path) -> Path:
-    """The configuration, the tokenizer and the processor of a vision-language model; no weights."""
+TEXT = {
+    "model_type": "llama",
+    "vocab_size": 264,
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 64,
+    "patch_size": 16,
+}
+
+
+def tiny_vlm(folder: Path, text: dict[str, Any] = TEXT, vision: dict[str, Any] = VISION, scale_factor: int = 2) -> Path:
+    """The configuration, a byte-level tokenizer and the processor of a vision-language model; no weights."""
     transformers = __import__("transformers")
-    text = {
-        "model_type": "llama",
-        "vocab_size": 264,
-        "hidden_size": 64,
-        "intermediate_size": 64,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "pad_token_id": 0,
-    }
-    vision = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = transformers.SmolVLMConfig(
-        text_config=text,
-        vision_config={**vision, "image_size": 64, "patch_size": 16},
-        scale_factor=2,
+        text_config={**text, "pad_token_id": 0},
+        vision_config=vision,
+        scale_factor=scale_factor,
         image_token_id=3,
         pad_token_id=0,
     )

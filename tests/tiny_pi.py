@@ -1,7 +1,7 @@
 """Tiny pi0 and pi0.5 checkpoints of LeRobot with random weights; nothing is fetched.
 
-LeRobot builds these policies in two sizes, both of billions of weights, and with PaliGemma's tokenizer from the hub. Its
-constructors are told smaller sizes and a local tokenizer here; what they build, save, load and compute is LeRobot's.
+LeRobot builds these policies in two sizes, both of billions of weights, and with PaliGemma's tokenizer from the hub.
+Here its constructors get smaller sizes and a local tokenizer; what they build, save, load and compute is LeRobot's.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
     words = str(tiny_lerobot.tiny_vlm(folder / "vlm"))
     with pytest.MonkeyPatch.context() as patch:
         step = processors.TokenizerProcessorStep
-        patch.setattr(processors, "TokenizerProcessorStep", lambda **options: step(**{**options, "tokenizer_name": words}))
+        patch.setattr(
+            processors, "TokenizerProcessorStep", lambda **options: step(**{**options, "tokenizer_name": words})
+        )
         return tiny_lerobot.save(folder, lambda config: _alive(policy(config)), config, _STATS, seed)
 
 

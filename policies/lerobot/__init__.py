@@ -1,8 +1,8 @@
 """LeRobot's checkpoints as frozen policies: `policy=lerobot policy.path=FOLDER_OR_HUB_ID[@REVISION]`.
 
-SmolVLA, pi0 and pi0.5 (flow.py) and LeRobot's diffusion policy (diffusion.py) expose their denoising, and can be steered;
-others that draw chunks (black_box.py) run unsteered and under best_of_n. Needs the package lerobot: 0.4.4 on Python 3.11,
-which has SmolVLA alone of the three VLAs, 0.6.1 on 3.12.
+SmolVLA, pi0 and pi0.5 (flow.py) and LeRobot's diffusion policy (diffusion.py) expose their denoising and can be
+steered. Others that draw chunks (black_box.py) run unsteered and under best_of_n. Needs the package lerobot: 0.4.4 on
+Python 3.11, where pi0 and pi0.5 do not work, or 0.6.1 on 3.12.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def build(
     vlm: folder or hub id of the vision-language model's configuration and tokenizer, by default the checkpoint's. Its
         weights are never fetched.
     cameras: image observation to the checkpoint's feature; by default LIBERO's two.
-    state, environment: names of the vectors that observation.state and observation.environment_state join; ":axis_angle"
-        after a name turns a quaternion into an axis times an angle. By default LIBERO's state of 8 numbers.
+    state, environment: names of the vectors that observation.state and observation.environment_state join;
+        ":axis_angle" after a name turns a quaternion into an axis times an angle. By default LIBERO's 8 numbers.
     image_size: pixels; by default the size of the checkpoint's images.
     image_orientation: as in `ObservationRequest`.
 

@@ -28,7 +28,7 @@ class LeRobotSampling(LeRobotActions, Policy):
         if config.n_obs_steps != 1 or not hasattr(config, "chunk_size"):
             raise PolicyError(
                 f"policy.path: a checkpoint of type {config.type}, which keeps past observations or draws no chunks; "
-                "accepted: smolvla, pi0, pi05, diffusion, and policies that draw chunks from one observation, such as act"
+                "accepted: smolvla, pi0, pi05, diffusion, and what draws chunks from one observation, such as act"
             )
         super().__init__(processors, observations, config)
         self.policy = policy

@@ -16,7 +16,7 @@ class _Captured(BaseException):
 
 
 def capture(module: nn.Module, method: str, sample: Callable[[], Any]) -> dict[str, Any]:
-    """The arguments, by name, of the first call of `module.method` that `sample()` makes; the call itself is not made."""
+    """The arguments, by name, of the first call of `module.method` by `sample()`; the call itself is not made."""
     arguments: dict[str, Any] = {}
     signature = inspect.signature(getattr(module, method))
 

@@ -30,7 +30,7 @@ def folder_of(path: str) -> Path:
             raise PolicyError(f"policy.path={path}: the folder has no {' and no '.join(lacking)}")
         return folder
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = path.partition("@")
     accepted = "accepted: a folder with config.json and model.safetensors, or OWNER/NAME[@REVISION] of the hub"

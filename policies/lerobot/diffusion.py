@@ -35,9 +35,9 @@ class Context:
 class LeRobotDiffusion(LeRobotActions, Denoiser):
     """A frozen diffusion policy whose denoising loop is this suite's.
 
-    Pictures and state are encoded once per chunk. A step is the library's own, DDIM's or DDPM's, to which steering adds
-    the change of the clamped clean chunk and of the noise that this change implies. To steer the predicted noise instead
-    moves away from the critic's optimum: the clamp discards what it adds to the clean chunk and the noise keeps it.
+    Pictures and state are encoded once per chunk. A step is the library's own, DDIM's or DDPM's; steering adds the
+    change of the clamped clean chunk, and of the noise that follows from it. Steering the predicted noise instead can
+    lower the critic's value: the clamp discards what it adds to the clean chunk, and the noise keeps it.
 
     The library predicts chunks that begin `n_obs_steps` - 1 steps in the past. Here the present action comes first, and
     those of the past, which the network denoises with the others and nobody executes, come last.

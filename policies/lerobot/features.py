@@ -87,13 +87,15 @@ def observation_map(
             name: feature for name, features in LIBERO_CAMERAS.items() for feature in features if feature in images
         }
     vectors = {STATE: tuple(LIBERO_STATE if state is None else state), ENVIRONMENT: tuple(environment)}
-    vectors = {feature: names for feature, names in vectors.items() if names and (feature in sizes or state is not None)}
+    vectors = {
+        feature: names for feature, names in vectors.items() if names and (feature in sizes or state is not None)
+    }
     fed, read = {*cameras.values(), *vectors}, {*images, *sizes}
     filled = {name for name in images if name.startswith(f"{IMAGES}.empty_camera")}
     if fed - read or read - fed - filled:
         raise PolicyError(
-            f"the checkpoint reads {', '.join(sorted(read - filled))}; this run feeds {_fed(cameras, vectors)}. Options: "
-            "policy.cameras={CAMERA_image:FEATURE,...} policy.state=[NAME,...] policy.environment=[NAME,...]"
+            f"the checkpoint reads {', '.join(sorted(read - filled))}; this run feeds {_fed(cameras, vectors)}. "
+            "Options: policy.cameras={CAMERA_image:FEATURE,...} policy.state=[NAME,...] policy.environment=[NAME,...]"
         )
     for feature, names in vectors.items():
         _check_length(feature, names, sizes[feature])
@@ -121,7 +123,9 @@ def _images(config: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _vectors(config: Any) -> dict[str, int]:
-    return {name: config.input_features[name].shape[0] for name in (STATE, ENVIRONMENT) if name in config.input_features}
+    return {
+        name: config.input_features[name].shape[0] for name in (STATE, ENVIRONMENT) if name in config.input_features
+    }
 
 
 def _size(images: Mapping[str, tuple[int, ...]], cameras: Mapping[str, str]) -> int:
@@ -131,7 +135,9 @@ def _size(images: Mapping[str, tuple[int, ...]], cameras: Mapping[str, str]) -> 
         return 256
     (channels, height, width), *others = sorted(shapes)
     if others or height != width or channels != 3:
-        raise PolicyError(f"the checkpoint's images are {sorted(shapes)}; give policy.image_size=PIXELS for square ones")
+        raise PolicyError(
+            f"the checkpoint's images are {sorted(shapes)}; give policy.image_size=PIXELS for square ones"
+        )
     return height
 
 

@@ -33,8 +33,9 @@ class FlowVLA(LeRobotActions, Denoiser):
     """A frozen VLA whose denoising loop is this suite's.
 
     Pictures, instruction and state are encoded once per chunk, by the library's own `predict_action_chunk`, which is
-    stopped at its first denoising step. The key/value cache that it has then is the context; `clean` calls the library's
-    `denoise_step` with it, for any number of rows. LeRobot's time runs from 1 (noise) to 0; `clean` flips it.
+    stopped at its first denoising step. The arguments of that step, among them the key/value cache, are the context:
+    `clean` calls the library's `denoise_step` with them, for any number of rows. LeRobot's time runs from 1 (noise) to
+    0; `clean` flips it.
     """
 
     schedule = LinearPath()
@@ -95,6 +96,8 @@ class FlowVLA(LeRobotActions, Denoiser):
 
     def _velocity(self, padded: Tensor, t: float | Tensor, context: Context) -> Tensor:
         time = (1.0 - torch.as_tensor(t, dtype=torch.float64)).reshape(-1).expand(len(padded))
-        prefix = map_rows(context.prefix, lambda tensor: tensor)  # some versions append to the cache that they are given
+        prefix = map_rows(
+            context.prefix, lambda tensor: tensor
+        )  # some versions append to the cache that they are given
         model: Any = self.policy.model
         return -model.denoise_step(**prefix, x_t=padded, timestep=time.float().to(padded.device))

@@ -12,8 +12,10 @@ import torch
 
 from policies.errors import PolicyError
 
-#: Operators that torchvision describes to torch before it has found its compiled ones, which need CUDA's libraries.
-_DESCRIBED = ("nms", "qnms")
+#: Operators that torchvision refers to whether or not its compiled ones could be loaded.
+_OPERATORS = ("nms", "qnms")
+#: Definitions last as long as this object.
+_definitions: list[torch.library.Library] = []
 
 
 def module(name: str) -> ModuleType:
@@ -29,8 +31,8 @@ def version() -> tuple[int, ...]:
         text = importlib.metadata.version("lerobot")
     except importlib.metadata.PackageNotFoundError:
         raise PolicyError(
-            "policy=lerobot needs the package lerobot, which is not installed: pip install 'sim-eval[lerobot]', or in a "
-            "checkout scripts/lerobot.sh .venv"
+            "policy=lerobot needs the package lerobot, which is not installed; install sim-eval[lerobot], or in a "
+            "checkout run scripts/lerobot.sh .venv"
         ) from None
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
 
@@ -43,17 +45,18 @@ def _prepare() -> None:
     except RuntimeError as error:
         if "torchvision::nms does not exist" not in str(error):
             raise
-        _describe_operators()
+        _define_operators()
         importlib.import_module("torchvision")
 
 
-def _describe_operators() -> None:
+def _define_operators() -> None:
     """Let the registry's torchvision, built for CUDA, be imported beside a torch without it.
 
     LeRobot uses torchvision's ResNets and transforms, which need none of its compiled operators.
     """
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]  # what the failed import has left
-    _describe_operators.library = torch.library.Library("torchvision", "DEF")  # type: ignore[attr-defined]
-    for name in _DESCRIBED:
-        _describe_operators.library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[attr-defined]
+    definitions = torch.library.Library("torchvision", "DEF")
+    for name in _OPERATORS:
+        definitions.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _definitions.append(definitions)

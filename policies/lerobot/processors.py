@@ -51,7 +51,7 @@ class Processors:
         return self._post(chunks)
 
     def _affine(self, action_dim: int, folder: Path) -> tuple[Tensor, Tensor]:
-        """The post-processor as action = shift + scale * normalised; all of LeRobot's normalisations are of this form."""
+        """The post-processor as shift + scale * normalised, the form of all of LeRobot's normalisations."""
         probes = torch.tensor([0.0, 1.0, -0.5], device=self._device)[:, None, None].expand(3, 1, action_dim)
         zero, unit, half = self._post(probes.clone()).float().to(self._device)[:, 0]
         if not torch.allclose(half, zero - (unit - zero) / 2, atol=1e-4):

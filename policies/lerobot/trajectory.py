@@ -16,8 +16,8 @@ class Trajectory:
     step; a sampler, a critic and a posterior net never see them. Their noise comes from a generator that is seeded with
     the row's own noise, so it depends on nothing but the row.
 
-    A denoiser may be asked about other times than the loop's, by a posterior flow for example. There the padding is what
-    a policy trained on zero padding expects: its noise, scaled by 1 - t.
+    A denoiser may be asked about other times than the loop's, by a posterior flow for example. There the padding is
+    what a policy trained on zero padding expects: its noise, scaled by 1 - t.
     """
 
     def __init__(self, rows: int, horizon: int, padding: int, device: torch.device) -> None:
