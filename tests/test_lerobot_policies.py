@@ -62,6 +62,7 @@ def librarys_chunk(policy: LeRobotDiffusion, observation: dict[str, Any], steps:
     for seen in range(2):
         step = {name: values[:, seen] if name != "instruction" else values for name, values in observation.items()}
         batch = policy._processors.observation(tiny_lerobot.libero_batch(step))
+        batch.pop("action")  # None, as LeRobot's `select_action` removes it
         batch["observation.images"] = torch.stack([batch[name] for name in inner.config.image_features], dim=-4)
         inner._queues = populate(inner._queues, batch)
     noise = initial_noise(policy, row_generators(len(observation["instruction"])))

@@ -125,7 +125,7 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
 
     def _output(self, x: Tensor, t: float | Tensor, context: Context) -> Tensor:
         if isinstance(t, Tensor):
-            levels = self.schedule.levels - 1 - t.double().reshape(-1) * self.schedule.levels
+            levels = (self.schedule.levels - 1 - t.double().reshape(-1) * self.schedule.levels).float()
         else:
             levels = torch.as_tensor(self.schedule.level(t)).reshape(1)
         times = levels.to(x.device).expand(len(x))
