@@ -222,14 +222,14 @@ import tasks
 
 class Short:
     def __init__(self):
-        self.task = tasks.make("libero_goal")
+        self.task = tasks.make("TASK")
         self.spec = dataclasses.replace(self.task.spec, name="short", max_steps=4)
 
     def __getattr__(self, name):
         return getattr(self.task, name)
 
     def reset(self, key):
-        self.task.reset(dataclasses.replace(key, task="libero_goal"))
+        self.task.reset(dataclasses.replace(key, task="TASK"))
         self.left = 4
 
     def step(self, action):
@@ -251,8 +251,9 @@ class Low(Critic):
 """
 
 
-def test_sim_eval_steers_a_smolvla_on_libero(smolvla: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "short.py").write_text(RUN)
+@pytest.mark.parametrize("task", ["lift", pytest.param("libero_goal", marks=pytest.mark.slow)])
+def test_sim_eval_steers_a_smolvla(task: str, smolvla: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "short.py").write_text(RUN.replace("TASK", task))
     monkeypatch.chdir(tmp_path)
     options = ["task=./short.py:Short", "critic=./short.py:Low", "policy=lerobot", f"policy.path={smolvla}"]
     options += [

@@ -86,10 +86,9 @@ def observation_map(
         cameras = {
             name: feature for name, features in LIBERO_CAMERAS.items() for feature in features if feature in images
         }
-    vectors = {STATE: tuple(LIBERO_STATE if state is None else state), ENVIRONMENT: tuple(environment)}
-    vectors = {
-        feature: names for feature, names in vectors.items() if names and (feature in sizes or state is not None)
-    }
+    if state is None:
+        state = LIBERO_STATE if STATE in sizes else ()
+    vectors = {feature: tuple(names) for feature, names in ((STATE, state), (ENVIRONMENT, environment)) if names}
     fed, read = {*cameras.values(), *vectors}, {*images, *sizes}
     filled = {name for name in images if name.startswith(f"{IMAGES}.empty_camera")}
     if fed - read or read - fed - filled:
