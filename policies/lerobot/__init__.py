@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from policies.errors import PolicyError
-from policies.lerobot import flow
 from policies.lerobot.black_box import LeRobotSampling
 from policies.lerobot.checkpoint import folder_of, load_policy, read_config
 from policies.lerobot.diffusion import LeRobotDiffusion
 from policies.lerobot.features import observation_map
-from policies.lerobot.flow import FlowVLA
+from policies.lerobot.flow import KINDS, FlowVLA
 from policies.lerobot.precision import check_dtype, set_precision
 from policies.lerobot.processors import Processors
 
@@ -55,12 +54,12 @@ def build(
     config = read_config(folder, place, vlm)
     if hasattr(config, "dtype") and dtype is not None:
         config.dtype = dtype
-    if dtype == "bfloat16" and config.type not in flow.KINDS:
+    if dtype == "bfloat16" and config.type not in KINDS:
         raise PolicyError(f"policy.dtype=bfloat16: a checkpoint of type {config.type} runs in float32 alone")
     observations = observation_map(config, cameras, state, environment, image_size, image_orientation)
     policy = load_policy(folder, config)
     processors = Processors(folder, config, place, vlm, config.action_feature.shape[0])
-    if config.type in flow.KINDS:
+    if config.type in KINDS:
         set_precision(policy, config, folder, dtype)
         return FlowVLA(policy, processors, observations, execute or config.n_action_steps)
     if config.type == "diffusion":
