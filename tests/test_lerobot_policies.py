@@ -84,7 +84,7 @@ def test_ddpm_is_the_librarys_but_for_where_its_noise_comes_from(
     chunk = Unsteered(steps=20)(Models(policy), observation, row_generators(2))
     generators = [generator_of(row) for row in initial_noise(policy, row_generators(2))]
     scheduling = sys.modules[type(policy._scheduler).__module__]
-    draw = scheduling.randn_tensor  # type: ignore[attr-defined]
+    draw = scheduling.randn_tensor
 
     def rows(shape: Any, generator: Any = None, **options: Any) -> Tensor:
         return draw(shape, generator=generators, **options)

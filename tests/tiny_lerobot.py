@@ -47,7 +47,7 @@ def libero_batch(observation: dict[str, Any]) -> dict[str, Any]:
         return torch.from_numpy(observation[name])
 
     pictures = dict(zip(IMAGES, ("agentview_image", "robot0_eye_in_hand_image"), strict=True))
-    raw = {
+    raw: dict[str, Any] = {
         feature: tensor(name).flip(1, 2).permute(0, 3, 1, 2).contiguous().float() / 255
         for feature, name in pictures.items()
     }

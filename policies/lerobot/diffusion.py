@@ -44,18 +44,20 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
     """
 
     row_block: ClassVar[int] = 1
+    schedule: NoiseTable
 
     def __init__(self, policy: nn.Module, processors: Processors, observations: ObservationMap, execute: int) -> None:
         config: Any = policy.config
         super().__init__(processors, observations, config)
         self.policy = policy
-        self._model: Any = policy.diffusion
+        inner: Any = policy
+        self._model: Any = inner.diffusion
         self._past = config.n_obs_steps - 1
         self.horizon, self.execute = config.horizon, execute
         if not 1 <= execute <= self.horizon - self._past:
             raise PolicyError(f"policy.execute={execute}; accepted: 1 to {self.horizon - self._past}")
-        self._scheduler: Any = self._model.noise_scheduler
-        self.schedule = NoiseTable(self._scheduler.alphas_cumprod.double())
+        self._scheduler: Any = inner.diffusion.noise_scheduler
+        self.schedule = NoiseTable(inner.diffusion.noise_scheduler.alphas_cumprod.double())
         self._start = 0.0
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ def check_dtype(dtype: str | None) -> None:
         raise PolicyError(f"policy.dtype={dtype}; accepted: {', '.join(DTYPES)}, or nothing for the checkpoint's own")
 
 
-def set_precision(policy: nn.Module, config: Any, folder: Path, dtype: str | None) -> None:
+def set_precision(policy: Any, config: Any, folder: Path, dtype: str | None) -> None:
     """Convert the weights of a vision-language-action policy in place.
 
     The vision-language model and the action expert take `dtype`, the small layers around them stay in float32, as in
