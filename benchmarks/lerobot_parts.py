@@ -1,0 +1,135 @@
+"""CPU seconds of the parts of an episode, for `benchmarks.lerobot_eval`.
+
+usage: PYTHON lerobot_parts.py lerobot|sim_eval SUITE TASK POLICY N_ACTION_STEPS
+
+Runs by itself under the interpreter of either program, so it imports what that program has. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_REPEATS = 20
+_IMAGE_SIZE = 256
+_CAMERAS = ("agentview", "robot0_eye_in_hand")
+_FRAMES = 300
+_STILL = np.array([0.0] * 6 + [-1.0], dtype=np.float32)
+
+
+def cpu_seconds(work: Callable[[], Any], repeats: int = _REPEATS) -> float:
+    """CPU seconds of this process, all its threads, that one call takes on average; a first call is not counted."""
+    work()
+    before = time.process_time()
+    for _ in range(repeats):
+        work()
+    return (time.process_time() - before) / repeats
+
+
+def lerobot_parts(suite: str, task: int, policy: str, n_action_steps: int) -> dict[str, float]:
+    """The parts of lerobot-eval: LeRobot's LIBERO environment, its policy and its video."""
+    import gymnasium
+    from lerobot.envs.libero import create_libero_envs
+    from lerobot.utils.io_utils import write_video
+
+    options = {"task_ids": [task], "obs_type": "pixels_agent_pos"}
+    environments = create_libero_envs(suite, 1, options, env_cls=gymnasium.vector.SyncVectorEnv)
+    batch = environments[suite][task]
+    start = time.process_time()
+    observation, _ = batch.reset(seed=[1000])
+    first_reset = time.process_time() - start
+    environment = batch.envs[0].unwrapped
+    robosuite = environment._env.env
+
+    def draw() -> None:
+        for camera in _CAMERAS:
+            robosuite.sim.render(camera_name=camera, width=_IMAGE_SIZE, height=_IMAGE_SIZE, depth=False)
+
+    figures = {
+        "control step with what it draws": cpu_seconds(lambda: environment.step(_STILL)),
+        "two pictures": cpu_seconds(draw),
+        "reset with 10 settling steps": cpu_seconds(lambda: environment.reset(seed=1000), 1),
+        **_policy_parts(batch, observation, policy, n_action_steps),
+    }
+    frames = np.stack([environment.render()] * _FRAMES)
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "video.mp4"
+        figures[f"video of {_FRAMES} frames"] = cpu_seconds(lambda: write_video(str(video), frames, 80), 1)
+    for name, observable in robosuite._observables.items():
+        if name.endswith("_image"):
+            observable.set_enabled(False)
+    figures["control step without pictures"] = cpu_seconds(lambda: robosuite.step(_STILL))
+    return {"first reset": first_reset, **figures}
+
+
+def _policy_parts(batch: Any, observation: Any, path: str, n_action_steps: int) -> dict[str, float]:
+    """A decision, and what lerobot-eval does with the observation at a control step without one."""
+    import torch
+    from lerobot.configs.policies import PreTrainedConfig
+    from lerobot.envs.utils import add_envs_task, preprocess_observation
+    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+    from lerobot.processor.env_processor import LiberoProcessorStep
+
+    config = PreTrainedConfig.from_pretrained(path, cli_overrides=[f"--n_action_steps={n_action_steps}"])
+    config.device = "cpu"
+    policy = get_policy_class(config.type).from_pretrained(path, config=config)
+    overrides = {"device_processor": {"device": "cpu"}}
+    before, after = make_pre_post_processors(config, path, preprocessor_overrides=overrides)
+
+    @torch.inference_mode()
+    def act(decide: bool) -> None:
+        if decide:
+            policy.reset()
+        elif not policy._queues["action"]:
+            policy.reset()
+            policy._queues["action"].extend([torch.zeros(1, 7)] * n_action_steps)
+        seen = LiberoProcessorStep().observation(add_envs_task(batch, preprocess_observation(observation)))
+        after(policy.select_action(before(seen)))
+
+    return {
+        "decision of the policy": cpu_seconds(lambda: act(True)),
+        "processors at a step without decision": cpu_seconds(lambda: act(False)),
+    }
+
+
+def sim_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> dict[str, float]:
+    """The same parts of sim-eval."""
+    import tasks
+    from policies import lerobot
+    from sim_eval.rollout.inference import Decider, PendingDecision
+    from sim_eval.samplers import Models, Unsteered
+    from tasks import EpisodeKey
+
+    built = tasks.make(suite, index=task)
+    key = EpisodeKey(built.spec.name, 0, 0, 0)
+    start = time.process_time()
+    built.reset(key)
+    first_reset = time.process_time() - start
+    frozen = lerobot.build(policy, execute=n_action_steps, image_size=_IMAGE_SIZE)
+    decider = Decider(Unsteered(), Models(frozen, None, None, {}), "unsteered")
+    pending = PendingDecision(key, 0, built.observe(frozen.request))
+    return {
+        "first reset": first_reset,
+        "control step without pictures": cpu_seconds(lambda: built.step(_STILL)),
+        "two pictures": cpu_seconds(lambda: built.observe(frozen.request)),
+        "decision of the policy": cpu_seconds(lambda: decider.decide([pending])),
+        "reset with 10 settling steps": cpu_seconds(lambda: built.reset(key), 3),
+    }
+
+
+def main() -> None:
+    program, suite, task, policy, n_action_steps = sys.argv[1:]
+    parts = {"lerobot": lerobot_parts, "sim_eval": sim_eval_parts}[program]
+    figures = parts(suite, int(task), policy, int(n_action_steps))
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
