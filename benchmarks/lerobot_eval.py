@@ -20,6 +20,7 @@ Run it on an idle machine, or read the CPU seconds, which depend less on what el
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -143,9 +144,7 @@ def time_lerobot(lerobot: LeRobot, job: Job, processes: int, output: Path) -> Ti
 
 def time_sim_eval(job: Job, processes: int, output: Path) -> Timing:
     """One command a task, one after the other."""
-    timed = [
-        _timed([sim_eval_command(job, task, processes, output)], dict(os.environ), output) for task in job.tasks
-    ]
+    timed = [_timed([sim_eval_command(job, task, processes, output)], dict(os.environ), output) for task in job.tasks]
     lines = [line for path in sorted(output.glob("task-*/records.jsonl")) for line in path.read_text().splitlines()]
     successes = [json.loads(line)["success"] for line in lines]
     seconds, cpu = (sum(figures) for figures in zip(*timed, strict=True))
@@ -221,7 +220,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n-action-steps", type=int, default=10, help="actions of a decision")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path("lerobot_eval.json"))
+    parser.add_argument("--output", type=Path, default=Path("lerobot_eval.json"), help="JSON of all runs")
     return parser.parse_args()
 
 
@@ -237,20 +236,21 @@ def main() -> None:
             lambda processes, output: time_sim_eval(job, processes, output),
         ]
         timings: list[Timing] = []
-        for number in range(given.rounds):
-            for processes in given.processes:
-                for program, run in enumerate(programs):
-                    output = folder / f"{number}-{processes}-{program}"
-                    output.mkdir()
-                    timings.append(run(processes, output))
-                    print(timings[-1], file=sys.stderr, flush=True)
+        print(f"{job.suite}, tasks {list(job.tasks)}, {job.n_action_steps} actions a decision\n", flush=True)
+        for number, processes, (program, run) in itertools.product(
+            range(given.rounds), given.processes, enumerate(programs)
+        ):
+            output = folder / f"{number}-{processes}-{program}"
+            output.mkdir()
+            timings.append(run(processes, output))
+            given.output.write_text(json.dumps([asdict(timing) for timing in timings], indent=2))
+            print(timings[-1], file=sys.stderr, flush=True)
+        print(f"{table(timings)}\n", flush=True)
         parts = {
             f"lerobot-eval {lerobot.version}": measure_parts(lerobot.python, lerobot.variables, job, "lerobot"),
             "sim-eval": measure_parts(Path(sys.executable), dict(os.environ), job, "sim_eval"),
         }
-    print(f"{job.suite}, tasks {list(job.tasks)}, {job.n_action_steps} actions a decision\n")
-    print(f"{table(timings)}\n\n{parts_table(parts)}")
-    given.output.write_text(json.dumps({"timings": [asdict(t) for t in timings], "parts": parts}, indent=2))
+    print(parts_table(parts))
 
 
 if __name__ == "__main__":

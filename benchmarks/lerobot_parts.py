@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-_REPEATS = 20
+_REPEATS = 10
 _IMAGE_SIZE = 256
 _CAMERAS = ("agentview", "robot0_eye_in_hand")
 _FRAMES = 300
@@ -73,7 +73,7 @@ def _policy_parts(batch: Any, observation: Any, path: str, n_action_steps: int) 
     """A decision, and what lerobot-eval does with the observation at a control step without one."""
     import torch
     from lerobot.configs.policies import PreTrainedConfig
-    from lerobot.envs.utils import add_envs_task, preprocess_observation
+    from lerobot.envs.utils import preprocess_observation
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
     from lerobot.processor.env_processor import LiberoProcessorStep
 
@@ -85,13 +85,11 @@ def _policy_parts(batch: Any, observation: Any, path: str, n_action_steps: int) 
 
     @torch.inference_mode()
     def act(decide: bool) -> None:
-        if decide:
-            policy.reset()
-        elif not policy._queues["action"]:
-            policy.reset()
-            policy._queues["action"].extend([torch.zeros(1, 7)] * n_action_steps)
-        seen = LiberoProcessorStep().observation(add_envs_task(batch, preprocess_observation(observation)))
-        after(policy.select_action(before(seen)))
+        policy.reset()
+        if not decide:
+            policy._queues["action"].append(torch.zeros(1, 7))
+        seen = LiberoProcessorStep().observation(preprocess_observation(observation))
+        after(policy.select_action(before({**seen, "task": list(batch.call("task_description"))})))
 
     return {
         "decision of the policy": cpu_seconds(lambda: act(True)),

@@ -5,17 +5,24 @@ SmolVLA with every version of LeRobot; pi0 and pi0.5 from 0.6 on: those of 0.4 n
 
 from __future__ import annotations
 
+import copy
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from critics.critic import Critic
+from policies.errors import PolicyError
 from policies.lerobot import build, library
 from policies.lerobot.flow import FlowVLA
+from policies.lerobot.processors import Processors
 from policies.policy import Observations
 from policies.posterior_flow import PosteriorFlow
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
@@ -188,3 +195,36 @@ def test_bfloat16_is_close_to_float32(folder: Path, vla: FlowVLA) -> None:
     assert half_chunk.dtype == torch.float32
     gap = (half_chunk - full_chunk).abs().max()
     assert 0 < gap < 0.1
+
+
+def test_the_time_and_the_robots_state_count(vla: FlowVLA) -> None:
+    """In pi0.5 the state is part of the text, and the time reaches the network through its norms."""
+    made_up = tiny_lerobot.observations(1)
+    observation, moved = ({**made_up, "robot0_eef_pos": np.full((1, 3), at, np.float32)} for at in (0.0, 0.1))
+    x = torch.randn((1, vla.horizon, vla.action_dim), generator=torch.Generator().manual_seed(3))
+    early, late = (vla._velocity(torch.nn.functional.pad(x, (0, 3)), t, vla.encode(observation)) for t in (0.2, 0.8))
+    assert (early - late).abs().max() > 1e-3
+    assert (vla.clean(x, 0.2, vla.encode(observation)) - vla.clean(x, 0.2, vla.encode(moved))).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("removed", ["weight", "file"])
+def test_a_checkpoint_that_is_not_whole_is_refused(folder: Path, tmp_path: Path, removed: str) -> None:
+    """LeRobot's pi0 would go on with random weights."""
+    shutil.copytree(folder, tmp_path / "copy")
+    weights = tmp_path / "copy" / "model.safetensors"
+    if removed == "weight":
+        kept = load_file(weights)
+        del kept["model.action_out_proj.bias"]
+        save_file(kept, weights)
+    else:
+        weights.write_bytes(b"not weights")
+    with pytest.raises(PolicyError, match=re.escape(f"policy.path={tmp_path / 'copy'}") + ".*weights"):
+        build(str(tmp_path / "copy"))
+
+
+def test_actions_relative_to_the_state_are_refused(vla: FlowVLA, folder: Path) -> None:
+    """An option of pi0 and pi0.5 whose post-processor adds the last state."""
+    config: Any = copy.deepcopy(vla.policy.config)
+    config.use_relative_actions = True
+    with pytest.raises(PolicyError, match="relative to the state"):
+        Processors(folder, config, torch.device("cpu"), None, vla.action_dim)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from policies.errors import PolicyError
@@ -99,6 +100,8 @@ def load_policy(folder: Path, config: Any) -> nn.Module:
     try:
         with contextlib.redirect_stdout(said):
             policy = Checked.from_pretrained(folder, config=config)
+    except SafetensorError as error:
+        raise PolicyError(f"policy.path={folder}: {WEIGHTS} holds no weights that can be read: {error}") from None
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise

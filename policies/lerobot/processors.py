@@ -19,8 +19,8 @@ class Processors:
     """LeRobot's pipelines around a policy: observations in, actions out.
 
     `tokenizer`: where the tokenizer is, if not where the checkpoint says. Raises PolicyError for a checkpoint without
-    them (it was saved before LeRobot 0.4: the library's migration script converts it), and for actions that are not
-    scaled one by one.
+    them (it was saved before LeRobot 0.4: the library's migration script converts it), and for actions that are relative
+    to the state or not scaled one by one.
     """
 
     def __init__(self, folder: Path, config: Any, device: torch.device, tokenizer: str | None, action_dim: int) -> None:
@@ -29,6 +29,11 @@ class Processors:
             raise PolicyError(
                 f"policy.path={folder} has no {' and no '.join(lacking)}: it was saved before LeRobot 0.4; accepted: a "
                 "checkpoint migrated with lerobot.processor.migrate_policy_normalization"
+            )
+        if getattr(config, "use_relative_actions", False):
+            raise PolicyError(
+                f"policy.path={folder}: its actions are relative to the state (use_relative_actions); accepted: a "
+                "checkpoint whose actions are scaled one by one"
             )
         overrides: dict[str, dict[str, Any]] = {"device_processor": {"device": str(device)}}
         if tokenizer is not None:
