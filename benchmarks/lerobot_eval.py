@@ -2,9 +2,9 @@
 
 usage: python -m benchmarks.lerobot_eval PYTHON [--policy FOLDER]
 
-Both programs run the same LeRobot checkpoint on the same tasks of a LIBERO suite, from the same published starts, to the
-same step limit, with the same actions per decision and pictures of 256 pixels from two cameras. Whole commands are timed,
-start-up included. Without --policy, the checkpoint is a SmolVLA of 0.2 million random weights: it costs almost nothing
+Both programs run the same LeRobot checkpoint on the same tasks of a LIBERO suite, from the same published starts, to
+the same step limit, with the same actions per decision and pictures of 256 pixels from two cameras. Whole commands are
+timed, start-up included. Without --policy, the checkpoint is a SmolVLA of 0.2 million random weights: it costs little
 and no episode ends early, so that the figures are those of simulation, drawing and the loop.
 
 PYTHON is the interpreter of another environment, because lerobot-eval needs hf-libero, which installs its modules where

@@ -19,8 +19,8 @@ class Processors:
     """LeRobot's pipelines around a policy: observations in, actions out.
 
     `tokenizer`: where the tokenizer is, if not where the checkpoint says. Raises PolicyError for a checkpoint without
-    them (it was saved before LeRobot 0.4: the library's migration script converts it), and for actions that are relative
-    to the state or not scaled one by one.
+    them (it was saved before LeRobot 0.4: the library's migration script converts it), and for actions that are
+    relative to the state or not scaled one by one.
     """
 
     def __init__(self, folder: Path, config: Any, device: torch.device, tokenizer: str | None, action_dim: int) -> None:
