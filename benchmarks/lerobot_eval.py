@@ -174,8 +174,10 @@ def _timed(commands: Sequence[Sequence[str]], variables: dict[str, str], output:
 
 def measure_parts(python: Path, variables: dict[str, str], job: Job, program: str) -> dict[str, float]:
     """Seconds of the parts of an episode, measured in a process of its own."""
-    command = [python, _PARTS, program, job.suite, str(job.tasks[0]), job.policy, str(job.n_action_steps)]
-    done = subprocess.run(command, env=variables, check=True, capture_output=True, text=True, cwd=Path.cwd())
+    command = [str(python), str(_PARTS), program, job.suite, str(job.tasks[0]), str(job.policy)]
+    done = subprocess.run(
+        [*command, str(job.n_action_steps)], env=variables, check=True, stdout=subprocess.PIPE, text=True
+    )
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
