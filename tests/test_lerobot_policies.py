@@ -179,6 +179,14 @@ def test_weights_that_do_not_fit_are_named(smolvla: Path, tmp_path: Path, weight
         build(changed(smolvla, tmp_path / "changed", weights))
 
 
+def test_the_backbone_that_training_began_from_is_not_fetched(
+    act: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    path = changed(act, tmp_path / "act", config={"pretrained_backbone_weights": "ResNet18_Weights.IMAGENET1K_V1"})
+    build(path)
+
+
 def test_a_folder_that_is_no_checkpoint(tmp_path: Path, smolvla: Path) -> None:
     with pytest.raises(PolicyError, match=r"has no config.json and no model.safetensors"):
         build(str(tmp_path))

@@ -94,6 +94,7 @@ def diffusion(folder: Path, seed: int = 0, **options: Any) -> Path:
             "spatial_softmax_num_keypoints": 4,
             "crop_shape": None,
             "normalization_mapping": _modes("VISUAL", "STATE", "ACTION"),
+            "pretrained_backbone_weights": None,
             "noise_scheduler_type": "DDIM",
             "num_inference_steps": 10,
             "device": "cpu",

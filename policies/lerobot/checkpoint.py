@@ -17,6 +17,13 @@ from policies.errors import PolicyError
 from policies.lerobot import library
 
 WEIGHTS = "model.safetensors"
+#: What training may have set otherwise. The weights of parts are in the checkpoint; none are fetched.
+_FOR_INFERENCE = {
+    "compile_model": False,
+    "load_vlm_weights": False,
+    "pretrained_backbone_weights": None,
+    "rtc_config": None,
+}
 
 
 def folder_of(path: str) -> Path:
@@ -65,7 +72,7 @@ def read_config(folder: Path, device: torch.device, vlm: str | None) -> Any:
     except DecodingError as error:
         installed = ".".join(map(str, library.version()))
         raise PolicyError(f"policy.path={folder}: LeRobot {installed} cannot read config.json: {error}") from None
-    for name, value in {"compile_model": False, "load_vlm_weights": False, "rtc_config": None}.items():
+    for name, value in _FOR_INFERENCE.items():
         if hasattr(config, name):
             setattr(config, name, value)
     if vlm is not None and hasattr(config, "vlm_model_name"):
