@@ -95,6 +95,7 @@ def diffusion(folder: Path, seed: int = 0, **options: Any) -> Path:
             "crop_shape": None,
             "normalization_mapping": _modes("VISUAL", "STATE", "ACTION"),
             "pretrained_backbone_weights": None,
+            "use_group_norm": True,
             "noise_scheduler_type": "DDIM",
             "num_inference_steps": 10,
             "device": "cpu",
