@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 _REPEATS = 10
 _IMAGE_SIZE = 256
@@ -71,7 +72,6 @@ def lerobot_parts(suite: str, task: int, policy: str, n_action_steps: int) -> di
 
 def _policy_parts(batch: Any, observation: Any, path: str, n_action_steps: int) -> dict[str, float]:
     """A decision, and what lerobot-eval does with the observation at a control step without one."""
-    import torch
     from lerobot.configs.policies import PreTrainedConfig
     from lerobot.envs.utils import preprocess_observation
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
@@ -123,6 +123,7 @@ def sim_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> d
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # threads that wait for one another would count as work
     program, suite, task, policy, n_action_steps = sys.argv[1:]
     parts = {"lerobot": lerobot_parts, "sim_eval": sim_eval_parts}[program]
     figures = parts(suite, int(task), policy, int(n_action_steps))

@@ -135,7 +135,7 @@ def test_steering_raises_the_value_in_every_row(models: Models, sampler: Sampler
     critic = NearCritic()
     encoded = critic.encode(observation, None)
     gains = critic.q(steered, encoded) - critic.q(unsteered, encoded)
-    assert (gains >= (0.0 if isinstance(sampler, BestOfN) else 0.01)).all()  # of n draws, the first may be the best
+    assert (gains >= (-1e-4 if isinstance(sampler, BestOfN) else 0.01)).all()  # of n draws, the first may be the best
     assert gains.mean() > 0.01
 
 
