@@ -111,7 +111,7 @@ def test_steering_raises_the_value_of_diffusion_chunks(ddim: LeRobotDiffusion, s
     models, critic = Models(ddim, NearCritic(), PosteriorFlow(ddim, steps=2)), NearCritic()
     chunks = [draw(models, observation, row_generators(4)) for draw in (Unsteered(), sampler)]
     before, after = (critic.q(chunk, torch.zeros(4, 1)) for chunk in chunks)
-    assert (after >= before).all()
+    assert (after >= before - 1e-4).all()  # of n draws, the first may be the best
     assert after.mean() > before.mean() + 0.01
 
 
