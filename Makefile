@@ -10,7 +10,7 @@ demo: $(READY)  ## the main job: five samplers over 50 paired episodes, and the 
 
 test: check  ## format, lint, types, and the quick tests
 	bash scripts/browser.sh
-	bash scripts/lerobot.sh $(VENV)
+	bash scripts/vla.sh $(VENV)
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(READY)

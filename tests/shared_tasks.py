@@ -6,9 +6,11 @@ import functools
 from typing import Any
 
 import tasks
+from tasks.registry import options_of
 
 
 @functools.cache
 def shared_task(name: str, index: int = 0, stepping: str = "fast") -> Any:
     """The task, built once a process. A test resets it first, and does not close it."""
-    return tasks.make(name, index=index, stepping=stepping) if index else tasks.make(name, stepping=stepping)
+    options = {**options_of(name), **({"index": index} if index else {}), "stepping": stepping}
+    return tasks.make(**options)

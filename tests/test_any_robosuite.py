@@ -106,7 +106,7 @@ def test_checkpoints_of_another_index_are_not_taken(
     with pytest.raises(SystemExit) as end:
         cli.evaluate()
     assert end.value.code == 2
-    assert "policy is flow; accepted: package.module:NAME, ./file.py:NAME, a checkpoint in " in capsys.readouterr().err
+    assert "policy is flow; accepted: mini_vla, " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -32,7 +32,7 @@ def version() -> tuple[int, ...]:
     except importlib.metadata.PackageNotFoundError:
         raise PolicyError(
             "policy=lerobot needs the package lerobot, which is not installed; install sim-eval[lerobot], or in a "
-            "checkout run scripts/lerobot.sh .venv"
+            "checkout run scripts/vla.sh .venv"
         ) from None
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
 

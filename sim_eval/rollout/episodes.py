@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from policies.observation import ObservationRequest
-from policies.policy import UndecidedError
+from policies.policy import FrozenPolicy, UndecidedError
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
-from sim_eval.rollout.inference import Decider, Decision, PendingDecision, what_to_observe
+from sim_eval.rollout.inference import Decider, Decision, PendingDecision, one_torch_thread, what_to_observe
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey, Observation, TaskSpec
@@ -162,7 +162,7 @@ def run_episodes(
     waiting_keys, request = iter(keys), what_to_observe(models)
     active: dict[int, _Slot] = {}
     decider = Decider(sampler, models, label)
-    with _one_thread(models.policy.device):
+    with _one_thread(models.policy):
         while True:
             commands, ended = _decisions(active, decider)
             yield from ended
@@ -239,10 +239,10 @@ def _check_fit(spec: TaskSpec, models: Models) -> None:
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """One torch thread on a CPU: small batches gain nothing from more, and the workers need the cores."""
+def _one_thread(policy: FrozenPolicy) -> Iterator[None]:
+    """One torch thread, where `one_torch_thread` says so."""
     threads = torch.get_num_threads()
-    if device.type == "cpu":
+    if one_torch_thread(policy):
         torch.set_num_threads(1)
     try:
         yield

@@ -135,6 +135,14 @@ class Decider:
         return f"sampler={self._label} {waiting.origin}"
 
 
+def one_torch_thread(policy: FrozenPolicy) -> bool:
+    """Whether torch should use one thread: small batches gain nothing from more, and the workers need the cores.
+
+    Not on a GPU, nor for policies with expensive rows, which the workers wait for.
+    """
+    return policy.device.type == "cpu" and policy.row_block > 1
+
+
 def what_to_observe(models: Models) -> ObservationRequest:
     """The policy's request, with the vectors that the critic reads added."""
     request = models.policy.request

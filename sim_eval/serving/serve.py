@@ -6,6 +6,7 @@ import asyncio
 import functools
 import signal
 
+from sim_eval.rollout.inference import one_torch_thread
 from sim_eval.serving.decisions import decide
 from sim_eval.serving.offer import Offer, build_offer
 from sim_eval.serving.server import DecisionServer
@@ -27,7 +28,7 @@ async def _run(settings: ServeSettings, offer: Offer) -> None:
         settings.limits,
         settings.token,
         settings.seed,
-        one_torch_thread=offer.models.policy.device.type == "cpu",
+        one_torch_thread=one_torch_thread(offer.models.policy),
     )
     async with server.listening(settings.host, settings.port) as port:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
