@@ -75,6 +75,9 @@ def _start(make_task: MakeTask, work: Callable[[Task, Any], Any]) -> None:
 
 
 def _run(item: Any) -> Any:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # killed; the items that it has handed out would run for nobody
     # Ctrl-C reaches the whole group: it ends the item under way; between items it is the parent's alone.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
