@@ -23,6 +23,7 @@ import sim_eval
 from tasks.libero_files import task_files
 from tasks.libero_suites import SUITES
 from tasks.libero_task import LiberoTask
+from tasks.naming import full_name
 from tasks.task import Outcome
 
 _SUITE = SUITES["libero_goal"]
@@ -81,7 +82,7 @@ class ToldTask(LiberoTask):
     """
 
     def __init__(self, start: int, told: int, goals: tuple[int, ...], noted: Counter[int]) -> None:
-        super().__init__(f"libero_goal_{start}_told_{told}", _SUITE, start)
+        super().__init__(full_name(_SUITE.name, start), _SUITE, start)  # whose name selects the published starts
         problems = {goal: _problem(goal) for goal in goals}
         self.spec = replace(self.spec, instruction=" ".join(problems[told]["language_instruction"]))
         self._env.parsed_problem["goal_state"] = problems[told]["goal_state"]
