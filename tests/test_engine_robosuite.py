@@ -27,6 +27,7 @@ from sim_eval.runs.run_folder import open_run
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.video.render import render
 from sim_eval.video.settings import RenderSettings
+from tasks import rendering
 from tasks.task import TaskError
 
 LIFT: MakeTask = functools.partial(tasks.make, "lift")
@@ -124,5 +125,6 @@ def test_a_missing_gl_library_is_told(
 
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(ctypes, "CDLL", load_others)
+    monkeypatch.setattr(rendering, "_SHARED", {})  # another test of this process may have opened a context
     with pytest.raises(TaskError, match=rf"no GL library can draw frames \(egl: {missing[-2]}.*; osmesa: libOSMesa"):
         render(RenderSettings(expert_run, tmp_path), LIFT)
