@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from policies.chunk_policy import ChunkPolicy
-from policies.family import Family
+from policies.cloned_policy import ClonedPolicy
 
 #: Least standard deviation of an action dimension: dimensions that barely move are not scaled up to unit variance.
 STD_FLOOR = 0.05
@@ -22,15 +20,9 @@ def fit_normalisation(policy: ChunkPolicy, observations: Tensor, actions: Tensor
     policy.action_std.copy_(actions.std(0).clamp_min(STD_FLOOR))
 
 
-class Cloned(Protocol):
-    """A policy whose network predicts what its family names."""
-
-    family: Family
-
-    def predict(self, x: Tensor, t: Tensor, embedding: Tensor) -> Tensor: ...
-
-
-def behaviour_cloning_loss(policy: Cloned, embedding: Tensor, chunks: Tensor, generator: torch.Generator) -> Tensor:
+def behaviour_cloning_loss(
+    policy: ClonedPolicy, embedding: Tensor, chunks: Tensor, generator: torch.Generator
+) -> Tensor:
     """Mean squared error of the network's prediction at a random time in [0, 1), a scalar.
 
     `embedding` (B, C) of the observations and normalised `chunks` (B, H, D). The minimiser is the conditional mean of

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from policies.cloned_policy import ClonedPolicy
 from policies.family import FAMILIES
 from policies.network import ChunkNetwork
 from policies.observation import ObservationRequest
-from policies.policy import Denoiser, Observations
+from policies.policy import Observations
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,11 @@ def flatten_observation(observation: Mapping[str, np.ndarray], sizes: Mapping[st
     return np.concatenate([np.asarray(observation[name], np.float32) for name in sizes], axis=1)
 
 
-class ChunkPolicy(nn.Module, Denoiser):
+class ChunkPolicy(ClonedPolicy):
     """A behaviour-cloned policy over action chunks. Its normalisation is stored with the weights, as buffers."""
 
     observation_mean: Tensor
     observation_std: Tensor
-    action_mean: Tensor
-    action_std: Tensor
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
@@ -63,28 +62,7 @@ class ChunkPolicy(nn.Module, Denoiser):
         self.register_buffer("action_mean", torch.zeros(config.action_dim))
         self.register_buffer("action_std", torch.ones(config.action_dim))
 
-    @property
-    def device(self) -> torch.device:
-        return self.action_mean.device
-
-    def normalisation(self) -> tuple[Tensor, Tensor]:
-        return self.action_mean, self.action_std
-
     @torch.no_grad()
     def encode(self, observation: Observations) -> Tensor:
         flat = torch.from_numpy(flatten_observation(observation, self.observation_sizes)).to(self.device)
         return self.network.embed((flat - self.observation_mean) / self.observation_std)
-
-    def repeat(self, context: Tensor, copies: int) -> Tensor:
-        return context.repeat_interleave(copies, dim=0)
-
-    def features(self, context: Tensor) -> Tensor:
-        return context
-
-    def predict(self, x: Tensor, t: float | Tensor, embedding: Tensor) -> Tensor:
-        """The raw network output, (B, H, D): velocity or v. `t` is a number or (B, 1, 1)."""
-        times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
-        return self.network((x,), times, embedding)
-
-    def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
-        return self.family.clean(x, self.predict(x, t, context), self.schedule.alpha(t), self.schedule.sigma(t))

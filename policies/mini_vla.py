@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policies.cloned_policy import ClonedPolicy
 from policies.family import FAMILIES
 from policies.mini_vla_network import Eye
 from policies.network import ChunkNetwork
 from policies.observation import ObservationRequest
-from policies.policy import Denoiser, Observations
+from policies.policy import Observations
 from policies.sentences import WIDTH, embed_sentences
 
 CAMERAS = ("agentview_image", "robot0_eye_in_hand_image")
@@ -40,13 +41,11 @@ class MiniVLAConfig:
     depth: int = 4
 
 
-class MiniVLA(nn.Module, Denoiser):
+class MiniVLA(ClonedPolicy):
     """One set of weights for all tasks; the instruction says which."""
 
     proprioception_mean: Tensor
     proprioception_std: Tensor
-    action_mean: Tensor
-    action_std: Tensor
     wording_embeddings: Tensor
 
     family = FAMILIES["flow"]
@@ -72,13 +71,6 @@ class MiniVLA(nn.Module, Denoiser):
         self.register_buffer("action_std", torch.ones(config.action_dim))
         self.register_buffer("wording_embeddings", torch.zeros(len(config.wordings), WIDTH))
         self._new_wordings: dict[str, Tensor] = {}
-
-    @property
-    def device(self) -> torch.device:
-        return self.action_mean.device
-
-    def normalisation(self) -> tuple[Tensor, Tensor]:
-        return self.action_mean, self.action_std
 
     @torch.no_grad()
     def encode(self, observation: Observations) -> Tensor:
@@ -112,20 +104,6 @@ class MiniVLA(nn.Module, Denoiser):
         if wording not in self._new_wordings:
             self._new_wordings[wording] = embed_sentences([wording])[0]
         return self._new_wordings[wording]
-
-    def repeat(self, context: Tensor, copies: int) -> Tensor:
-        return context.repeat_interleave(copies, dim=0)
-
-    def features(self, context: Tensor) -> Tensor:
-        return context
-
-    def predict(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
-        """The velocity a - eps, (B, H, D). `t` is a number or (B, 1, 1)."""
-        times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
-        return self.network((x,), times, context)
-
-    def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
-        return x + self.schedule.sigma(t) * self.predict(x, t, context)
 
 
 def proprioception(observation: Observations) -> Tensor:

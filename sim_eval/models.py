@@ -13,7 +13,7 @@ from critics.critic import Critic
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser, FrozenPolicy, Policy, Posterior, modules_of, weights_digest
 from sim_eval import checkpoints
-from sim_eval.config.plugins import BUILT_IN, Component
+from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
 from sim_eval.samplers.sampler import Models, Sampler
 
@@ -94,12 +94,7 @@ def _policy(
         return policy, checkpoints.fingerprints(
             root, checkpoints.policy_folder(task, component.label, root), "policy", component.label
         )
-    try:
-        built = component.build(task=task, device=device)
-    except ValueError as error:  # the suite's own builders check their options; anyone else's error is a defect
-        if isinstance(error, RunError) or component.target not in BUILT_IN["policy"].values():
-            raise
-        raise RunError(f"policy={component.label}: {error}") from None
+    built = component.build(task=task, device=device)
     if not isinstance(built, Policy | Denoiser):
         raise RunError(f"{_named(component)} gave {_kind(built)}; accepted: a sim_eval.Policy or a sim_eval.Denoiser")
     lacking = [name for name in ("request", "horizon", "execute", "action_dim") if not hasattr(built, name)]

@@ -185,6 +185,7 @@ def test_the_backbone_that_training_began_from_is_not_fetched(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     path = changed(act, tmp_path / "act", config={"pretrained_backbone_weights": "ResNet18_Weights.IMAGENET1K_V1"})
     build(path)
+    assert not (tmp_path / "empty").exists()
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path: Path, smolvla: Path) -> None:
