@@ -19,7 +19,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from critics.ensemble import CriticConfig, EnsembleCritic
@@ -78,7 +78,7 @@ def save_checkpoint(
     }
     path = directory / f"{name}.safetensors"
     with replacing(path) as part:
-        save_file(tensors, part)
+        part.write_bytes(save(tensors))  # save_file would let nobody but the user read the file
     full = {**card, "config": asdict(module.config), "weights_sha256": sha256(path)}
     write_text(path.with_suffix(".json"), json.dumps(full, indent=2) + "\n")
 

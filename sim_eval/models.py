@@ -36,24 +36,18 @@ def build_models(
     place = resolve_device(device)
     frozen, prints = _policy(task, policy, root, place)
     value: Critic | None = None
-    own = root / task / f"critic_{policy.label}"  # the critic of a policy for all tasks
-    lacking = critic is not None and critic.label == own.name and not own.with_suffix(".safetensors").is_file()
-    if lacking and "critic" in needs:
-        raise RunError(
-            f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of its "
-            f"own, which `sim-eval-train task={task} policy={policy.label} stage=[rollouts,critic]` trains"
-        )
-    if lacking:
+    if critic is not None and _is_missing(critic, task, policy, root):
+        if "critic" in needs:
+            own = "" if policy.target is None else " checkpoints=DIR"
+            raise RunError(
+                f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of "
+                f"its own, which `sim-eval-train task={task} policy={policy.target or policy.label} "
+                f"stage=[rollouts,critic]{own}` trains{own and ';' + own}"
+            )
         critic = None
-    if critic is not None and (critic.target or policy.target is None or root != checkpoints.ROOT):
+    if critic is not None:
         value, found = _critic(task, critic, frozen, root, place)
         prints |= found
-    elif critic is not None and "critic" in needs:
-        raise RunError(
-            f"policy={policy.label} has no critic: the shipped ones value the shipped policies' chunks. Accepted: "
-            f"critic=./file.py:NAME, or a critic of its own, which `sim-eval-train task={task} policy="
-            f"{policy.target} stage=[rollouts,critic] checkpoints=DIR` trains; then checkpoints=DIR"
-        )
     draws: Posterior | None = None
     if "posterior" in needs and isinstance(frozen, Denoiser):
         draws, found = _posterior(task, policy, posterior, frozen, prints["policy"], root, place)
@@ -111,6 +105,16 @@ def _policy(
         raise RunError(f"{_named(component)}: execute is {built.execute}; accepted: 1 to the horizon, {built.horizon}")
     _freeze(built)
     return built, {"policy": _fingerprint(component, built.fingerprint())}
+
+
+def _is_missing(critic: Component, task: str, policy: Component, root: Path) -> bool:
+    """Whether the default critic was never trained. The shipped ones value the shipped policies' chunks on one task."""
+    if critic.target is not None:
+        return False
+    if policy.target is not None:
+        return root == checkpoints.ROOT
+    own = f"critic_{policy.label}"  # the critic of a policy for all tasks
+    return critic.label == own and not (root / task / f"{own}.safetensors").is_file()
 
 
 def _critic(

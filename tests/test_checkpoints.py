@@ -51,6 +51,11 @@ def edit_card(root: Path, name: str, change: Callable[[dict], object]) -> None:
     path.write_text(json.dumps(card))
 
 
+def test_who_may_read_the_card_may_read_the_weights(root: Path) -> None:
+    weights = root / "toy" / "flow.safetensors"
+    assert weights.stat().st_mode == weights.with_suffix(".json").stat().st_mode
+
+
 def test_what_is_saved_comes_back(root: Path) -> None:
     models = load(root)
     original = required_denoiser(small_models("flow"))

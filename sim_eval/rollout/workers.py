@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -72,12 +73,18 @@ def _start(make_task: MakeTask, work: Callable[[Task, Any], Any]) -> None:
     os.environ["LP_NUM_THREADS"] = "1"
     _worker = _Worker(make_task, work)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent was killed: its item would run for nobody, and it would then wait forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run(item: Any) -> Any:
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        os._exit(1)  # killed; the items that it has handed out would run for nobody
     # Ctrl-C reaches the whole group: it ends the item under way; between items it is the parent's alone.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
