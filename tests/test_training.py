@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,12 +88,27 @@ def test_a_critic_and_a_posterior_net_for_a_policy_from_outside(tmp_path: Path, 
         build_models("toy_task", other, None, Component("default"), needs, tmp_path / "mine", "cpu")
 
 
+def test_a_critic_learns_from_demonstrations_too(tmp_path: Path) -> None:
+    folders = [f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine"]
+    demos = tmp_path / "human.hdf5"
+    for stage, options in (("rollouts", []), ("critic", [f"critic.demos=[{demos}]"])):
+        settings = read_train_settings([*OUTSIDE, *folders, f"stage={stage}", *options])
+        run_stages(settings.stages, settings.workspace, settings.recipe, settings.workers)
+        (rollouts,) = (tmp_path / "data" / "toy_task").glob("rollouts_*.hdf5")
+        shutil.copy(rollouts, demos)
+    card = json.loads((tmp_path / "mine" / "toy_task" / "critic.json").read_text())
+    assert set(card["data_sha256"]) == {"human.hdf5", rollouts.name}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["stage=demos", "checkpoints=mine"], "stage is demos, and policy=.* is trained elsewhere; accepted: rollouts"),
         ([], "checkpoints is not given; accepted: checkpoints=DIR"),
         (["checkpoints=mine", "critic.inputs=pixels"], "critic.inputs is pixels; accepted: state, features"),
+        (["checkpoints=mine", "critic.demos=[no.hdf5]"], "critic.demos names no.hdf5, which is no file"),
+        (["checkpoints=mine", "critic.demos=no.hdf5"], "critic.demos is no.hdf5; accepted: a list"),
+        (["checkpoints=mine", "critic.demos=[a]", "critic.inputs=features"], "accepted with it: critic.inputs=state"),
     ],
 )
 def test_what_does_not_go_with_a_policy_from_outside(arguments: list[str], message: str) -> None:

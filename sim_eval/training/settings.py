@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from critics.objectives import OBJECTIVES
@@ -12,7 +13,7 @@ from sim_eval.config.compose import CONFIGS, TARGETS, compose, folder, load_yaml
 from sim_eval.config.models import DEVICES, shared_policies
 from sim_eval.config.plugins import Component, component
 from sim_eval.config.tasks import read_task, task_factory, task_name
-from sim_eval.config.values import one_of, whole, worker_count
+from sim_eval.config.values import listed, one_of, whole, worker_count
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import OUTSIDE, STAGES, Recipe
@@ -103,10 +104,21 @@ def _recipe(config: dict[str, Any], policies: Sequence[Component]) -> Recipe:
         critic_methods=methods,
         ship_critic=one_of("ship_critic", config["ship_critic"], methods),
         critic_inputs=inputs,
+        critic_demos=_critic_demos(config["critic"]["demos"], inputs),
         device=one_of("device", config["device"], DEVICES),
         from_outside=config["policy"] is not None,
         **numbers,
     )
+
+
+def _critic_demos(value: Any, inputs: str) -> list[Path]:
+    paths = [] if value is None else [folder(name) for name in listed("critic.demos", value)]
+    if paths and inputs == "features":
+        raise RunError("critic.demos is given, and critic.inputs is features; accepted with it: critic.inputs=state")
+    for path in paths:
+        if not path.is_file():
+            raise RunError(f"critic.demos names {path}, which is no file; accepted: robomimic HDF5 files")
+    return paths
 
 
 def _names(option: str, value: Any, accepted: Iterable[str]) -> list[str]:

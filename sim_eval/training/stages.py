@@ -42,6 +42,7 @@ class Recipe:
     critic_methods: Sequence[str]
     ship_critic: str  # of the methods, the one that evaluations read by default
     critic_inputs: str = "state"
+    critic_demos: Sequence[Path] = ()  # beside the rollouts
     device: str = "auto"
     from_outside: bool = False
 
@@ -72,12 +73,13 @@ def roll_out(workspace: Workspace, recipe: Recipe, workers: int) -> None:
 
 
 def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
-    """One critic a method, on the rollouts of the first policy and, of a policy trained here, the demonstrations."""
+    """One critic a method, on the rollouts of the first policy and the demonstrations."""
     models = _models(workspace, recipe, recipe.policies[0])
     path = workspace.rollouts(recipe.policies[0].label)
     rollouts = read_hdf5(path)
-    demos = [] if recipe.from_outside else read_hdf5(workspace.demos, list(rollouts[0].observations))
-    data = file_hashes([path] if recipe.from_outside else [workspace.demos, path])
+    shown = recipe.critic_demos or ([] if recipe.from_outside else [workspace.demos])
+    demos = [trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations))]
+    data = file_hashes([*shown, path])
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
     first = recipe.policies[0]
     name = f"critic_{first.label}" if recipe.from_outside and first.target is None else "critic"
