@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from sim_eval.checkpoints import ROOT
+from sim_eval.checkpoints import ALL_TASKS, ROOT
+from sim_eval.config.models import shared_policies
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import SHIPPED, Tuned, read_strengths
 from sim_eval.errors import RunError
@@ -204,16 +205,27 @@ def test_trials_of_other_episodes_or_models_are_not_mixed(
         added(path / "below.json", MODELS)
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("*-critic.json")), ids=lambda path: path.stem)
+#: The strengths that were tried with every critic of a name, at least.
+_WIDE, _LOW = {0.1, 0.3, 0.6, 1.0, 2.0}, {0.15, 0.3, 0.6, 1.0}
+GRIDS = {
+    "critic": {"value_guided": _WIDE, "qpilots_u": _WIDE, "qpilots_m": _WIDE},
+    "critic_mini_vla": {"value_guided": {0.1, 0.3}, "qpilots_u": _LOW, "qpilots_m": _LOW},
+}
+SWEEPS = sorted(path for critic in GRIDS for path in RESULTS.glob(f"*-{critic}.json"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_shipped_strengths_are_the_ones_that_their_sweeps_choose(path: Path) -> None:
     """And the sweeps are of the shipped checkpoints, all on one grid and more."""
     task, policy, critic = path.stem.split("-")
     published = read_sweep(path)
     assert published is not None
-    samplers = ("value_guided", "qpilots_u", "qpilots_m")
-    for name in samplers:
-        assert {0.1, 0.3, 0.6, 1.0, 2.0} <= {trial.strength for trial in published.trials if trial.sampler == name}
+    for name, grid in GRIDS[critic].items():
+        assert grid <= {trial.strength for trial in published.trials if trial.sampler == name}
     models = {role: published.checkpoints[role] for role in ("policy", "critic")}
     assert read_strengths(SHIPPED, task, policy) == Tuned(**models, strengths=chosen(published.trials))
     files = {"policy": policy, "critic": critic, "posterior": f"posterior_{policy}"}
-    assert published.checkpoints == {role: sha256(ROOT / task / f"{x}.safetensors") for role, x in files.items()}
+    of_all_tasks = policy in shared_policies(ROOT)
+    folders = {"policy": ROOT / (ALL_TASKS if of_all_tasks else task)}
+    shipped = {role: sha256(folders.get(role, ROOT / task) / f"{x}.safetensors") for role, x in files.items()}
+    assert shipped.items() <= published.checkpoints.items()
