@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sim_eval.api import compare, evaluate, read_runs, render
     from sim_eval.errors import RunError
     from sim_eval.runs.reader import Run
-    from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+    from sim_eval.samplers import QGF, VGPS, BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
     from tasks.task import ArraySpec, EpisodeKey, Outcome, Task, TaskError, TaskSpec
 
 #: Where each public name is defined.
@@ -32,12 +32,24 @@ _PUBLIC = {
     "sim_eval.api": ("compare", "evaluate", "read_runs", "render"),
     "sim_eval.errors": ("RunError",),
     "sim_eval.runs.reader": ("Run",),
-    "sim_eval.samplers": ("BestOfN", "Models", "QPilotsM", "QPilotsU", "Sampler", "Unsteered", "ValueGuided"),
+    "sim_eval.samplers": (
+        "QGF",
+        "VGPS",
+        "BestOfN",
+        "Models",
+        "QPilotsM",
+        "QPilotsU",
+        "Sampler",
+        "Unsteered",
+        "ValueGuided",
+    ),
     "tasks.task": ("ArraySpec", "EpisodeKey", "Outcome", "Task", "TaskError", "TaskSpec"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [
+    "QGF",
+    "VGPS",
     "ArraySpec",
     "BestOfN",
     "Critic",

@@ -113,7 +113,8 @@ def message(arguments: Sequence[str]) -> str:
 def test_every_task_composes_and_every_sampler_builds(task: str) -> None:
     every_sampler = ",".join(compose("eval", [])["sampler"])
     arguments = [f"task={task}", "policy=tests.toy_models:ToyDenoiser", f"samplers=[{every_sampler}]"]
-    settings = read_settings([*arguments, *STRENGTHS])
+    strengths = [f"sampler.{name}.strength=0.5" for name in ("vgps", "qgf")]
+    settings = read_settings([*arguments, *STRENGTHS, *strengths])
     assert settings.task["name"] == task
     samplers = build_samplers(settings)
     for name, sampler in samplers.items():
@@ -197,7 +198,8 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
         ("episodes=1,2", "the options cannot be read, up to episodes=1,2"),
         ("sampler.best_of_n.n=0", "sampler.best_of_n: "),
         ("sampler.best_of_n.n=x", "sampler.best_of_n.n is x; accepted: a whole number"),
-        ("sampler.qpilots_u.strength=high", "sampler.qpilots_u.strength is high; accepted: a number"),
+        ("sampler.qpilots_u.strength=high", "sampler.qpilots_u: strength='high': accepted is a finite number"),
+        ("sampler.qpilots_u.scale=half", "sampler.qpilots_u: scale='half': accepted is exact or matched"),
         ("sampler.qpilots_u.jacobian=2", "sampler.qpilots_u.jacobian is 2; accepted: true or false"),
     ],
 )

@@ -84,7 +84,7 @@ def test_us_gradient_goes_through_the_posterior_mean(
 ) -> None:
     """What U hands to the loop, against central differences in float64: of Q(clean(x)), or of Q at clean(x)."""
     handed: list[Any] = []
-    monkeypatch.setattr(qpilots_u, "denoise", lambda *arguments: handed.append(arguments[-1]))
+    monkeypatch.setattr(qpilots_u, "denoise", lambda *arguments: handed.append(arguments[4]))
     QPilotsU(2.0, jacobian=jacobian)(models, random_observation(1), row_generators(1))
     x = torch.randn(1, 8, 7, generator=torch.Generator().manual_seed(3))
     clean, gradient = handed[0](x, 0.4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -13,8 +13,9 @@ from torch import Tensor
 from critics.critic import Critic
 from policies.policy import Observations, Posterior
 from policies.posterior_flow import PosteriorFlow
-from policies.schedule import CosineVP, LinearPath, Schedule
-from sim_eval.samplers import Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+from policies.schedule import CosineVP, LinearPath, Schedule, move
+from sim_eval.samplers import QGF, VGPS, BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+from sim_eval.samplers.scale import constant, drift_matched
 from tests.mixture import MixtureDenoiser
 
 BETA = 0.5
@@ -117,3 +118,87 @@ def test_u_is_exact_for_a_gaussian_policy_and_a_linear_critic(schedule: Schedule
     shift = steered - base
     torch.testing.assert_close(shift.mean(0), std**2 * critic.slope / BETA, atol=0.01, rtol=0)
     assert float(shift.std(0).max()) < 0.005
+
+
+def test_drift_matching_on_the_linear_path_is_the_papers_update() -> None:
+    """v + strength |v| / |g| g, norms over each chunk."""
+    generator = torch.Generator().manual_seed(0)
+    x, clean, gradient = torch.randn((3, 5, 4, 2), generator=generator)
+    t, u, strength = 0.3, 0.4, 0.2
+    velocity = (clean - x) / (1 - t)
+    norms = [vectors.flatten(1).norm(dim=1)[:, None, None] for vectors in (velocity, gradient)]
+    expected = x + (u - t) * (velocity + strength * norms[0] / norms[1] * gradient)
+    shift = drift_matched(strength)(LinearPath(), x, clean, gradient, t, u)
+    torch.testing.assert_close(move(LinearPath(), x, clean + shift, t, u), expected)
+
+
+def test_drift_matching_moves_x_as_far_as_told(schedule: Schedule) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, clean, gradient = torch.randn((3, 5, 4, 2), generator=generator)
+    t, u = 0.3, 0.4
+    unsteered = move(schedule, x, clean, t, u)
+    steered = move(schedule, x, clean + drift_matched(0.2)(schedule, x, clean, gradient, t, u), t, u)
+    ratio = (steered - unsteered).flatten(1).norm(dim=1) / (unsteered - x).flatten(1).norm(dim=1)
+    torch.testing.assert_close(ratio, torch.full((5,), 0.2))
+    cosine = torch.cosine_similarity((steered - unsteered).flatten(1), gradient.flatten(1))
+    torch.testing.assert_close(cosine, torch.ones(5))
+
+
+def test_a_flat_critic_steers_nowhere_under_drift_matching(schedule: Schedule) -> None:
+    models = Models(mixture(schedule), LinearCritic(torch.zeros(2)))
+    steered = draw(QPilotsU(0.3, scale="matched"), models, 50)
+    torch.testing.assert_close(steered, draw(Unsteered(), models, 50), rtol=0, atol=0)
+
+
+def test_a_constant_weight_adds_the_gradient_to_the_velocity(schedule: Schedule) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, clean, gradient = torch.randn((3, 5, 4, 2), generator=generator)
+    shift = constant(schedule, x, clean, gradient, 0.3, 0.4)
+    moved = move(schedule, x, clean + shift, 0.3, 0.4) - move(schedule, x, clean, 0.3, 0.4)
+    torch.testing.assert_close(moved, (0.4 - 0.3) * gradient)
+
+
+def test_qgf_raises_q(schedule: Schedule) -> None:
+    models, critic = Models(mixture(schedule), QuadraticCritic()), QuadraticCritic()
+    q = [
+        critic.q(draw(sampler, models, 500)[:, None], torch.zeros(500, 1)).mean()
+        for sampler in (QGF(0.0), QGF(0.5), QGF(1.0))
+    ]
+    assert q[0] < q[1] < q[2]
+    torch.testing.assert_close(draw(QGF(0.0), models, 50), draw(Unsteered(), models, 50), rtol=0, atol=0)
+
+
+def test_vgps_reaches_the_tilted_policy_with_many_draws(schedule: Schedule) -> None:
+    distances = [distance_to_tilted(VGPS(1 / BETA, n=n, steps=30), schedule, n=1000) for n in (1, 4, 64)]
+    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] <= 0.01
+
+
+def test_vgps_with_a_great_strength_is_best_of_n(schedule: Schedule) -> None:
+    models = Models(mixture(schedule), QuadraticCritic())
+    observation = {"state": np.zeros((20, 1), np.float32)}
+
+    def drawn(sampler: Sampler) -> Tensor:
+        return sampler(models, observation, [torch.Generator().manual_seed(row) for row in range(20)])
+
+    torch.testing.assert_close(drawn(VGPS(1e9, n=4)), drawn(BestOfN(n=4)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("sampler", [QPilotsU(0.5, clip=True), QPilotsM(0.5, clip=True, draws=4)], ids=["u", "m"])
+def test_clipping_asks_within_bounds_and_passes_the_gradient(sampler: QPilotsU | QPilotsM) -> None:
+    """Beyond the bounds a linear critic is flat, but its gradient still steers, as without clipping."""
+
+    class Watching(LinearCritic):
+        def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+            asked.append(float(actions.detach().abs().max()))
+            return super().q(actions, encoded)
+
+    asked: list[float] = []
+    denoiser = mixture(LinearPath())
+    models = Models(denoiser, Watching(), PosteriorFlow(denoiser, steps=4))
+    clipped = draw(sampler, models, 100)
+    assert max(asked) <= 1.0 + 1e-6
+    free = draw(replace(sampler, clip=False), models, 100)
+    assert max(asked) > 1.0
+    if isinstance(sampler, QPilotsU):
+        torch.testing.assert_close(clipped, free)

@@ -10,27 +10,30 @@ import torch
 from torch import Tensor
 
 from policies.policy import Denoiser, Observations, Policy
+from sim_eval.samplers.scale import Scale, exact
 
-#: Maps x (B, H, D) and t to the posterior mean and the steering gradient grad_x log h_t(x), both (B, H, D).
+#: Maps x (B, H, D) and t to the posterior mean and the steering gradient, for exact tilting grad_x log h_t(x), both
+#: (B, H, D).
 Guide = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 
-def denoise(denoiser: Denoiser, x: Tensor, context: Any, steps: int, guide: Guide | None = None) -> Tensor:
+def denoise(
+    denoiser: Denoiser, x: Tensor, context: Any, steps: int, guide: Guide | None = None, scale: Scale = exact
+) -> Tensor:
     """Noise x (B, H, D) at t = 0 to a clean chunk (B, H, D) at t = 1, in `steps` steps of the denoiser's time grid.
 
     With h_t(x) = E[exp(strength Q(a)) given x_t = x], steering moves the posterior mean by
-    (sigma^2 / alpha) grad_x log h_t(x), which samples the policy tilted by exp(strength Q). At t = 0, x is
-    independent of the action, so grad log h is 0 and the first step is never steered. The denoiser's own clamp acts
-    after steering.
+    (sigma^2 / alpha) grad_x log h_t(x), which samples the policy tilted by exp(strength Q); another `scale` moves it
+    differently. At t = 0, x is independent of the action, so grad log h is 0 and the first step is never steered. The
+    denoiser's own clamp acts after steering.
     """
-    schedule = denoiser.schedule
     for t, u in pairwise(denoiser.times(steps)):
         if guide is None or t == 0.0:
             with torch.no_grad():
                 clean = denoiser.clean(x, t, context)
         else:
             clean, gradient = guide(x, t)
-            clean = clean + schedule.sigma(t) ** 2 / schedule.alpha(t) * gradient
+            clean = clean + scale(denoiser.schedule, x, clean, gradient, t, u)
         x = denoiser.step(x, denoiser.project(clean), t, u, context)
     return x
 

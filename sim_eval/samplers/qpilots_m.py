@@ -20,19 +20,27 @@ from sim_eval.samplers.sampler import (
     required_critic,
     required_denoiser,
     required_posterior,
+    true_or_false,
+    within_bounds,
 )
+from sim_eval.samplers.scale import check_scale, drift_matched, exact
 
 
 @dataclass(frozen=True)
 class QPilotsM:
     """grad log h_t(x) estimated as grad_x log mean_k exp(strength Q(X(z_k; x, t))), k = 1..`draws`.
 
-    X is the learned posterior net, z_k standard normal, drawn at each step (Ruan et al. 2026, arXiv 2606.14801).
+    X is the posterior sampler, z_k standard normal, drawn at each step (Ruan et al. 2026, arXiv 2606.14801).
     Consistent as `draws` grows: with an exact X it samples the tilted policy. strength 0 is unsteered.
+
+    The paper steers with `scale` matched, where strength leaves the mean and only sets the step, with 4 draws, and with
+    `clip`, as in `QPilotsU`.
     """
 
     strength: float
+    scale: str = "exact"  # or "matched", see `scale.drift_matched`
     draws: int = 8
+    clip: bool = False
     steps: int = 10
 
     needs: ClassVar[frozenset[str]] = frozenset({"denoiser", "critic", "posterior"})
@@ -40,22 +48,27 @@ class QPilotsM:
     def __post_init__(self) -> None:
         at_least_one(self, "draws", "steps")
         non_negative(self, "strength")
+        true_or_false(self, "clip")
+        check_scale(self.scale)
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
         denoiser, critic, posterior = required_denoiser(models), required_critic(models), required_posterior(models)
         context = denoiser.encode(observation)
         encoded = encode_for_critic(models, observation, context).repeat_interleave(self.draws, dim=0)
         shape = (self.draws, denoiser.horizon, denoiser.action_dim)
+        exactly = self.scale == "exact"
+        tau = self.strength if exactly else 1.0
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             z = torch.stack([torch.randn(shape, generator=g) for g in generators], dim=1).to(x)  # (K, B, H, D)
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
                 clean = denoiser.clean(x, t, context)
-                draws = posterior.draw(z, x, t, clean, context).transpose(0, 1)  # (B, K, H, D)
-                q = critic.q(draws.flatten(0, 1), encoded).view(-1, self.draws)  # (B, K)
-                log_h = (self.strength * q).logsumexp(dim=1) - math.log(self.draws)
+                draws = posterior.draw(z, x, t, clean, context).transpose(0, 1).flatten(0, 1)  # (B * K, H, D)
+                q = critic.q(within_bounds(denoiser, draws) if self.clip else draws, encoded).view(-1, self.draws)
+                log_h = (tau * q).logsumexp(dim=1) - math.log(self.draws)
                 (gradient,) = torch.autograd.grad(log_h.sum(), x)
             return clean.detach(), gradient
 
-        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide)
+        scale = exact if exactly else drift_matched(self.strength)
+        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide, scale)

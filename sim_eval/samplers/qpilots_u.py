@@ -18,7 +18,10 @@ from sim_eval.samplers.sampler import (
     non_negative,
     required_critic,
     required_denoiser,
+    true_or_false,
+    within_bounds,
 )
+from sim_eval.samplers.scale import check_scale, drift_matched, exact
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,15 @@ class QPilotsU:
     With `jacobian` the gradient is backpropagated through the posterior mean, one backward pass of the policy per step;
     otherwise the Jacobian d clean / d x is replaced by the identity. Exact for a Gaussian policy and a linear critic,
     else biased, because expectation and exponential are exchanged. strength 0 is unsteered.
+
+    The paper steers with `scale` matched, strengths from 0.1 to 0.5, and `clip`, which asks for Q at actions within
+    -1 and 1 and passes the gradient straight through.
     """
 
     strength: float
+    scale: str = "exact"  # or "matched", see `scale.drift_matched`
     jacobian: bool = True
+    clip: bool = False
     steps: int = 10
 
     needs: ClassVar[frozenset[str]] = frozenset({"denoiser", "critic"})
@@ -39,11 +47,14 @@ class QPilotsU:
     def __post_init__(self) -> None:
         at_least_one(self, "steps")
         non_negative(self, "strength")
+        true_or_false(self, "jacobian", "clip")
+        check_scale(self.scale)
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
         denoiser, critic = required_denoiser(models), required_critic(models)
         context = denoiser.encode(observation)
         encoded = encode_for_critic(models, observation, context)
+        exactly = self.scale == "exact"
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             with torch.set_grad_enabled(self.jacobian):
@@ -51,8 +62,9 @@ class QPilotsU:
                 clean = denoiser.clean(x, t, context)
             with torch.enable_grad():
                 point = clean if self.jacobian else clean.detach().requires_grad_()
-                q = critic.q(point, encoded).sum()
+                q = critic.q(within_bounds(denoiser, point) if self.clip else point, encoded).sum()
                 (gradient,) = torch.autograd.grad(q, x if self.jacobian else point)
-            return clean.detach(), self.strength * gradient
+            return clean.detach(), self.strength * gradient if exactly else gradient
 
-        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide)
+        scale = exact if exactly else drift_matched(self.strength)
+        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide, scale)

@@ -73,6 +73,13 @@ def encode_for_critic(models: Models, observation: Observations, context: Any) -
     return critic.encode(observation, features)
 
 
+def within_bounds(policy: Policy | Denoiser, chunks: Tensor) -> Tensor:
+    """Normalised chunks (B, H, D), clipped where the actions leave [-1, 1]; gradients pass straight through."""
+    mean, deviation = (vector.to(chunks) for vector in policy.normalisation())
+    clipped = chunks.clamp((-1 - mean) / deviation, (1 - mean) / deviation)
+    return chunks + (clipped - chunks).detach()
+
+
 def at_least_one(sampler: object, *names: str) -> None:
     """Raise a ValueError naming the first of the fields `names` that is not a whole number of at least 1."""
     for name in names:
@@ -86,3 +93,10 @@ def non_negative(sampler: object, name: str) -> None:
     value = getattr(sampler, name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise ValueError(f"{name}={value!r}: accepted is a finite number of at least 0")
+
+
+def true_or_false(sampler: object, *names: str) -> None:
+    """Raise a ValueError naming the first of the fields `names` that is no bool."""
+    for name in names:
+        if not isinstance(value := getattr(sampler, name), bool):
+            raise ValueError(f"{name}={value!r}: accepted is true or false")

@@ -1,0 +1,44 @@
+"""V-GPS: one of N draws, at random, the likelier the higher its Q."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from policies.policy import Observations
+from sim_eval.samplers.denoise import draw_unsteered
+from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, non_negative, required_critic
+
+
+@dataclass(frozen=True)
+class VGPS:
+    """Draws `n` unsteered chunks and returns one with probability softmax(strength Q) (Nakamoto et al. 2024, arXiv
+    2410.13816).
+
+    Samples the tilted policy as `n` grows; strength 0 is one of `n` draws, an infinite one `best_of_n`.
+    """
+
+    strength: float
+    n: int = 8
+    steps: int = 10
+
+    needs: ClassVar[frozenset[str]] = frozenset({"critic"})
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "n", "steps")
+        non_negative(self, "strength")
+
+    def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
+        critic = required_critic(models)
+        chunks, context = draw_unsteered(models.policy, observation, generators, self.steps, copies=self.n)
+        encoded = encode_for_critic(models, observation, context).repeat_interleave(self.n, dim=0)
+        with torch.no_grad():
+            q = critic.q(chunks, encoded).view(-1, self.n)  # (B, N)
+        uniform = torch.stack([torch.rand(self.n, generator=g) for g in generators]).to(q)
+        gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))  # its maximum is a draw of the softmax
+        candidates = chunks.view(len(q), self.n, *chunks.shape[1:])  # (B, N, H, D)
+        return candidates[torch.arange(len(q)), (self.strength * q + gumbel).argmax(dim=1)]
