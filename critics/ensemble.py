@@ -21,7 +21,8 @@ FEATURES = "features"
 class CriticConfig:
     """What the critic is rebuilt from. `method`: the objective that trained it.
 
-    `observation_sizes`: length of each input, in order; the entry "features" stands for the policy's features.
+    observation_sizes: length of each input, in order; the entry "features" stands for the policy's features.
+    pessimism: Q is the heads' mean minus this many of their standard deviations.
     """
 
     method: str
@@ -31,6 +32,7 @@ class CriticConfig:
     heads: int = 4
     width: int = 192
     depth: int = 3
+    pessimism: float = 0.0
 
 
 class EnsembleCritic(nn.Module, Critic):
@@ -74,5 +76,13 @@ class EnsembleCritic(nn.Module, Critic):
         return self.network(torch.cat([encoded, actions.flatten(1)], dim=1))
 
     def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
-        """The heads' mean log-odds in units of `scale`: (B, H, D) to (B,), differentiable in the actions."""
-        return self.logits(actions, encoded).mean(0) / self.scale
+        """The heads' log-odds, as `pessimism` joins them, in units of `scale`: (B, H, D) to (B,).
+
+        Differentiable in the actions.
+        """
+        logits = self.logits(actions, encoded)
+        value = logits.mean(0)
+        if self.config.pessimism:
+            spread = (logits.var(0, correction=0) + 1e-12).sqrt()  # a gradient even where all heads agree
+            value = value - self.config.pessimism * spread
+        return value / self.scale

@@ -27,7 +27,12 @@ DISCOUNT = 0.995
 
 
 class Objective(Protocol):
-    """A training loss over a replay, with the state that it keeps (target networks, value functions)."""
+    """A training loss over a replay, with the state that it keeps (target networks, value functions).
+
+    replay: may be exchanged between two calls of `loss`, for one of the same sizes.
+    """
+
+    replay: Replay
 
     @property
     def module(self) -> nn.Module:

@@ -159,7 +159,12 @@ def policy_folder(task: str, policy: str, root: Path = ROOT) -> str:
 
 def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT) -> EnsembleCritic:
     """A critic of `task`. Raises CheckpointError, also if its chunks or normalisation do not fit `policy`."""
-    checkpoint = read_checkpoint(root / task, critic, "critic", task)
+    return critic_in(root / task, task, policy, critic)
+
+
+def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str = "critic") -> EnsembleCritic:
+    """A critic of `task` that `folder` holds itself. Raises CheckpointError as `load_critic`."""
+    checkpoint = read_checkpoint(Path(folder), critic, "critic", task)
     config = _build(CriticConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
     for name, expected in zip(("action_mean", "action_std"), policy.normalisation(), strict=True):

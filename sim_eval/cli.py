@@ -191,6 +191,18 @@ def sweep(arguments: Sequence[str]) -> int:
     return 0
 
 
+@command("sim-eval-learn [option=value ...]    e.g. sim-eval-learn task=can samplers=[qpilots_u]", "learn")
+def learn(arguments: Sequence[str]) -> int:
+    """Learn a critic while it steers the frozen policy."""
+    from sim_eval.learning.learn import learn
+    from sim_eval.learning.settings import read_learn_settings
+
+    settings = read_learn_settings(arguments)
+    learn(settings)
+    print(f"{settings.output}; sim-eval uses its critic with critic={settings.output}")
+    return 0
+
+
 @command("sim-eval-serve [option=value ...]    e.g. sim-eval-serve task=can samplers=[unsteered,qpilots_u]", "serve")
 def serve(arguments: Sequence[str]) -> int:
     """Answer the decision requests of other programs until Ctrl-C."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -142,3 +144,23 @@ def test_iql_keeps_its_target_network_behind(replay: Replay) -> None:
     objective.after_step()
     moved = [(after - b).abs().max() for after, b in zip(objective.target.parameters(), before, strict=True)]
     assert all(0 < float(m) < 0.1 for m in moved)
+
+
+def test_pessimism_subtracts_the_spread_of_the_heads() -> None:
+    config = CriticConfig("sarsa", {"time": 1}, action_dim=1, horizon=HORIZON, heads=5, width=16, depth=2)
+    torch.manual_seed(0)
+    neutral = EnsembleCritic(config)
+    wary = EnsembleCritic(replace(config, pessimism=0.5))
+    wary.load_state_dict(neutral.state_dict())
+    chunks, encoded = torch.randn(6, HORIZON, 1), torch.randn(6, 1)
+    logits = neutral.logits(chunks, encoded)
+    torch.testing.assert_close(neutral.q(chunks, encoded), logits.mean(0))
+    torch.testing.assert_close(wary.q(chunks, encoded), logits.mean(0) - 0.5 * logits.std(0, correction=0))
+
+
+def test_pessimism_has_a_gradient_where_the_heads_agree() -> None:
+    config = CriticConfig("sarsa", {"time": 1}, 1, HORIZON, heads=1, width=16, depth=2, pessimism=0.5)
+    chunks = torch.randn(6, HORIZON, 1, requires_grad=True)
+    EnsembleCritic(config).q(chunks, torch.randn(6, 1)).sum().backward()
+    assert chunks.grad is not None
+    assert torch.isfinite(chunks.grad).all()

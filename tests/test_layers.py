@@ -55,7 +55,7 @@ FLOORS = (
     {"analysis"},
     {"training", "video"},
     {"evaluation"},
-    {"serving", "tuning"},
+    {"learning", "serving", "tuning"},
     {"report"},
     {"api"},
     {"cli"},

@@ -9,7 +9,7 @@ from typing import Any
 
 from sim_eval.checkpoints import ALL_TASKS
 from sim_eval.config.compose import TARGETS, folder
-from sim_eval.config.plugins import component
+from sim_eval.config.plugins import Component, component
 from sim_eval.config.values import one_of
 from sim_eval.resources import resource
 
@@ -37,7 +37,10 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         if policy.label in shared:
             critics["default"] = f"critic_{policy.label}"  # may be missing, as above
         also = f"none, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
-        critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
+        if (learned := _critic_folder(config["critic"])) is not None:
+            critic = Component(learned.name, "sim_eval.checkpoints:critic_in", {"folder": str(learned)}, "critic")
+        else:
+            critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
         if critic.target is None:
             critic = replace(critic, label=critics[critic.label])
     return {
@@ -52,6 +55,13 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
 def shared_policies(root: Path | None) -> list[str]:
     """The checkpoints of policies for all tasks in `root`, by default the shipped ones."""
     return sorted(path.stem for path in ((root or resource("checkpoints")) / ALL_TASKS).glob("*.safetensors"))
+
+
+def _critic_folder(value: object) -> Path | None:
+    """The folder that `critic`=`value` names, if it is one that sim-eval-learn wrote a critic into."""
+    if not isinstance(value, str) or not (folder(value) / "critic.safetensors").is_file():
+        return None
+    return folder(value).resolve()
 
 
 def _critic(stem: str) -> bool:

@@ -154,13 +154,14 @@ def policy_rollouts(
                 raise RunError(f"task {task}, episode {episode.key.episode}: {episode.error}")
             successes += episode.success
             progress.set_postfix(success=f"{successes / done:.2f}")
-            waiting[episode.key.episode] = _trajectory(episode)
+            waiting[episode.key.episode] = trajectory_of(episode)
             while following in waiting:
                 yield waiting.pop(following)
                 following += 1
 
 
-def _trajectory(episode: Episode) -> Trajectory:
+def trajectory_of(episode: Episode) -> Trajectory:
+    """What an episode that was played with `Keep` is for training."""
     return Trajectory(
         observations={name: values[:-1] for name, values in episode.trace.items()},
         actions=episode.actions,

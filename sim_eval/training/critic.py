@@ -63,7 +63,7 @@ def train_critic(
     with seeded_weights(workspace.seed):
         sizes = _sizes(recipe.inputs, seen[0], train)
         critic = EnsembleCritic(CriticConfig(recipe.method, sizes, policy.action_dim, policy.horizon))
-        _set_normalisation(critic, models, train)
+        set_normalisation(critic, models, train)
         replay = _replay(models, critic, [*demos, *seen], train)
         objective = OBJECTIVES[recipe.method](critic, replay)
     generator = torch.Generator().manual_seed(workspace.seed)
@@ -135,7 +135,7 @@ def _sizes(inputs: str, trajectory: Trajectory, read: Sequence[Tensor]) -> dict[
     return {name: values.shape[1] for name, values in trajectory.observations.items()}
 
 
-def _set_normalisation(critic: EnsembleCritic, models: Models, read: Sequence[Tensor]) -> None:
+def set_normalisation(critic: EnsembleCritic, models: Models, read: Sequence[Tensor]) -> None:
     """Normalise by the data's mean and deviation, or as the small policy does if it reads the same vectors."""
     policy, rows = models.policy, torch.cat(list(read))
     if isinstance(policy, ChunkPolicy) and list(policy.observation_sizes) == list(critic.observations):

@@ -1,0 +1,1 @@
+"""Learning a critic while it steers the frozen policy."""

@@ -1,0 +1,216 @@
+"""Learn a critic from what it steers: it learns from the frozen policy's episodes, and steers the next ones.
+
+After the protocol of Ruan et al. 2026 (arXiv 2606.14801): the policy stays frozen, the critic learns by SARSA on the
+replay of steered episodes. Episodes come in rounds. While a round is played with one critic, the next critic learns
+from the rounds before it, in a thread: results depend on neither the machine's speed nor its number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from critics.ensemble import CriticConfig, EnsembleCritic
+from sim_eval.checkpoints import save_checkpoint
+from sim_eval.config.tasks import task_factory
+from sim_eval.errors import RunError
+from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.learning.folder import Evaluation, LearnFolder, Progress, open_folder
+from sim_eval.learning.settings import LearnSettings
+from sim_eval.learning.trainer import CriticTrainer, Played
+from sim_eval.models import check_needs
+from sim_eval.rollout.episodes import Episode, Keep, run_episodes
+from sim_eval.rollout.keys import episode_key, episode_keys
+from sim_eval.rollout.pool import Pool, open_pool
+from sim_eval.samplers import Models, Sampler, Unsteered
+from sim_eval.training.collect import state_of, trajectory_of
+from sim_eval.training.critic import q_spread, set_normalisation
+from sim_eval.training.trajectories import Trajectory, chunks_of
+from sim_eval.training.workspace import origin, seeded_weights
+from tasks.task import EpisodeKey
+
+
+def learn(settings: LearnSettings) -> list[Evaluation]:
+    """Play, learn and evaluate until `steps` are reached; returns the curve. What an earlier run did is not repeated.
+
+    Raises RunError for models that do not fit, a folder of another run, and an episode that crashes.
+    """
+    torch.set_num_threads(1)  # as in training: small products gain nothing from more
+    sampler = settings.build_sampler()
+    frozen = settings.build_models([Unsteered(), *([sampler] if "posterior" in sampler.needs else [])])
+    make_task = task_factory(settings.task)
+    with closing(make_task()) as probe:
+        state = state_of(probe.spec)
+    options = {**settings.stored(), "fingerprints": dict(frozen.fingerprints)}
+    tell_of_compiling(settings.task)
+    with (
+        open_folder(settings.output, options) as folder,
+        open_pool(make_task, settings.workers, settings.batch) as pool,
+    ):
+        return _Learner(settings, sampler, frozen, folder, pool, state).run()
+
+
+@dataclass
+class _Learner:
+    settings: LearnSettings
+    sampler: Sampler
+    frozen: Models
+    folder: LearnFolder
+    pool: Pool
+    state: tuple[str, ...]  # the vectors that the critic reads
+    progress: Progress = field(default_factory=Progress)
+
+    def run(self) -> list[Evaluation]:
+        settings = self.settings
+        base = self._base()
+        trainer = self._trainer(base)
+        check_needs(settings.sampler_name, self.sampler, settings.policy.label, self._steered(trainer.frozen(), base))
+        earlier = self.folder.read_progress()
+        if earlier is None:
+            trainer.update(round(settings.updates * _steps(base)))
+            self.progress.trainer = trainer.state()
+            self.folder.write_progress(self.progress)
+        else:
+            self.progress = earlier
+            for number in range(1, earlier.rounds + 1):
+                trainer.add(self._played(self.folder.read_replay(number)))
+            trainer.load(earlier.trainer)
+        with (
+            ThreadPoolExecutor(1, "critic") as executor,
+            tqdm(total=settings.steps, initial=self.progress.steps, desc="learning", disable=None) as bar,
+        ):
+            while True:
+                self._evaluate_if_due(trainer, base)
+                if self.progress.steps >= settings.steps:
+                    return self.progress.curve
+                self._round(trainer, base, executor, bar)
+
+    def _round(
+        self, trainer: CriticTrainer, base: Sequence[Trajectory], executor: ThreadPoolExecutor, bar: tqdm[None]
+    ) -> None:
+        """Play a round with the critic as it is, while it learns from the rounds before."""
+        settings, number = self.settings, self.progress.rounds + 1
+        models = self._steered(trainer.frozen(), base)
+        before = _steps(self.folder.read_replay(number - 1)) if number > 1 else 0
+        learning = executor.submit(trainer.update, round(settings.updates * before))
+        first = settings.rollouts + self.progress.rounds * settings.round
+        keys = [
+            episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
+        ]
+        played = self._play(keys, self.sampler, models)
+        learning.result()
+        self.folder.write_replay(number, [trajectory_of(episode) for episode in played], settings.task_name)
+        trajectories = self.folder.read_replay(number)  # a run that goes on reads it, too, in the file's order of names
+        trainer.add(self._played(trajectories))
+        self.progress = Progress(
+            rounds=number,
+            steps=self.progress.steps + _steps(trajectories),
+            trainer=trainer.state(),
+            curve=self.progress.curve,
+        )
+        self.folder.write_progress(self.progress)
+        bar.update(_steps(trajectories))
+        bar.set_postfix(success=f"{np.mean([episode.success for episode in played]):.2f}")
+
+    def _evaluate_if_due(self, trainer: CriticTrainer, base: Sequence[Trajectory]) -> None:
+        """Evaluate at 0, after every `evaluate` steps, and at the end."""
+        settings, steps, curve = self.settings, self.progress.steps, self.progress.curve
+        due = not curve or steps // settings.evaluate > curve[-1].steps // settings.evaluate or steps >= settings.steps
+        if not due or (curve and curve[-1].steps == steps):
+            return
+        models = self._steered(trainer.frozen(), base)
+        keys = episode_keys(settings.task_name, settings.seed, settings.episodes, "eval")
+        episodes = self._play(keys, self.sampler, models)
+        mean_q = float(np.mean([episode.mean_q for episode in episodes if episode.mean_q is not None]))
+        outcomes = tuple(episode.success for episode in episodes)
+        self.progress.curve = [*curve, Evaluation(steps, outcomes, mean_q)]
+        self.folder.write_progress(self.progress)
+        assert isinstance(models.critic, EnsembleCritic)
+        self._save(models.critic)
+        tqdm.write(f"{steps} steps: {sum(outcomes)}/{len(outcomes)} with {settings.sampler_name}, mean Q {mean_q:.2f}")
+
+    def _base(self) -> list[Trajectory]:
+        """The frozen policy's episodes, played once; the replay starts with them."""
+        settings = self.settings
+        if not self.folder.has_replay(0):
+            keys = [
+                episode_key(settings.task_name, settings.seed, index, "train") for index in range(settings.rollouts)
+            ]
+            played = self._play(keys, Unsteered(), self.frozen)
+            self.folder.write_replay(0, [trajectory_of(episode) for episode in played], settings.task_name)
+        return self.folder.read_replay(0)
+
+    def _play(self, keys: Sequence[EpisodeKey], sampler: Sampler, models: Models) -> list[Episode]:
+        """Episodes in the order of their keys. Raises RunError if one crashes."""
+        settings = self.settings
+        request = models.policy.request
+        keep = Keep(self.state, decisions=request.history > 1 or not set(request.names) <= set(self.state))
+        name = settings.sampler_name
+        episodes = list(run_episodes(self.pool, keys, sampler, models, name, keep))
+        for episode in episodes:
+            if episode.error is not None:
+                raise RunError(f"{name}, episode {episode.key.episode}: {episode.error}")
+        return sorted(episodes, key=lambda episode: episode.key.episode)
+
+    def _trainer(self, base: Sequence[Trajectory]) -> CriticTrainer:
+        settings, policy = self.settings, self.frozen.policy
+        sizes = {name: values.shape[1] for name, values in base[0].observations.items()}
+        config = CriticConfig(
+            settings.method,
+            sizes,
+            policy.action_dim,
+            policy.horizon,
+            heads=settings.heads,
+            pessimism=settings.pessimism,
+        )
+        with seeded_weights(settings.seed):
+            critic = EnsembleCritic(config)
+        set_normalisation(critic, self.frozen, [_vectors(trajectory) for trajectory in base])
+        return CriticTrainer(critic, self._played(base), settings.seed, settings.rows)
+
+    def _steered(self, critic: EnsembleCritic, base: Sequence[Trajectory]) -> Models:
+        """The models that steer with this critic, its scale measured in states of the frozen policy's episodes."""
+        critic.scale.copy_(torch.ones(()))
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        critic.scale.copy_(q_spread(self.frozen, critic, base, generator).clamp_min(1e-6))
+        return Models(self.frozen.policy, critic.to(self.frozen.policy.device), self.frozen.posterior)
+
+    def _played(self, trajectories: Sequence[Trajectory]) -> list[Played]:
+        policy = self.frozen.policy
+        return [
+            (
+                _vectors(trajectory),
+                policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu(),
+                trajectory.success,
+            )
+            for trajectory in trajectories
+        ]
+
+    def _save(self, critic: EnsembleCritic) -> None:
+        mean, deviation = self.frozen.policy.normalisation()
+        card = {
+            "kind": "critic",
+            "task": self.settings.task_name,
+            **origin(self.settings.seed, {}),
+            "action_mean": mean.tolist(),
+            "action_std": deviation.tolist(),
+            "policy_sha256": self.frozen.fingerprints["policy"],
+            "steps": self.progress.steps,
+        }
+        save_checkpoint(self.folder.path, "critic", critic, card)
+
+
+def _vectors(trajectory: Trajectory) -> Tensor:
+    """The vectors that a critic reads at each control step, (T, n)."""
+    return torch.from_numpy(np.concatenate(list(trajectory.observations.values()), axis=1))
+
+
+def _steps(trajectories: Sequence[Trajectory]) -> int:
+    return sum(len(trajectory.actions) for trajectory in trajectories)

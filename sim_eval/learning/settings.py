@@ -1,0 +1,91 @@
+"""The options of `sim-eval-learn`, checked."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from critics.objectives import OBJECTIVES
+from sim_eval.config.compose import compose, folder
+from sim_eval.config.values import one_of, whole
+from sim_eval.errors import RunError
+from sim_eval.evaluation.samplers import build_sampler
+from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
+from sim_eval.samplers.sampler import Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnSettings(RolloutSettings):
+    """What is learned, from how much data, and where it is kept. `updates`: optimiser steps an environment step."""
+
+    steps: int
+    rollouts: int
+    method: str
+    heads: int
+    pessimism: float
+    updates: float
+    rows: int
+    round: int
+    evaluate: int
+    output: Path
+
+    @property
+    def sampler_name(self) -> str:
+        return next(iter(self.sampler))
+
+    def build_sampler(self) -> Sampler:
+        """Raises RunError for a field value that the sampler refuses."""
+        return build_sampler(self.sampler_name, self.sampler[self.sampler_name])
+
+    def stored(self) -> dict[str, Any]:
+        """The options that a run that goes on must share, as plain values."""
+        names = ("seed", "episodes", "batch", "rollouts", "method", "heads", "pessimism", "updates", "rows", "round")
+        return {
+            "task": dict(self.task),
+            "policy": self.policy.label,
+            "sampler": {self.sampler_name: dict(self.sampler[self.sampler_name])},
+            "evaluate": self.evaluate,
+            **{name: getattr(self, name) for name in names},
+        }
+
+
+def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
+    """`sim-eval-learn`'s arguments. Raises RunError naming the option, its value and what is accepted."""
+    config = compose("learn", arguments)
+    if "critic" in config["given"]:
+        raise RunError(f"critic is {config['critic']}; a critic is learned here; accepted: no option critic")
+    rollouts = read_rollouts({**config, "critic": "none"})
+    if len(rollouts["sampler"]) != 1:
+        raise RunError(f"samplers is [{', '.join(rollouts['sampler'])}]; accepted: one sampler")
+    name, fields = next(iter(rollouts["sampler"].items()))
+    if fields.get("strength", 0) is None:
+        raise RunError(f"sampler {name} has no strength; accepted: sampler.{name}.strength=NUMBER")
+    counts: dict[str, Any] = {
+        option: whole(option, config[option], 1) for option in ("steps", "heads", "rows", "round")
+    }
+    task, policy = rollouts["task"], rollouts["policy"].label
+    settings = LearnSettings(
+        **rollouts,
+        **counts,
+        rollouts=whole("rollouts", config["rollouts"], 2),
+        evaluate=whole("evaluate", config["evaluate"], 1),
+        method=one_of("method", config["method"], OBJECTIVES),
+        pessimism=_number("pessimism", config["pessimism"]),
+        updates=_number("updates", config["updates"]),
+        output=_default(task["name"], policy, name) if config["output"] is None else folder(config["output"]),
+    )
+    settings.build_sampler()
+    return settings
+
+
+def _number(option: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise RunError(f"{option} is {value}; accepted: a number of at least 0")
+    return float(value)
+
+
+def _default(task: str, policy: str, sampler: str) -> Path:
+    return Path("runs") / f"learn-{task}-{policy}-{sampler}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

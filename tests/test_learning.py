@@ -1,0 +1,113 @@
+"""A critic that learns while it steers: what it learns depends neither on processes nor on interruptions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from critics.ensemble import EnsembleCritic
+from sim_eval.errors import RunError
+from sim_eval.evaluation.settings import build_samplers, read_settings
+from sim_eval.files import sha256
+from sim_eval.learning.learn import learn
+from sim_eval.learning.settings import LearnSettings, read_learn_settings
+
+HERE = Path(__file__).parent
+TOY = [
+    f"task={HERE}/toy_task.py:ToyTask", f"policy={HERE}/toy_models.py:ToyDenoiser", "samplers=[qpilots_u]",
+    "sampler.qpilots_u.strength=0.5", "steps=600", "rollouts=6", "round=4", "evaluate=200", "episodes=8", "rows=32",
+    "heads=2", "updates=0.1", "workers=0",
+]  # fmt: skip
+
+
+def settings(output: Path, *changes: str) -> LearnSettings:
+    return read_learn_settings([*TOY, *changes, f"output={output}"])
+
+
+def learned(output: Path) -> tuple[list[dict], str]:
+    """The curve, and the hash of the critic's weights."""
+    return json.loads((output / "curve.json").read_text()), sha256(output / "critic.safetensors")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("learned") / "run"
+    learn(settings(output))
+    return output
+
+
+def test_the_curve_starts_at_zero_and_ends_at_the_steps(reference: Path) -> None:
+    curve, _ = learned(reference)
+    steps = [point["steps"] for point in curve]
+    assert steps[0] == 0
+    assert steps[-1] >= 600
+    assert steps == sorted(set(steps))
+    assert all(later // 200 > earlier // 200 for earlier, later in itertools.pairwise(steps[:-1]))
+    assert all(len(point["outcomes"]) == 8 for point in curve)
+
+
+def test_the_result_depends_on_neither_workers_nor_batch(reference: Path, tmp_path: Path) -> None:
+    learn(settings(tmp_path, "workers=2"))
+    assert learned(tmp_path) == learned(reference)
+
+
+def test_a_killed_run_goes_on_to_the_same_result(reference: Path, tmp_path: Path) -> None:
+    script = "import sys; from tests.test_learning import *\nlearn(settings(Path(sys.argv[1])))"
+    for rounds in (1, 3):  # in the middle of the rounds after these
+        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=HERE.parent)
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "replay" / f"{rounds:05d}.hdf5").exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    assert learned(tmp_path)[0] != learned(reference)[0], "killed in the middle"
+    learn(settings(tmp_path))
+    assert learned(tmp_path) == learned(reference)
+
+
+def test_more_steps_go_on_from_the_end(reference: Path, tmp_path: Path) -> None:
+    learn(settings(tmp_path, "steps=300", "evaluate=600"))
+    learn(settings(tmp_path, "evaluate=600"))
+    assert learned(tmp_path)[1] == learned(reference)[1]
+
+
+def test_an_evaluation_reads_the_learned_critic(reference: Path) -> None:
+    """`critic=FOLDER`, under any sampler, at any strength."""
+    asked = read_settings([*TOY[:2], f"critic={reference}", "samplers=[best_of_n]"])
+    models = asked.build_models(build_samplers(asked).values())
+    assert isinstance(models.critic, EnsembleCritic)
+    assert models.critic.config.pessimism == 0.5
+    assert models.critic.config.heads == 2
+    stored = load_file(reference / "critic.safetensors")
+    torch.testing.assert_close(models.critic.scale, stored["scale"])
+
+
+def test_another_run_is_not_continued(reference: Path) -> None:
+    with pytest.raises(RunError, match="was made otherwise: heads is 2 there, 3 asked; accepted: another output"):
+        learn(settings(reference, "heads=3"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("method=td3", "method is td3; accepted: monte_carlo, sarsa, iql"),
+        ("samplers=[qpilots_u,unsteered]", r"samplers is \[qpilots_u, unsteered\]; accepted: one sampler"),
+        ("sampler.qpilots_u.strength=null", "sampler qpilots_u has no strength; accepted: sampler.qpilots_u.strength="),
+        ("critic=iql", "critic is iql; a critic is learned here"),
+        ("steps=0", "steps is 0; accepted: a whole number of at least 1"),
+        ("pessimism=-1", "pessimism is -1; accepted: a number of at least 0"),
+        ("updates=all", "updates is all; accepted"),
+    ],
+)
+def test_a_bad_option_is_named(tmp_path: Path, argument: str, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        settings(tmp_path, argument)
