@@ -96,6 +96,12 @@ def test_another_run_is_not_continued(reference: Path) -> None:
         learn(settings(reference, "heads=3"))
 
 
+def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="sampler qpilots_u needs a Denoiser"):
+        learn(settings(tmp_path, f"policy={HERE}/toy_models.py:ToyPolicy"))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

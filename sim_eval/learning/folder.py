@@ -58,9 +58,9 @@ class LearnFolder:
         """Keep the episodes of a round, 0 for the frozen policy's. Raises OSError."""
         write_hdf5(self._replay(number), trajectories, {"env_name": task, "type": 1, "env_kwargs": {}})
 
-    def read_replay(self, number: int) -> list[Trajectory]:
-        """The episodes of a round. Raises DatasetError."""
-        return read_hdf5(self._replay(number))
+    def read_replay(self, number: int, observations: Sequence[str]) -> list[Trajectory]:
+        """The episodes of a round, with the vectors named. Raises DatasetError."""
+        return read_hdf5(self._replay(number), observations)
 
     def has_replay(self, number: int) -> bool:
         return self._replay(number).is_file()

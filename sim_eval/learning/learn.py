@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from sim_eval.training.collect import state_of, trajectory_of
 from sim_eval.training.critic import q_spread, set_normalisation
 from sim_eval.training.trajectories import Trajectory, chunks_of
 from sim_eval.training.workspace import origin, seeded_weights
-from tasks.task import EpisodeKey
+from tasks.task import EpisodeKey, TaskSpec
 
 
 def learn(settings: LearnSettings) -> list[Evaluation]:
@@ -47,14 +47,15 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
     frozen = settings.build_models([Unsteered(), *([sampler] if "posterior" in sampler.needs else [])])
     make_task = task_factory(settings.task)
     with closing(make_task()) as probe:
-        state = state_of(probe.spec)
+        critic = _new_critic(settings, frozen, probe.spec)
+    check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
     options = {**settings.stored(), "fingerprints": dict(frozen.fingerprints)}
     tell_of_compiling(settings.task)
     with (
         open_folder(settings.output, options) as folder,
         open_pool(make_task, settings.workers, settings.batch) as pool,
     ):
-        return _Learner(settings, sampler, frozen, folder, pool, state).run()
+        return _Learner(settings, sampler, frozen, critic, folder, pool).run()
 
 
 @dataclass
@@ -62,16 +63,15 @@ class _Learner:
     settings: LearnSettings
     sampler: Sampler
     frozen: Models
+    critic: EnsembleCritic  # the one that learns
     folder: LearnFolder
     pool: Pool
-    state: tuple[str, ...]  # the vectors that the critic reads
     progress: Progress = field(default_factory=Progress)
 
     def run(self) -> list[Evaluation]:
         settings = self.settings
         base = self._base()
         trainer = self._trainer(base)
-        check_needs(settings.sampler_name, self.sampler, settings.policy.label, self._steered(trainer.frozen(), base))
         earlier = self.folder.read_progress()
         if earlier is None:
             trainer.update(round(settings.updates * _steps(base)))
@@ -80,7 +80,7 @@ class _Learner:
         else:
             self.progress = earlier
             for number in range(1, earlier.rounds + 1):
-                trainer.add(self._played(self.folder.read_replay(number)))
+                trainer.add(self._played(self._replay(number)))
             trainer.load(earlier.trainer)
         with (
             ThreadPoolExecutor(1, "critic") as executor,
@@ -98,7 +98,7 @@ class _Learner:
         """Play a round with the critic as it is, while it learns from the rounds before."""
         settings, number = self.settings, self.progress.rounds + 1
         models = self._steered(trainer.frozen(), base)
-        before = _steps(self.folder.read_replay(number - 1)) if number > 1 else 0
+        before = _steps(self._replay(number - 1)) if number > 1 else 0
         learning = executor.submit(trainer.update, round(settings.updates * before))
         first = settings.rollouts + self.progress.rounds * settings.round
         keys = [
@@ -106,8 +106,8 @@ class _Learner:
         ]
         played = self._play(keys, self.sampler, models)
         learning.result()
-        self.folder.write_replay(number, [trajectory_of(episode) for episode in played], settings.task_name)
-        trajectories = self.folder.read_replay(number)  # a run that goes on reads it, too, in the file's order of names
+        trajectories = [trajectory_of(episode) for episode in played]
+        self.folder.write_replay(number, trajectories, settings.task_name)
         trainer.add(self._played(trajectories))
         self.progress = Progress(
             rounds=number,
@@ -145,13 +145,17 @@ class _Learner:
             ]
             played = self._play(keys, Unsteered(), self.frozen)
             self.folder.write_replay(0, [trajectory_of(episode) for episode in played], settings.task_name)
-        return self.folder.read_replay(0)
+        return self._replay(0)
+
+    def _replay(self, number: int) -> list[Trajectory]:
+        return self.folder.read_replay(number, self.critic.observations)
 
     def _play(self, keys: Sequence[EpisodeKey], sampler: Sampler, models: Models) -> list[Episode]:
         """Episodes in the order of their keys. Raises RunError if one crashes."""
         settings = self.settings
         request = models.policy.request
-        keep = Keep(self.state, decisions=request.history > 1 or not set(request.names) <= set(self.state))
+        state = self.critic.observations
+        keep = Keep(state, decisions=request.history > 1 or not set(request.names) <= set(state))
         name = settings.sampler_name
         episodes = list(run_episodes(self.pool, keys, sampler, models, name, keep))
         for episode in episodes:
@@ -160,20 +164,8 @@ class _Learner:
         return sorted(episodes, key=lambda episode: episode.key.episode)
 
     def _trainer(self, base: Sequence[Trajectory]) -> CriticTrainer:
-        settings, policy = self.settings, self.frozen.policy
-        sizes = {name: values.shape[1] for name, values in base[0].observations.items()}
-        config = CriticConfig(
-            settings.method,
-            sizes,
-            policy.action_dim,
-            policy.horizon,
-            heads=settings.heads,
-            pessimism=settings.pessimism,
-        )
-        with seeded_weights(settings.seed):
-            critic = EnsembleCritic(config)
-        set_normalisation(critic, self.frozen, [_vectors(trajectory) for trajectory in base])
-        return CriticTrainer(critic, self._played(base), settings.seed, settings.rows)
+        set_normalisation(self.critic, self.frozen, [_vectors(trajectory) for trajectory in base])
+        return CriticTrainer(self.critic, self._played(base), self.settings.seed, self.settings.rows)
 
     def _steered(self, critic: EnsembleCritic, base: Sequence[Trajectory]) -> Models:
         """The models that steer with this critic, its scale measured in states of the frozen policy's episodes."""
@@ -205,6 +197,19 @@ class _Learner:
             "steps": self.progress.steps,
         }
         save_checkpoint(self.folder.path, "critic", critic, card)
+
+
+def _new_critic(settings: LearnSettings, frozen: Models, spec: TaskSpec) -> EnsembleCritic:
+    config = CriticConfig(
+        settings.method,
+        {name: spec.observations[name].shape[0] for name in state_of(spec)},
+        frozen.policy.action_dim,
+        frozen.policy.horizon,
+        heads=settings.heads,
+        pessimism=settings.pessimism,
+    )
+    with seeded_weights(settings.seed):
+        return EnsembleCritic(config)
 
 
 def _vectors(trajectory: Trajectory) -> Tensor:
