@@ -245,6 +245,29 @@ def test_the_correction_is_over_every_pair_of_every_table(tmp_path: Path) -> Non
     assert overall["unsteered"].difference is None
 
 
+def test_tables_are_also_tested_together(tmp_path: Path) -> None:
+    """By hand: a beats unsteered 10 to 0 twice, p = 2 / 2^20; b rescues 6 of 10 twice; of both, a wins 4 twice."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        made_run.write(folder, folder.name, {"unsteered": [0] * 10, "a": [1] * 10, "b": [1] * 6 + [0] * 4})
+    pooled = {(pairing.label, pairing.against): pairing for pairing in compare(folders).pooled}
+    assert list(pooled) == [("unsteered", "a"), ("unsteered", "b"), ("a", "b")]
+    assert [(pairing.won, pairing.lost) for pairing in pooled.values()] == [(0, 20), (0, 12), (8, 0)]
+    assert [pairing.p for pairing in pooled.values()] == pytest.approx([2 / 2**20, 2 / 2**12, 2 / 2**8])
+    assert [pairing.p_holm for pairing in pooled.values()] == pytest.approx([6 / 2**20, 4 / 2**12, 2 / 2**8])
+    assert pooled["a", "b"].difference == pytest.approx(0.4)
+    assert pooled["a", "b"].pairs == 20
+
+
+def test_samplers_that_a_table_lacks_are_not_tested_together(tmp_path: Path) -> None:
+    made_run.write(tmp_path / "one", "one", {"unsteered": [0] * 10, "a": [1] * 10, "b": [1] * 10})
+    made_run.write(tmp_path / "two", "two", {"unsteered": [0] * 10, "b": [1] * 10})
+    assert [(pair.label, pair.against) for pair in compare([tmp_path / "one", tmp_path / "two"]).pooled] == [
+        ("unsteered", "b")
+    ]
+    assert compare([tmp_path / "one"]).pooled == []
+
+
 def test_the_same_sampler_with_other_noise_seldom_differs(tmp_path: Path) -> None:
     """A/A: the report of four equal samplers marks a difference in at most 5 of 100 studies."""
     generator, marked = np.random.default_rng(0), 0

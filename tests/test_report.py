@@ -24,6 +24,7 @@ from sim_eval.report import terminal, write
 from sim_eval.report.figures import Panel, panels
 from sim_eval.report.headline import headline
 from sim_eval.report.html import html
+from sim_eval.report.markdown import markdown
 from sim_eval.report.outcome_strip import strips
 from sim_eval.report.paired_outcomes import starts
 from sim_eval.runs.records import read
@@ -62,6 +63,17 @@ def test_the_headline_names_winner_gain_and_certainty(tmp_path: Path) -> None:
     assert "survives Holm's correction over all 6 comparisons of this report on one, not on two." in said
     assert "It also beats best_of_n on two." in said
     assert "best_of_n is worse than unsteered on two." in said
+
+
+def test_the_headline_tells_what_only_all_tables_together_show(tmp_path: Path) -> None:
+    """5 to 0 on each of four tasks: no single one is significant, 20 to 0 is."""
+    outcomes = {"unsteered": [0] * 40, "best_of_n": [1] * 20 + [0] * 20, "qpilots_u": [1] * 25 + [0] * 15}
+    said = sentences(tmp_path, one=outcomes, two=outcomes, three=outcomes, four=outcomes)
+    assert "Over the pairs of all 4 tables together, it beats best_of_n (20 to 0)." in said
+    assert "told apart" not in said
+    report = markdown(compare([tmp_path / task for task in ("one", "two", "three", "four")]))
+    assert "## All tables together" in report
+    assert "| best_of_n | qpilots_u | 160 | 0/20 | 2e-6 |" in report
 
 
 def test_the_headline_does_not_claim_what_is_not_shown(tmp_path: Path) -> None:

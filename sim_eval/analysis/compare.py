@@ -15,7 +15,7 @@ from sim_eval.analysis.grouping import group_by_policy, group_by_setup
 from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, pair, pairing_warnings
 from sim_eval.analysis.rows import Pairing, Row, pool
 from sim_eval.analysis.run_differences import request_warnings, run_warnings
-from sim_eval.analysis.statistics import bootstrap_difference, holm
+from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run, read_run
 
@@ -73,12 +73,17 @@ class Overall:
 
 @dataclass
 class Comparison:
-    """Tables, the warnings that a reader must know, and `overall`, the samplers that every table has."""
+    """Tables, the warnings that a reader must know, and `overall`, the samplers that every table has.
+
+    `pooled`: every two samplers that all of several tables compare, over their pairs together; Holm's correction is
+    over these alone. It answers another question than the tables do: whether one is better on the whole.
+    """
 
     runs: list[Run]
     tables: list[Table]
     overall: list[Overall]
     warnings: list[str]
+    pooled: list[Pairing] = field(default_factory=list)
 
     @property
     def compared(self) -> bool:
@@ -87,7 +92,7 @@ class Comparison:
 
     @property
     def comparisons(self) -> int:
-        """The number of tests, over which Holm's correction is made."""
+        """The number of tests in the tables, over which Holm's correction is made."""
         return sum(len(table.every_pair) for table in self.tables)
 
 
@@ -111,7 +116,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     warnings = run_warnings(runs)
     tables = [_table(task, policy, group, warnings) for task, policy, group in group_by_policy(runs, warnings)]
     _correct(tables)
-    return Comparison(list(runs), tables, _overall(tables), warnings)
+    return Comparison(list(runs), tables, _overall(tables), warnings, _pooled(tables))
 
 
 def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Table:
@@ -152,6 +157,38 @@ def _overall(tables: list[Table]) -> list[Overall]:
         else:
             found.append(Overall(label, float(np.mean(rates)), sum(row.n for _, row in rows)))
     return found
+
+
+def _pooled(tables: list[Table]) -> list[Pairing]:
+    """Each two samplers that every one of several tables pairs, over all their pairs.
+
+    Under the null hypothesis each discordant pair, of whatever table, is won with probability 1/2, so that the exact
+    test holds for their sum.
+    """
+    if len(tables) < 2:
+        return []
+    found = []
+    for label, against in combinations([row.label for row in tables[0].rows], 2):
+        parts = [pairing for table in tables if (pairing := table.pairing(label, against)) is not None]
+        if len(parts) < len(tables):
+            continue
+        won, lost = sum(part.won for part in parts), sum(part.lost for part in parts)
+        counts = [(part.won, part.lost, part.pairs) for part in parts]
+        found.append(
+            Pairing(
+                label=label,
+                against=against,
+                pairs=sum(part.pairs for part in parts),
+                both=sum(part.both for part in parts),
+                won=won,
+                lost=lost,
+                p=mcnemar(won, lost),
+                difference=float(np.mean([part.difference for part in parts])),
+                interval=bootstrap_difference(counts, np.random.default_rng(BOOTSTRAP_SEED)),
+            )
+        )
+    corrected = holm([pairing.p for pairing in found])
+    return [replace(pairing, p_holm=p) for pairing, p in zip(found, corrected, strict=True)]
 
 
 def _paired_overall(label: str, baseline: str, pairings: list[Pairing]) -> Overall:

@@ -20,7 +20,7 @@ def headline(comparison: Comparison) -> list[str]:
     leader = _leader(comparison)
     if leader.difference is not None:
         rows = [table.row(leader.label) for table in tables]
-        answer = [_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, tables)]
+        answer = [_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, comparison)]
         return [*answer, *_harm(tables), *_fewer(comparison), _cost(leader, tables, rows)]
     where = f"{leader.episodes} episodes of {_names(tables)}"
     if not comparison.compared:
@@ -105,9 +105,12 @@ def _sureness(comparison: Comparison, tables: list[Table], rows: list[Row]) -> s
     return f"The gain survives {how} on {_names(there, tables)}, not on {_names(missing, tables)}."
 
 
-def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
-    """The leader against the other samplers that are no baseline."""
+def _rivals(leader: Overall, comparison: Comparison) -> list[str]:
+    """The leader against the other samplers that are no baseline: on each task, and on all together."""
+    tables = comparison.tables
     beaten, better, rest = [], [], []
+    together = [_from(leader.label, pairing) for pairing in comparison.pooled if pairing.survives]
+    surely = {pairing.against: pairing for pairing in together if pairing.label == leader.label}
     rivals = dict.fromkeys(row.label for table in tables for row in table.rows if row.pairing)
     for label in rivals:
         pairings = [(table, table.pairing(leader.label, label)) for table in tables]
@@ -118,13 +121,35 @@ def _rivals(leader: Overall, tables: list[Table]) -> list[str]:
             beaten.append(f"{label} on {_names(where, tables)}")
         if where := [table for table, difference in sure if difference < 0]:
             better.append(f"{label} on {_names(where, tables)}")
-        if not sure:
+        if not sure and label not in surely:
             rest.append(label)
+    over = f"Over the pairs of {_all(tables)} together, it "
     return [
         *_listing(beaten, "It also beats "),
         *_listing(better, "It is beaten by "),
+        *_listing((_score(pairing) for pairing in _among(surely, rivals, True, leader)), f"{over}beats "),
+        *_listing((_score(pairing) for pairing in _among(surely, rivals, False, leader)), f"{over}is beaten by "),
         *_listing(rest, "It cannot be told apart from "),
     ]
+
+
+def _from(label: str, pairing: Pairing) -> Pairing:
+    """The comparison from this sampler's view, if it is part of it."""
+    return pairing.reversed() if pairing.against == label else pairing
+
+
+def _among(surely: dict[str, Pairing], rivals: Iterable[str], won: bool, leader: Overall) -> list[Pairing]:
+    """Of the pooled comparisons, those with a rival that the leader wins, or loses."""
+    kept = (surely[label] for label in rivals if label in surely and label != leader.label)
+    return [pairing for pairing in kept if (pairing.difference > 0) == won]
+
+
+def _score(pairing: Pairing) -> str:
+    return f"{pairing.against} ({pairing.won} to {pairing.lost})"
+
+
+def _all(tables: list[Table]) -> str:
+    return "both tables" if len(tables) == 2 else f"all {len(tables)} tables"
 
 
 def _harm(tables: list[Table]) -> list[str]:

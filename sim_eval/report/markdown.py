@@ -12,6 +12,10 @@ from sim_eval.report.headline import headline
 from sim_eval.report.terminal import HEAD, row_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
+_POOLED = (
+    "Every two samplers over the pairs of all tables. The difference is the mean of the tables'; p is corrected over "
+    "the comparisons of this section."
+)
 _LEGEND = (
     "Success rates have Wilson 95 % intervals. Won/lost, the exact McNemar p and the difference in points with its "
     "paired bootstrap interval compare a sampler with {reference} on the same episodes. Holm: p corrected over all "
@@ -30,6 +34,9 @@ def markdown(comparison: Comparison) -> str:
         lines += [*_rows([HEAD, *(row_cells(row) for row in table.rows)]), ""]
         if table.every_pair:
             lines += ["Every pair:", "", *_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in table.every_pair)]), ""]
+    if comparison.pooled:
+        lines += ["## All tables together", "", _POOLED, ""]
+        lines += [*_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in comparison.pooled)]), ""]
     references = list(dict.fromkeys(label for table in comparison.tables for label in table.references))
     legend = _LEGEND.format(comparisons=comparison.comparisons, reference=listed(references) or "nothing")
     lines += [escaped(legend), "", "## Runs", ""]

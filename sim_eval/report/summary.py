@@ -18,6 +18,7 @@ def summary(comparison: Comparison) -> str:
         "comparisons": comparison.comparisons,
         "tables": [_table(table) for table in comparison.tables],
         "overall": [asdict(overall) for overall in comparison.overall],
+        "pooled": [asdict(pairing) for pairing in comparison.pooled],
         "warnings": comparison.warnings,
         "runs": [{"name": run.name, "config": run.config, "provenance": run.provenance} for run in comparison.runs],
     }
