@@ -118,6 +118,8 @@ def evaluate(arguments: Sequence[str]) -> int:
 def compare(arguments: Sequence[str]) -> int:
     """Compare the samplers of one or more run folders."""
     folders, output = _runs_and_output(arguments)
+    if any(map(_is_learned, folders)):
+        return _curves(folders, output)
     if not _report(folders, output):
         raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
     return 0
@@ -133,6 +135,23 @@ def _runs_and_output(arguments: Sequence[str]) -> tuple[list[Path], Path]:
     if not folders:
         raise RunError(f"{options[0]} without a run folder; accepted: sim-eval-compare RUN [RUN ...] [output=DIR]")
     return folders, Path(options[0].removeprefix("output=")) if options else folders[0]
+
+
+def _is_learned(folder: Path) -> bool:
+    from sim_eval.learning.curves import is_learned
+
+    return is_learned(folder)
+
+
+def _curves(folders: Sequence[Path], output: Path) -> int:
+    """The learning curves of sim-eval-learn's folders, which no other folders go with."""
+    from sim_eval.learning.curves import read_curves
+    from sim_eval.report import learning_curves
+
+    curves = read_curves(folders)
+    print("\n".join(learning_curves.said(curves)), flush=True)
+    print(f"\n{learning_curves.write(curves, output)}")
+    return 0
 
 
 def _report(folders: Sequence[Path], output: Path) -> bool:

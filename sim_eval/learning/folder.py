@@ -23,7 +23,7 @@ from sim_eval.files import locked, replacing, write_text
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 
 CURVE = "curve.json"
-_OPTIONS, _STATE = "options.json", "state.pt"
+OPTIONS, _STATE = "options.json", "state.pt"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]
     except OSError as error:
         raise RunError(f"output={path}: cannot be created: {error.strerror}") from None
     with locked(path / ".lock", f"another process is writing {path}: wait for it or choose another output"):
-        stored, asked = path / _OPTIONS, json.loads(json.dumps(options))
+        stored, asked = path / OPTIONS, json.loads(json.dumps(options))
         if stored.exists():
             there = json.loads(stored.read_text())
             differing = [
@@ -110,6 +110,6 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]
             if differing:
                 raise RunError(f"output={path} was made otherwise: {'; '.join(differing)}; accepted: another output")
         elif others := [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]:
-            raise RunError(f"output={path} holds {others[0]} but no {_OPTIONS}; accepted: a new folder")
+            raise RunError(f"output={path} holds {others[0]} but no {OPTIONS}; accepted: a new folder")
         write_text(stored, json.dumps(asked, indent=1) + "\n")
         yield LearnFolder(path)

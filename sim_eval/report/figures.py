@@ -91,7 +91,7 @@ def cost(table: Table, styles: Styles) -> Panel | None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    _percents(axes, "success, %")
+    percents(axes, "success, %")
     said = "; ".join(f"{row.label} {percent(rate)} % at {ms:.1f} ms" for row, ms, rate in rows)
     return Panel(
         table.name, [row.label for row, _, _ in rows], svg(figure, f"Success against cost on {table.name}: {said}")
@@ -114,7 +114,7 @@ def speed(table: Table, styles: Styles) -> Panel | None:
         axes.step([0, *steps, longest], [*shares, shares[-1]], where="post", color=SERIES[styles[row.label]])
         medians.append(f"{row.label} {lengths[len(lengths) // 2] if lengths else 'none'}")
     axes.set(xlim=(0, longest), xlabel="control steps")
-    _percents(axes, "solved by then, %")
+    percents(axes, "solved by then, %")
     alt = f"Steps to success on {table.name}, median over successes: {'; '.join(medians)}"
     return Panel(table.name, [row.label for row in rows], svg(figure, alt))
 
@@ -130,7 +130,7 @@ def calibration(table: Table, styles: Styles) -> Panel | None:
         bins = binned_success(values, outcomes, min(_MOST_BINS, max(1, len(judged) // _BIN)))
         if bins:
             labels.append(row.label)
-            _line(axes, styles[row.label], [(part.value, part.successes / part.n) for part in bins])
+            line(axes, styles[row.label], [(part.value, part.successes / part.n) for part in bins])
         for part in bins:
             title = f"{row.label}: Q near {part.value:.2f}, {part.successes} of {part.n} succeed"
             mark(axes, styles[row.label], part.value, part.successes / part.n, title, across=part.interval)
@@ -139,7 +139,7 @@ def calibration(table: Table, styles: Styles) -> Panel | None:
     if not labels:
         return None
     axes.set_xlabel("Q of the first chunk")
-    _percents(axes, "success, %")
+    percents(axes, "success, %")
     told = "Area under the ROC curve: " + ", ".join(areas) if areas else ""
     alt = f"Critic's value of the first chunk against success on {table.name}. {told}"
     return Panel(table.name, labels, svg(figure, alt), told and f"{told}.")
@@ -155,14 +155,14 @@ def strengths(table: Table, styles: Styles, trials: Sequence[Trial]) -> Panel | 
     upper, lower = figure.axes
     for name in names:
         mine = [trial for trial in trials if trial.sampler == name]
-        _line(upper, styles[name], [(trial.strength, trial.rate) for trial in mine])
-        _line(lower, styles[name], [(trial.strength, trial.mean_q) for trial in mine])
+        line(upper, styles[name], [(trial.strength, trial.rate) for trial in mine])
+        line(lower, styles[name], [(trial.strength, trial.mean_q) for trial in mine])
         for trial in mine:
             at, ring = f"{name} at {trial.strength:g}", (name, trial.strength) in used
             rate = f"{at}: {trial.successes} of {trial.episodes}, {interval(trial.interval)} %"
             mark(upper, styles[name], trial.strength, trial.rate, rate, across=trial.interval, ring=ring)
             mark(lower, styles[name], trial.strength, trial.mean_q, f"{at}: mean Q {trial.mean_q:.2f}", ring=ring)
-    _percents(upper, "success, %")
+    percents(upper, "success, %")
     lower.set(ylabel="mean Q", xlabel="steering strength")
     lower.set_xlim(left=0)
     figure.align_ylabels()
@@ -172,12 +172,12 @@ def strengths(table: Table, styles: Styles, trials: Sequence[Trial]) -> Panel | 
     return Panel(table.name, names, svg(figure, alt), _over_optimised(trials, names))
 
 
-def _percents(axes: Axes, title: str) -> None:
+def percents(axes: Axes, title: str) -> None:
     """A y axis of shares."""
     axes.set(ylim=(0, 1), yticks=_QUARTERS, yticklabels=_PERCENT, ylabel=title)
 
 
-def _line(axes: Axes, style: int, points: Sequence[tuple[float, float]]) -> None:
+def line(axes: Axes, style: int, points: Sequence[tuple[float, float]]) -> None:
     axes.plot(*zip(*points, strict=True), color=SERIES[style])
 
 

@@ -1,0 +1,75 @@
+"""The page of learning curves: success on the eval block against environment steps, a panel a task and policy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sim_eval.files import write_text
+from sim_eval.learning.curves import Curve
+from sim_eval.report import formatting
+from sim_eval.report.figures import Panel, Styles, line, percents
+from sim_eval.report.formatting import interval, percent
+from sim_eval.report.plot_style import STYLES, canvas, look, mark, outline, svg
+
+#: The page for readers.
+HTML = "report.html"
+
+
+def write(curves: Sequence[Curve], folder: Path) -> Path:
+    """Write the page into `folder`; returns its path. Raises RunError if it cannot be written."""
+    path = folder / HTML
+    write_text(path, html(curves))
+    return path
+
+
+def html(curves: Sequence[Curve]) -> str:
+    """The page, one file that needs no network."""
+    environment = Environment(
+        loader=PackageLoader("sim_eval.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(formatting=formatting, outline=outline)
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+    styles = {label: number % STYLES for number, label in enumerate(labels)}
+    groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
+    for curve in curves:
+        groups[curve.task, curve.policy].append(curve)
+    with look():
+        panels = [_panel(f"{task} {policy}", group, styles) for (task, policy), group in groups.items()]
+    page = environment.get_template("curves.html.j2")
+    return page.render(curves=curves, said=said(curves), panels=panels, style=styles)
+
+
+def said(curves: Sequence[Curve]) -> list[str]:
+    """One sentence a curve: where it starts and ends."""
+    sentences = []
+    for curve in curves:
+        first, last = curve.points[0], curve.points[-1]
+        runs = f"{len(curve.seeds)} seeds" if len(curve.seeds) > 1 else "one seed"
+        ends = f"{percent(first.rate)} % at the start, {percent(last.rate)} % [{interval(last.interval, ' to ')}]"
+        sentences.append(
+            f"{curve.task}, {curve.policy}, {curve.label}: {ends} after {last.steps:,.0f} environment steps ({runs}, "
+            f"{last.episodes} episodes)."
+        )
+    return sentences
+
+
+def _panel(title: str, curves: Sequence[Curve], styles: Styles) -> Panel:
+    figure = canvas(260)
+    (axes,) = figure.axes
+    for curve in curves:
+        line(axes, styles[curve.label], [(point.steps, point.rate) for point in curve.points])
+        for point in curve.points:
+            told = f"{curve.label}: {point.successes} of {point.episodes} after {point.steps:,.0f} steps"
+            mark(axes, styles[curve.label], point.steps, point.rate, told, across=point.interval)
+    axes.set_xlabel("environment steps")
+    axes.set_xlim(left=0)
+    percents(axes, "success, %")
+    return Panel(title, [curve.label for curve in curves], svg(figure, " ".join(said(curves))))

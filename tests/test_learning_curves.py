@@ -1,0 +1,75 @@
+"""Learning curves from made-up folders: which runs are one, what is pooled, and what the page says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim_eval import cli
+from sim_eval.errors import RunError
+from sim_eval.learning.curves import read_curves
+from sim_eval.report import learning_curves
+
+
+def write(folder: Path, points: Mapping[int, Sequence[int]], sampler: str = "qpilots_u", **options: Any) -> Path:
+    """A folder of sim-eval-learn; `points`: outcomes of the episodes by environment steps."""
+    folder.mkdir()
+    stored = {"task": {"name": "can"}, "policy": "flow", "sampler": {sampler: {"strength": 1}}, "evaluate": 100}
+    (folder / "options.json").write_text(json.dumps({**stored, "seed": 0, **options}))
+    curve = [{"steps": steps, "outcomes": list(map(bool, won)), "mean_q": 0.0} for steps, won in points.items()]
+    (folder / "curve.json").write_text(json.dumps(curve))
+    return folder
+
+
+def test_seeds_are_pooled_at_the_evaluations_that_all_have(tmp_path: Path) -> None:
+    first = write(tmp_path / "a", {0: [0, 1], 110: [1, 1], 230: [1, 1]})
+    second = write(tmp_path / "b", {0: [0, 0], 130: [0, 1]}, seed=1)
+    (curve,) = read_curves([first, second])
+    assert curve.seeds == (0, 1)
+    assert curve.label == "qpilots_u"
+    assert [(point.steps, point.successes, point.episodes) for point in curve.points] == [(0, 1, 4), (120, 3, 4)]
+
+
+def test_other_options_are_another_curve(tmp_path: Path) -> None:
+    first = write(tmp_path / "a", {0: [0, 1]})
+    second = write(tmp_path / "b", {0: [0, 1]}, heads=3)
+    third = write(tmp_path / "c", {0: [0, 1]}, sampler="best_of_n")
+    assert [curve.label for curve in read_curves([first, second, third])] == [
+        "a/qpilots_u",
+        "b/qpilots_u",
+        "best_of_n",
+    ]
+
+
+def test_the_page_shows_every_curve(tmp_path: Path) -> None:
+    folders = [
+        write(tmp_path / "a", {0: [0] * 10, 100: [1] * 9 + [0]}),
+        write(tmp_path / "b", {0: [0] * 10, 100: [1] * 5 + [0] * 5}, sampler="best_of_n"),
+        write(tmp_path / "c", {0: [0] * 10}, task={"name": "<lift>"}),
+    ]
+    page = learning_curves.html(read_curves(folders))
+    assert "can, flow, qpilots_u: 0 % at the start, 90 % [60 to 98] after 100 environment steps" in page
+    assert page.count('class="plot"') == 2
+    assert "&lt;lift&gt;" in page
+    assert "<lift>" not in page
+
+
+def test_compare_writes_the_page_for_learned_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "a", {0: [0] * 10, 100: [1] * 10})
+    monkeypatch.setattr("sys.argv", ["sim-eval-compare", str(folder), f"output={tmp_path}/out"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.compare()
+    assert stopped.value.code == 0
+    assert "100 %" in capsys.readouterr().out
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_other_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"holds no curve\.json; accepted: folders of sim-eval-learn"):
+        read_curves([write(tmp_path / "a", {0: [0]}), tmp_path])
