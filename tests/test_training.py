@@ -140,7 +140,7 @@ def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("samplers=[best_of_n]", "samplers is best_of_n; accepted: value_guided, qpilots_u, qpilots_m"),
+        ("samplers=[best_of_n]", "samplers is best_of_n; accepted: value_guided, vgps, qgf, qpilots_u, qpilots_m"),
         ("strengths=[]", "strengths is"),
         ("strengths=[-1]", "strengths holds -1"),
         ("critic=none", "critic is none"),
