@@ -164,7 +164,7 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
         ("policy=flaw", f"lerobot, openpi, {TARGETS}, a checkpoint in {ROOT}/can (did you mean flow?)"),
         ("policy.size=3", "policy.size: policy=flow takes no options"),
         ("policy=./no.py:build", "no.py is no Python file"),
-        ("critic=x", "critic is x; accepted: default, mini_vla, none, "),
+        ("critic=x", "critic is x; accepted: default, mini_vla, mini_vla_strong, none, "),
         ("critic=iql", "sim-eval-train stage=critic writes iql, monte_carlo and sarsa"),
         ("device=gpu", "device is gpu; accepted: auto, cpu, cuda"),
         ("sampler.mine.strength=3", "sampler.mine.strength is of no sampler that runs; samplers is [unsteered, "),

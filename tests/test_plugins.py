@@ -145,7 +145,7 @@ def test_only_components_get_options_that_no_file_lists() -> None:
     config = compose(
         "train", ["policy=./mine.py:build", "policy.gains=[1,2.5]", "policy.x.y=1e-3", "critic.inputs=features"]
     )
-    assert config["critic"] == {"inputs": "features"}
+    assert config["critic"] == {"inputs": "features", "demos": None}
     assert config["policy"] == "./mine.py:build"
     assert config["passed_on"] == {"policy": {"gains": [1, 2.5], "x": {"y": 0.001}}}
     for options in (["critic.input=features"], ["posterior.x=1"], ["sampler.mine.x=1"]):
