@@ -31,7 +31,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
     drawn = [strips(table, group) for table, group in zip(tables, groups, strict=True)]
     trials = _sweeps(comparison, sweeps)
     styles = _styles(comparison, trials)
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         comparison=comparison,
         tables=tables,
@@ -50,14 +50,13 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Jinja with this package's templates, and the functions that they call."""
     loader = PackageLoader("sim_eval.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(formatting=formatting, outline=outline)
-    environment.filters["yaml"] = lambda value: OmegaConf.to_yaml(OmegaConf.create(value))
-    return environment
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.globals.update(formatting=formatting, outline=outline)
+    jinja.filters["yaml"] = lambda value: OmegaConf.to_yaml(OmegaConf.create(value))
+    return jinja
 
 
 def _styles(comparison: Comparison, sweeps: figures.Sweeps) -> figures.Styles:

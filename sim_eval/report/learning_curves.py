@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sim_eval.files import write_text
 from sim_eval.learning.curves import Curve
-from sim_eval.report import formatting
 from sim_eval.report.figures import Panel, Styles, line, percents
 from sim_eval.report.formatting import interval, percent
-from sim_eval.report.plot_style import STYLES, canvas, look, mark, outline, svg
+from sim_eval.report.html import environment
+from sim_eval.report.plot_style import STYLES, canvas, look, mark, svg
 
 #: The page for readers.
 HTML = "report.html"
@@ -28,14 +26,6 @@ def write(curves: Sequence[Curve], folder: Path) -> Path:
 
 def html(curves: Sequence[Curve]) -> str:
     """The page, one file that needs no network."""
-    environment = Environment(
-        loader=PackageLoader("sim_eval.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(formatting=formatting, outline=outline)
     labels = list(dict.fromkeys(curve.label for curve in curves))
     styles = {label: number % STYLES for number, label in enumerate(labels)}
     groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
@@ -43,7 +33,7 @@ def html(curves: Sequence[Curve]) -> str:
         groups[curve.task, curve.policy].append(curve)
     with look():
         panels = [_panel(f"{task} {policy}", group, styles) for (task, policy), group in groups.items()]
-    page = environment.get_template("curves.html.j2")
+    page = environment().get_template("curves.html.j2")
     return page.render(curves=curves, said=said(curves), panels=panels, style=styles)
 
 
