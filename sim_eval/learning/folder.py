@@ -1,8 +1,8 @@
-"""The folder of a `sim-eval-learn`: it goes on after any interruption with the same result.
+"""The folder of a `sim-eval-learn`. After any interruption the same command goes on in it, to the same result.
 
-options.json        what the run must share with one that goes on: options, and hashes of policy and posterior
+options.json        options and hashes of the models; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
-state.pt            the learner after the last finished round; written last, so a later replay file does not count
+state.pt            the learner after the last finished round; written last, so replay files of later rounds are ignored
 curve.json          every evaluation: environment steps, successes by episode, mean Q
 critic.*            the critic of the last evaluation, for `critic=FOLDER`
 """

@@ -1,4 +1,4 @@
-"""Learn a critic from what it steers: it learns from the frozen policy's episodes, and steers the next ones.
+"""Learn a critic while it steers: first from episodes of the frozen policy, then from those that it steers itself.
 
 After the protocol of Ruan et al. 2026 (arXiv 2606.14801): the policy stays frozen, the critic learns by SARSA on the
 replay of steered episodes. Episodes come in rounds. While a round is played with one critic, the next critic learns

@@ -28,7 +28,8 @@ def drift_matched(strength: float) -> Scale:
     """Steer along the gradient, `strength` times as far as the policy moves x in the same step.
 
     On the linear path this is v + strength |v| / |g| g, norms over the whole chunk (Ruan et al. 2026, arXiv
-    2606.14801). It takes the gradient's direction only: no scale of Q enters, and no policy is tilted exactly.
+    2606.14801). Only the gradient's direction counts, not the scale of Q, and the result is no tilted policy. The
+    policy's step is that of its schedule, also where it overrides `Denoiser.step`.
     """
 
     def shift(schedule: Schedule, x: Tensor, clean: Tensor, gradient: Tensor, t: float, u: float) -> Tensor:
