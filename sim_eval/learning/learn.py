@@ -74,7 +74,7 @@ class _Learner:
         trainer = self._trainer(base)
         earlier = self.folder.read_progress()
         if earlier is None:
-            trainer.update(round(settings.updates * _steps(base)))
+            trainer.update(round(settings.updates * _steps(base)), "first fit")
             self.progress.trainer = trainer.state()
             self.folder.write_progress(self.progress)
         else:

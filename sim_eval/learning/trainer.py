@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
 from critics.objectives import OBJECTIVES
@@ -40,13 +41,13 @@ class CriticTrainer:
         self._episodes += self._normalised(episodes)
         self._objective.replay = build_replay(self._episodes)
 
-    def update(self, count: int) -> EnsembleCritic:
+    def update(self, count: int, shown_as: str | None = None) -> EnsembleCritic:
         """Take `count` optimiser steps on the replay; returns a frozen copy of the critic.
 
-        Raises FloatingPointError if the loss is not finite.
+        `shown_as`: name of a progress bar, if there is to be one. Raises FloatingPointError if the loss is not finite.
         """
         objective, loss = self._objective, torch.zeros(())
-        for _ in range(count):
+        for _ in tqdm(range(count), desc=shown_as, disable=None if shown_as else True):
             rows = random_rows(len(objective.replay), self._batch, self._generator)
             loss = objective.loss(rows, self._generator)
             self._optimiser.zero_grad(set_to_none=True)
