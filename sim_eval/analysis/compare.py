@@ -12,10 +12,10 @@ import numpy as np
 
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import group_by_policy, group_by_setup
-from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, pair, pairing_warnings
+from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, pair, pairing_of, pairing_warnings
 from sim_eval.analysis.rows import Pairing, Row, pool
 from sim_eval.analysis.run_differences import request_warnings, run_warnings
-from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar
+from sim_eval.analysis.statistics import bootstrap_difference, holm
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run, read_run
 
@@ -172,21 +172,7 @@ def _pooled(tables: list[Table]) -> list[Pairing]:
         parts = [pairing for table in tables if (pairing := table.pairing(label, against)) is not None]
         if len(parts) < len(tables):
             continue
-        won, lost = sum(part.won for part in parts), sum(part.lost for part in parts)
-        counts = [(part.won, part.lost, part.pairs) for part in parts]
-        found.append(
-            Pairing(
-                label=label,
-                against=against,
-                pairs=sum(part.pairs for part in parts),
-                both=sum(part.both for part in parts),
-                won=won,
-                lost=lost,
-                p=mcnemar(won, lost),
-                difference=float(np.mean([part.difference for part in parts])),
-                interval=bootstrap_difference(counts, np.random.default_rng(BOOTSTRAP_SEED)),
-            )
-        )
+        found.append(pairing_of(label, against, [(part.both, part.won, part.lost, part.pairs) for part in parts]))
     corrected = holm([pairing.p for pairing in found])
     return [replace(pairing, p_holm=p) for pairing, p in zip(found, corrected, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -51,16 +52,22 @@ def pair(row: Row, other: Row) -> Pairing | None:
     if not pairs:
         return None
     won, lost, both = (pairs.count(outcome) for outcome in ((True, False), (False, True), (True, True)))
+    return pairing_of(row.label, other.label, [(both, won, lost, len(pairs))])
+
+
+def pairing_of(label: str, against: str, tables: Sequence[tuple[int, int, int, int]]) -> Pairing:
+    """The comparison over (both, won, lost, pairs) of each table; the difference is the mean of the tables'."""
+    both, won, lost, pairs = (sum(column) for column in zip(*tables, strict=True))
     return Pairing(
-        label=row.label,
-        against=other.label,
-        pairs=len(pairs),
+        label=label,
+        against=against,
+        pairs=pairs,
         both=both,
         won=won,
         lost=lost,
         p=mcnemar(won, lost),
-        difference=(won - lost) / len(pairs),
-        interval=bootstrap_difference([(won, lost, len(pairs))], np.random.default_rng(BOOTSTRAP_SEED)),
+        difference=float(np.mean([(mine - theirs) / count for _, mine, theirs, count in tables])),
+        interval=bootstrap_difference([table[1:] for table in tables], np.random.default_rng(BOOTSTRAP_SEED)),
     )
 
 

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from sim_eval.errors import RunError
-from sim_eval.files import locked, replacing, write_text
+from sim_eval.files import replacing, write_text
+from sim_eval.runs.run_folder import lock, make_folder
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 
 CURVE = "curve.json"
@@ -40,10 +41,11 @@ class Evaluation:
 
 @dataclass
 class Progress:
-    """Where the learner is. steps: environment steps of `rounds` finished, steered rounds."""
+    """Where the learner is. steps: environment steps of `rounds` finished, steered rounds; latest: of the last one."""
 
     rounds: int = 0
     steps: int = 0
+    latest: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
     curve: list[Evaluation] = field(default_factory=list)
 
@@ -69,7 +71,8 @@ class LearnFolder:
         """Keep where the learner is, and the curve. Raises OSError."""
         with replacing(self.path / _STATE) as part:
             torch.save(asdict(progress), part)
-        self.write_curve(progress.curve)
+        curve = [asdict(point) for point in progress.curve]
+        write_text(self.path / CURVE, json.dumps(curve, indent=1) + "\n")
 
     def read_progress(self) -> Progress | None:
         """Where an earlier run was; None if it has not finished anything. Raises RunError for a damaged file."""
@@ -83,10 +86,6 @@ class LearnFolder:
         curve = [Evaluation(**{**point, "outcomes": tuple(point["outcomes"])}) for point in stored["curve"]]
         return Progress(**{**stored, "curve": curve})
 
-    def write_curve(self, curve: Sequence[Evaluation]) -> None:
-        """Raises RunError."""
-        write_text(self.path / CURVE, json.dumps([asdict(point) for point in curve], indent=1) + "\n")
-
     def _replay(self, number: int) -> Path:
         return self.path / "replay" / f"{number:05d}.hdf5"
 
@@ -94,11 +93,8 @@ class LearnFolder:
 @contextmanager
 def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]:
     """Create or resume the folder, and lock it. Raises RunError if it is in use or was made with other options."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"output={path}: cannot be created: {error.strerror}") from None
-    with locked(path / ".lock", f"another process is writing {path}: wait for it or choose another output"):
+    make_folder(path, OPTIONS)
+    with lock(path):
         stored, asked = path / OPTIONS, json.loads(json.dumps(options))
         if stored.exists():
             there = json.loads(stored.read_text())
@@ -109,7 +105,5 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]
             ]
             if differing:
                 raise RunError(f"output={path} was made otherwise: {'; '.join(differing)}; accepted: another output")
-        elif others := [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]:
-            raise RunError(f"output={path} holds {others[0]} but no {OPTIONS}; accepted: a new folder")
         write_text(stored, json.dumps(asked, indent=1) + "\n")
         yield LearnFolder(path)

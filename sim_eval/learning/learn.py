@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from critics.ensemble import CriticConfig, EnsembleCritic
@@ -26,13 +25,13 @@ from sim_eval.learning.folder import Evaluation, LearnFolder, Progress, open_fol
 from sim_eval.learning.settings import LearnSettings
 from sim_eval.learning.trainer import CriticTrainer, Played
 from sim_eval.models import check_needs
-from sim_eval.rollout.episodes import Episode, Keep, run_episodes
+from sim_eval.rollout.episodes import Episode, run_episodes
 from sim_eval.rollout.keys import episode_key, episode_keys
 from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.samplers import Models, Sampler, Unsteered
-from sim_eval.training.collect import state_of, trajectory_of
-from sim_eval.training.critic import q_spread, set_normalisation
-from sim_eval.training.trajectories import Trajectory, chunks_of
+from sim_eval.training.collect import keep_for, state_of, trajectory_of
+from sim_eval.training.critic import chunk_rows, q_spread, set_normalisation, state_rows, valued_policy
+from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin, seeded_weights
 from tasks.task import EpisodeKey, TaskSpec
 
@@ -87,19 +86,16 @@ class _Learner:
             tqdm(total=settings.steps, initial=self.progress.steps, desc="learning", disable=None) as bar,
         ):
             while True:
-                self._evaluate_if_due(trainer, base)
+                models = self._steered(trainer.frozen(), base)
+                self._evaluate_if_due(models)
                 if self.progress.steps >= settings.steps:
                     return self.progress.curve
-                self._round(trainer, base, executor, bar)
+                self._round(trainer, models, executor, bar)
 
-    def _round(
-        self, trainer: CriticTrainer, base: Sequence[Trajectory], executor: ThreadPoolExecutor, bar: tqdm[None]
-    ) -> None:
+    def _round(self, trainer: CriticTrainer, models: Models, executor: ThreadPoolExecutor, bar: tqdm[None]) -> None:
         """Play a round with the critic as it is, while it learns from the rounds before."""
         settings, number = self.settings, self.progress.rounds + 1
-        models = self._steered(trainer.frozen(), base)
-        before = _steps(self._replay(number - 1)) if number > 1 else 0
-        learning = executor.submit(trainer.update, round(settings.updates * before))
+        learning = executor.submit(trainer.update, round(settings.updates * self.progress.latest))
         first = settings.rollouts + self.progress.rounds * settings.round
         keys = [
             episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
@@ -109,23 +105,24 @@ class _Learner:
         trajectories = [trajectory_of(episode) for episode in played]
         self.folder.write_replay(number, trajectories, settings.task_name)
         trainer.add(self._played(trajectories))
+        latest = _steps(trajectories)
         self.progress = Progress(
             rounds=number,
-            steps=self.progress.steps + _steps(trajectories),
+            steps=self.progress.steps + latest,
+            latest=latest,
             trainer=trainer.state(),
             curve=self.progress.curve,
         )
         self.folder.write_progress(self.progress)
-        bar.update(_steps(trajectories))
+        bar.update(latest)
         bar.set_postfix(success=f"{np.mean([episode.success for episode in played]):.2f}")
 
-    def _evaluate_if_due(self, trainer: CriticTrainer, base: Sequence[Trajectory]) -> None:
+    def _evaluate_if_due(self, models: Models) -> None:
         """Evaluate at 0, after every `evaluate` steps, and at the end."""
         settings, steps, curve = self.settings, self.progress.steps, self.progress.curve
         due = not curve or steps // settings.evaluate > curve[-1].steps // settings.evaluate or steps >= settings.steps
         if not due or (curve and curve[-1].steps == steps):
             return
-        models = self._steered(trainer.frozen(), base)
         keys = episode_keys(settings.task_name, settings.seed, settings.episodes, "eval")
         episodes = self._play(keys, self.sampler, models)
         mean_q = float(np.mean([episode.mean_q for episode in episodes if episode.mean_q is not None]))
@@ -153,10 +150,7 @@ class _Learner:
     def _play(self, keys: Sequence[EpisodeKey], sampler: Sampler, models: Models) -> list[Episode]:
         """Episodes in the order of their keys. Raises RunError if one crashes."""
         settings = self.settings
-        request = models.policy.request
-        state = self.critic.observations
-        keep = Keep(state, decisions=request.history > 1 or not set(request.names) <= set(state))
-        name = settings.sampler_name
+        keep, name = keep_for(models.policy.request, self.critic.observations), settings.sampler_name
         episodes = list(run_episodes(self.pool, keys, sampler, models, name, keep))
         for episode in episodes:
             if episode.error is not None:
@@ -164,12 +158,11 @@ class _Learner:
         return sorted(episodes, key=lambda episode: episode.key.episode)
 
     def _trainer(self, base: Sequence[Trajectory]) -> CriticTrainer:
-        set_normalisation(self.critic, self.frozen, [_vectors(trajectory) for trajectory in base])
+        set_normalisation(self.critic, self.frozen, [state_rows(trajectory) for trajectory in base])
         return CriticTrainer(self.critic, self._played(base), self.settings.seed, self.settings.rows)
 
     def _steered(self, critic: EnsembleCritic, base: Sequence[Trajectory]) -> Models:
         """The models that steer with this critic, its scale measured in states of the frozen policy's episodes."""
-        critic.scale.copy_(torch.ones(()))
         generator = torch.Generator().manual_seed(self.settings.seed)
         critic.scale.copy_(q_spread(self.frozen, critic, base, generator).clamp_min(1e-6))
         return Models(self.frozen.policy, critic.to(self.frozen.policy.device), self.frozen.posterior)
@@ -177,23 +170,15 @@ class _Learner:
     def _played(self, trajectories: Sequence[Trajectory]) -> list[Played]:
         policy = self.frozen.policy
         return [
-            (
-                _vectors(trajectory),
-                policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu(),
-                trajectory.success,
-            )
-            for trajectory in trajectories
+            (state_rows(trajectory), chunk_rows(policy, trajectory), trajectory.success) for trajectory in trajectories
         ]
 
     def _save(self, critic: EnsembleCritic) -> None:
-        mean, deviation = self.frozen.policy.normalisation()
         card = {
             "kind": "critic",
             "task": self.settings.task_name,
             **origin(self.settings.seed, {}),
-            "action_mean": mean.tolist(),
-            "action_std": deviation.tolist(),
-            "policy_sha256": self.frozen.fingerprints["policy"],
+            **valued_policy(self.frozen),
             "steps": self.progress.steps,
         }
         save_checkpoint(self.folder.path, "critic", critic, card)
@@ -210,11 +195,6 @@ def _new_critic(settings: LearnSettings, frozen: Models, spec: TaskSpec) -> Ense
     )
     with seeded_weights(settings.seed):
         return EnsembleCritic(config)
-
-
-def _vectors(trajectory: Trajectory) -> Tensor:
-    """The vectors that a critic reads at each control step, (T, n)."""
-    return torch.from_numpy(np.concatenate(list(trajectory.observations.values()), axis=1))
 
 
 def _steps(trajectories: Sequence[Trajectory]) -> int:

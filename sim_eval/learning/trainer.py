@@ -41,8 +41,8 @@ class CriticTrainer:
         self._episodes += self._normalised(episodes)
         self._objective.replay = build_replay(self._episodes)
 
-    def update(self, count: int, shown_as: str | None = None) -> EnsembleCritic:
-        """Take `count` optimiser steps on the replay; returns a frozen copy of the critic.
+    def update(self, count: int, shown_as: str | None = None) -> None:
+        """Take `count` optimiser steps on the replay.
 
         `shown_as`: name of a progress bar, if there is to be one. Raises FloatingPointError if the loss is not finite.
         """
@@ -57,7 +57,6 @@ class CriticTrainer:
             objective.after_step()
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the critic's loss is {loss.item()}")
-        return self.frozen()
 
     def frozen(self) -> EnsembleCritic:
         """A copy of the critic that later updates leave alone."""

@@ -63,7 +63,7 @@ def open_run(
     named = {"task": task_name(config["task"]), "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
         check_name(what, name)
-    _make(path)
+    make_folder(path, CONFIG)
     with lock(path):
         stored, earlier, merged = load_config(path), load_provenance(path), dict(config)
         records = [] if stored is None else read_records(path, stored)
@@ -88,14 +88,15 @@ def lock(folder: Path) -> AbstractContextManager[None]:
     return locked(folder / _LOCK, f"another process is writing {folder}: wait for it or choose another output")
 
 
-def _make(path: Path) -> None:
+def make_folder(path: Path, marker: str) -> None:
+    """Create the folder. Raises RunError if that fails, and if the folder holds something, but no file `marker`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"output={path}: cannot be created: {error.strerror}") from None
     others = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
-    if others and not (path / CONFIG).exists():
-        raise RunError(f"output={path} holds {others[0]} but no {CONFIG}; accepted: a new folder or a run's folder")
+    if others and not (path / marker).exists():
+        raise RunError(f"output={path} holds {others[0]} but no {marker}; accepted: a new folder or a run's folder")
 
 
 def _check_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

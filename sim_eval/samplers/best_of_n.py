@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from policies.policy import Observations
-from sim_eval.samplers.denoise import draw_unsteered
-from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, required_critic
+from sim_eval.samplers.candidates import draw_candidates
+from sim_eval.samplers.sampler import Models, at_least_one
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,5 @@ class BestOfN:
         at_least_one(self, "n", "steps")
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
-        critic = required_critic(models)
-        chunks, context = draw_unsteered(models.policy, observation, generators, self.steps, copies=self.n)
-        encoded = encode_for_critic(models, observation, context).repeat_interleave(self.n, dim=0)
-        with torch.no_grad():
-            q = critic.q(chunks, encoded).view(-1, self.n)  # (B, N)
-        candidates = chunks.view(len(q), self.n, *chunks.shape[1:])  # (B, N, H, D)
+        candidates, q = draw_candidates(models, observation, generators, self.n, self.steps)  # (B, N, H, D), (B, N)
         return candidates[torch.arange(len(q)), q.argmax(dim=1)]

@@ -16,6 +16,7 @@ from sim_eval.samplers.sampler import (
     at_least_one,
     encode_for_critic,
     non_negative,
+    q_gradient,
     required_critic,
     required_denoiser,
 )
@@ -47,9 +48,6 @@ class QGF:
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
                 clean = denoiser.clean(x, t, context)
-            with torch.enable_grad():
-                point = clean.detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(critic.q(point, encoded).sum(), point)
-            return clean, self.strength * gradient
+            return clean, self.strength * q_gradient(critic, clean, encoded)
 
         return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide, constant)

@@ -73,6 +73,14 @@ def encode_for_critic(models: Models, observation: Observations, context: Any) -
     return critic.encode(observation, features)
 
 
+def q_gradient(critic: Critic, chunks: Tensor, encoded: Tensor) -> Tensor:
+    """The gradient of Q at normalised chunks (B, H, D), which are not differentiated further: (B, H, D)."""
+    with torch.enable_grad():
+        point = chunks.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic.q(point, encoded).sum(), point)
+    return gradient
+
+
 def within_bounds(policy: Policy | Denoiser, chunks: Tensor) -> Tensor:
     """Normalised chunks (B, H, D), clipped where the actions leave [-1, 1]; gradients pass straight through."""
     mean, deviation = (vector.to(chunks) for vector in policy.normalisation())

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from policies.policy import Observations
-from sim_eval.samplers.denoise import draw_unsteered
-from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, non_negative, required_critic
+from sim_eval.samplers.candidates import draw_candidates
+from sim_eval.samplers.sampler import Models, at_least_one, non_negative
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,7 @@ class VGPS:
         non_negative(self, "strength")
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
-        critic = required_critic(models)
-        chunks, context = draw_unsteered(models.policy, observation, generators, self.steps, copies=self.n)
-        encoded = encode_for_critic(models, observation, context).repeat_interleave(self.n, dim=0)
-        with torch.no_grad():
-            q = critic.q(chunks, encoded).view(-1, self.n)  # (B, N)
+        candidates, q = draw_candidates(models, observation, generators, self.n, self.steps)  # (B, N, H, D), (B, N)
         uniform = torch.stack([torch.rand(self.n, generator=g) for g in generators]).to(q)
         gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))  # its maximum is a draw of the softmax
-        candidates = chunks.view(len(q), self.n, *chunks.shape[1:])  # (B, N, H, D)
         return candidates[torch.arange(len(q)), (self.strength * q + gumbel).argmax(dim=1)]

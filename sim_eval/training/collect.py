@@ -143,7 +143,7 @@ def policy_rollouts(
     """
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
     request = models.policy.request
-    keep = Keep(tuple(state), decisions=request.history > 1 or not set(request.names) <= set(state))
+    keep = keep_for(request, state)
     waiting: dict[int, Trajectory] = {}
     successes = following = 0
     with open_pool(make_task, workers, slots=8) as pool:
@@ -158,6 +158,11 @@ def policy_rollouts(
             while following in waiting:
                 yield waiting.pop(following)
                 following += 1
+
+
+def keep_for(request: ObservationRequest, state: Sequence[str]) -> Keep:
+    """Keep `state` at every control step, and what a policy with this request decides on where that is more."""
+    return Keep(tuple(state), decisions=request.history > 1 or not set(request.names) <= set(state))
 
 
 def trajectory_of(episode: Episode) -> Trajectory:

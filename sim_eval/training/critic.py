@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from critics.ensemble import FEATURES, CriticConfig, EnsembleCritic
 from critics.objectives import OBJECTIVES
 from critics.replay import Replay, build_replay
 from policies.chunk_policy import ChunkPolicy
-from policies.policy import Denoiser
+from policies.policy import Denoiser, FrozenPolicy
 from sim_eval.analysis.statistics import roc_area
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.errors import RunError
@@ -78,13 +79,10 @@ def train_critic(
     )
     critic.scale.copy_(q_spread(models, critic, seen, generator))
     scores = score(critic, _replay(models, critic, held_out, test))
-    mean, deviation = policy.normalisation()
     card = workspace.card(
         "critic",
         data,
-        action_mean=mean.tolist(),
-        action_std=deviation.tolist(),
-        policy_sha256=models.fingerprints["policy"],
+        **valued_policy(models),
         training={
             "steps": recipe.steps,
             "batch": recipe.batch,
@@ -105,7 +103,7 @@ def critic_inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory
     features that the policy does not offer.
     """
     if inputs == "state":
-        return [_state(trajectory) for trajectory in trajectories]
+        return [state_rows(trajectory) for trajectory in trajectories]
     policy = models.policy
     if not isinstance(policy, Denoiser) or not offers_features(policy):
         raise RunError("critic.inputs is features, and the policy offers none; accepted: critic.inputs=state")
@@ -125,7 +123,8 @@ def _features(policy: Denoiser, trajectory: Trajectory) -> Tensor:
     return torch.cat(found)
 
 
-def _state(trajectory: Trajectory) -> Tensor:
+def state_rows(trajectory: Trajectory) -> Tensor:
+    """The observations of every control step, joined in their order, (T, n)."""
     return torch.from_numpy(np.concatenate(list(trajectory.observations.values()), axis=1))
 
 
@@ -152,9 +151,23 @@ def _replay(
     policy = models.policy
     episodes = []
     for trajectory, rows in zip(trajectories, read, strict=True):
-        chunks = policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu()
-        episodes.append((critic.normalise(rows), chunks, trajectory.success))
+        episodes.append((critic.normalise(rows), chunk_rows(policy, trajectory), trajectory.success))
     return build_replay(episodes, trajectories[0].decision_steps.step if critic.uses_features else 1)
+
+
+def chunk_rows(policy: FrozenPolicy, trajectory: Trajectory) -> Tensor:
+    """The normalised chunk that starts at each control step, (T, H, D)."""
+    return policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu()
+
+
+def valued_policy(models: Models) -> dict[str, Any]:
+    """What a critic's card says of the policy whose chunks it values."""
+    mean, deviation = models.policy.normalisation()
+    return {
+        "action_mean": mean.tolist(),
+        "action_std": deviation.tolist(),
+        "policy_sha256": models.fingerprints["policy"],
+    }
 
 
 def q_spread(
