@@ -111,7 +111,7 @@ def sim_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> d
     built.reset(key)
     first_reset = time.process_time() - start
     frozen = lerobot.build(policy, execute=n_action_steps, image_size=_IMAGE_SIZE)
-    decider = Decider(Unsteered(), Models(frozen, None, None, {}), "unsteered")
+    decider = Decider(Unsteered(), Models(frozen), "unsteered")
     pending = PendingDecision(key, 0, built.observe(frozen.request))
     return {
         "first reset": first_reset,

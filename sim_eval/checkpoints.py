@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from critics.actor import ActorConfig, ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.mini_vla import MiniVLA, MiniVLAConfig
@@ -65,7 +66,10 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    directory: Path, name: str, module: ChunkPolicy | MiniVLA | EnsembleCritic | PosteriorNet, card: Mapping[str, Any]
+    directory: Path,
+    name: str,
+    module: ChunkPolicy | MiniVLA | EnsembleCritic | PosteriorNet | ChunkActor,
+    card: Mapping[str, Any],
 ) -> None:
     """Write `name`.safetensors, weights in half and buffers in full precision, and the card `name`.json.
 
@@ -174,6 +178,17 @@ def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str =
                 f"{checkpoint.path} values actions in another normalisation than the policy's ({name})"
             )
     return _restore(EnsembleCritic(config), checkpoint)
+
+
+def load_actor(folder: Path, task: str, need: str, policy: FrozenPolicy) -> ChunkActor:
+    """The actor `need`, such as "noise_actor", that sim-eval-learn wrote beside the critic in `folder`.
+
+    Raises CheckpointError, also if its chunks do not fit `policy`.
+    """
+    checkpoint = read_checkpoint(folder, need, need, task)
+    config = _build(ActorConfig, checkpoint)
+    _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    return _restore(ChunkActor(config), checkpoint)
 
 
 def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, root: Path = ROOT) -> PosteriorNet:

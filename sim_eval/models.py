@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from critics.actor import ChunkActor
 from critics.critic import Critic
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser, FrozenPolicy, Policy, Posterior, modules_of, weights_digest
 from sim_eval import checkpoints
 from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
-from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.samplers.sampler import ACTORS, Models, Sampler
 
 
 def build_models(
@@ -52,7 +53,8 @@ def build_models(
     if "posterior" in needs and isinstance(frozen, Denoiser):
         draws, found = _posterior(task, policy, posterior, frozen, prints["policy"], root, place)
         prints |= found
-    return Models(frozen, value, draws, prints)
+    actors, found = _actors(task, frozen, critic, needs)
+    return Models(frozen, value, draws, actors, prints | found)
 
 
 def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> None:
@@ -130,6 +132,25 @@ def _critic(
         raise RunError(f"{_named(component)}: observations is {built.observations!r}; accepted: a tuple of names")
     _freeze(built)
     return built, {"critic": _fingerprint(component, weights_digest(built))}
+
+
+def _actors(
+    task: str, policy: FrozenPolicy, critic: Component | None, needs: frozenset[str]
+) -> tuple[dict[str, ChunkActor], dict[str, str]]:
+    """The actors that the samplers need, from the critic's folder, where both were learned."""
+    actors: dict[str, ChunkActor] = {}
+    prints: dict[str, str] = {}
+    for need in sorted(needs & set(ACTORS)):
+        folder = None if critic is None else critic.options.get("folder")
+        if folder is None:
+            named = "none" if critic is None else critic.label
+            raise RunError(
+                f"critic is {named}, and a sampler needs its {need}; accepted: the folder of a sim-eval-learn "
+                "with this sampler"
+            )
+        actors[need] = checkpoints.load_actor(Path(folder), task, need, policy).to(policy.device)
+        prints |= checkpoints.fingerprints(Path(folder), ".", need, need)
+    return actors, prints
 
 
 def _posterior(

@@ -109,7 +109,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: 
         ("samplers=[qpilots_u,unsteered]", r"samplers is \[qpilots_u, unsteered\]; accepted: one sampler"),
         ("sampler.qpilots_u.strength=null", "sampler qpilots_u has no strength; accepted: sampler.qpilots_u.strength="),
         ("critic=iql", "critic is iql; a critic is learned here"),
-        ("steps=0", "steps is 0; accepted: a whole number of at least 1"),
+        ("steps=-1", "steps is -1; accepted: a whole number of at least 0"),
         ("pessimism=-1", "pessimism is -1; accepted: a number of at least 0"),
         ("updates=all", "updates is all; accepted"),
     ],

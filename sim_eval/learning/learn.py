@@ -7,7 +7,7 @@ from the rounds before it, in a thread: results depend on neither the machine's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from critics.actor import ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.learning.actors import ACTOR_LEARNERS, ActorLearner
 from sim_eval.learning.folder import Evaluation, LearnFolder, Progress, open_folder
 from sim_eval.learning.settings import LearnSettings
 from sim_eval.learning.trainer import CriticTrainer, Played
@@ -30,7 +32,8 @@ from sim_eval.rollout.keys import episode_key, episode_keys
 from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.samplers import Models, Sampler, Unsteered
 from sim_eval.training.collect import keep_for, state_of, trajectory_of
-from sim_eval.training.critic import chunk_rows, q_spread, set_normalisation, state_rows, valued_policy
+from sim_eval.training.critic import SPREAD_STATES, chunk_rows, set_normalisation, state_rows, valued_policy
+from sim_eval.training.draws import PolicyDraws, policy_draws, q_spread
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin, seeded_weights
 from tasks.task import EpisodeKey, TaskSpec
@@ -48,13 +51,18 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
     with closing(make_task()) as probe:
         critic = _new_critic(settings, frozen, probe.spec)
     check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
+    actors = _new_actors(settings, sampler, critic)
     options = {**settings.stored(), "fingerprints": dict(frozen.fingerprints)}
     tell_of_compiling(settings.task)
     with (
         open_folder(settings.output, options) as folder,
         open_pool(make_task, settings.workers, settings.batch) as pool,
     ):
-        return _Learner(settings, sampler, frozen, critic, folder, pool).run()
+        return _Learner(settings, sampler, frozen, critic, actors, folder, pool).run()
+
+
+#: Visited states of each round in which the policy draws for the actors.
+ROUND_STATES = 64
 
 
 @dataclass
@@ -63,6 +71,7 @@ class _Learner:
     sampler: Sampler
     frozen: Models
     critic: EnsembleCritic  # the one that learns
+    actors: Mapping[str, ActorLearner]
     folder: LearnFolder
     pool: Pool
     progress: Progress = field(default_factory=Progress)
@@ -70,7 +79,9 @@ class _Learner:
     def run(self) -> list[Evaluation]:
         settings = self.settings
         base = self._base()
-        trainer = self._trainer(base)
+        set_normalisation(self.critic, self.frozen, [state_rows(trajectory) for trajectory in base])
+        draws = self._draws(0, base, SPREAD_STATES)
+        trainer = CriticTrainer(self.critic, self._played(base), settings.seed, settings.rows, self.actors, draws)
         earlier = self.folder.read_progress()
         if earlier is None:
             trainer.update(round(settings.updates * _steps(base)), "first fit")
@@ -79,14 +90,14 @@ class _Learner:
         else:
             self.progress = earlier
             for number in range(1, earlier.rounds + 1):
-                trainer.add(self._played(self._replay(number)))
+                self._add(trainer, number, self._replay(number))
             trainer.load(earlier.trainer)
         with (
             ThreadPoolExecutor(1, "critic") as executor,
             tqdm(total=settings.steps, initial=self.progress.steps, desc="learning", disable=None) as bar,
         ):
             while True:
-                models = self._steered(trainer.frozen(), base)
+                models = self._steered(trainer, draws)
                 self._evaluate_if_due(models)
                 if self.progress.steps >= settings.steps:
                     return self.progress.curve
@@ -104,7 +115,7 @@ class _Learner:
         learning.result()
         trajectories = [trajectory_of(episode) for episode in played]
         self.folder.write_replay(number, trajectories, settings.task_name)
-        trainer.add(self._played(trajectories))
+        self._add(trainer, number, trajectories)
         latest = _steps(trajectories)
         self.progress = Progress(
             rounds=number,
@@ -130,7 +141,7 @@ class _Learner:
         self.progress.curve = [*curve, Evaluation(steps, outcomes, mean_q)]
         self.folder.write_progress(self.progress)
         assert isinstance(models.critic, EnsembleCritic)
-        self._save(models.critic)
+        self._save(models.critic, models.actors)
         tqdm.write(f"{steps} steps: {sum(outcomes)}/{len(outcomes)} with {settings.sampler_name}, mean Q {mean_q:.2f}")
 
     def _base(self) -> list[Trajectory]:
@@ -157,15 +168,22 @@ class _Learner:
                 raise RunError(f"{name}, episode {episode.key.episode}: {episode.error}")
         return sorted(episodes, key=lambda episode: episode.key.episode)
 
-    def _trainer(self, base: Sequence[Trajectory]) -> CriticTrainer:
-        set_normalisation(self.critic, self.frozen, [state_rows(trajectory) for trajectory in base])
-        return CriticTrainer(self.critic, self._played(base), self.settings.seed, self.settings.rows)
+    def _add(self, trainer: CriticTrainer, number: int, trajectories: Sequence[Trajectory]) -> None:
+        """Add a round to what is learned from."""
+        draws = self._draws(number, trajectories, ROUND_STATES) if self.actors else None
+        trainer.add(self._played(trajectories), draws)
 
-    def _steered(self, critic: EnsembleCritic, base: Sequence[Trajectory]) -> Models:
-        """The models that steer with this critic, its scale measured in states of the frozen policy's episodes."""
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        critic.scale.copy_(q_spread(self.frozen, critic, base, generator).clamp_min(1e-6))
-        return Models(self.frozen.policy, critic.to(self.frozen.policy.device), self.frozen.posterior)
+    def _draws(self, number: int, trajectories: Sequence[Trajectory], states: int) -> PolicyDraws:
+        """The frozen policy's draws in states of round `number`."""
+        generator = torch.Generator().manual_seed(self.settings.seed + number)
+        return policy_draws(self.frozen, self.critic, trajectories, states, generator)
+
+    def _steered(self, trainer: CriticTrainer, draws: PolicyDraws) -> Models:
+        """The models that steer with what is learned so far; Q's scale is measured on `draws`."""
+        critic, device = trainer.frozen(), self.frozen.policy.device
+        critic.scale.copy_(q_spread(critic, draws).clamp_min(1e-6))
+        actors = {need: actor.to(device) for need, actor in trainer.frozen_actors().items()}
+        return Models(self.frozen.policy, critic.to(device), self.frozen.posterior, actors)
 
     def _played(self, trajectories: Sequence[Trajectory]) -> list[Played]:
         policy = self.frozen.policy
@@ -173,15 +191,16 @@ class _Learner:
             (state_rows(trajectory), chunk_rows(policy, trajectory), trajectory.success) for trajectory in trajectories
         ]
 
-    def _save(self, critic: EnsembleCritic) -> None:
+    def _save(self, critic: EnsembleCritic, actors: Mapping[str, ChunkActor]) -> None:
         card = {
-            "kind": "critic",
             "task": self.settings.task_name,
             **origin(self.settings.seed, {}),
             **valued_policy(self.frozen),
             "steps": self.progress.steps,
         }
-        save_checkpoint(self.folder.path, "critic", critic, card)
+        for need, actor in actors.items():
+            save_checkpoint(self.folder.path, need, actor, {"kind": need, **card})
+        save_checkpoint(self.folder.path, "critic", critic, {"kind": "critic", **card})
 
 
 def _new_critic(settings: LearnSettings, frozen: Models, spec: TaskSpec) -> EnsembleCritic:
@@ -195,6 +214,17 @@ def _new_critic(settings: LearnSettings, frozen: Models, spec: TaskSpec) -> Ense
     )
     with seeded_weights(settings.seed):
         return EnsembleCritic(config)
+
+
+def _new_actors(settings: LearnSettings, sampler: Sampler, critic: EnsembleCritic) -> dict[str, ActorLearner]:
+    """An actor for each that the sampler needs."""
+    config = critic.config
+    inputs = sum(config.observation_sizes.values())
+    with seeded_weights(settings.seed):
+        return {
+            need: ACTOR_LEARNERS[need](inputs, config.horizon, config.action_dim)
+            for need in sorted(sampler.needs & ACTOR_LEARNERS.keys())
+        }
 
 
 def _steps(trajectories: Sequence[Trajectory]) -> int:

@@ -63,13 +63,12 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
     name, fields = next(iter(rollouts["sampler"].items()))
     if fields.get("strength", 0) is None:
         raise RunError(f"sampler {name} has no strength; accepted: sampler.{name}.strength=NUMBER")
-    counts: dict[str, Any] = {
-        option: whole(option, config[option], 1) for option in ("steps", "heads", "rows", "round")
-    }
+    counts: dict[str, Any] = {option: whole(option, config[option], 1) for option in ("heads", "rows", "round")}
     task, policy = rollouts["task"], rollouts["policy"].label
     settings = LearnSettings(
         **rollouts,
         **counts,
+        steps=whole("steps", config["steps"], 0),
         rollouts=whole("rollouts", config["rollouts"], 2),
         evaluate=whole("evaluate", config["evaluate"], 1),
         method=one_of("method", config["method"], OBJECTIVES),

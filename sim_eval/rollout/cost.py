@@ -142,6 +142,7 @@ def counted(models: Models, rows: Rows) -> Models:
         watched,
         None if critic is None else CountedCritic(critic, rows, policy.request.history),
         None if posterior is None else _counted_posterior(posterior, policy, watched, rows),
+        models.actors,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from critics.actor import ChunkActor
 from critics.critic import Critic
 from policies.policy import Denoiser, Observations, Policy, Posterior
 
@@ -17,19 +18,25 @@ from policies.policy import Denoiser, Observations, Policy, Posterior
 class Models:
     """The frozen policy and the models that steer it; None if no sampler needs them.
 
-    `fingerprints`: role ("policy", "critic", "posterior", "policy config", ...) to SHA-256.
+    actors: what draws in a sampler's stead, by need: "noise_actor" the initial noise, "edit_actor" a change of a chunk.
+    fingerprints: role ("policy", "critic", "posterior", "policy config", ...) to SHA-256.
     """
 
     policy: Policy | Denoiser
     critic: Critic | None = None
     posterior: Posterior | None = None
+    actors: Mapping[str, ChunkActor] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+#: What `Models.actors` may hold.
+ACTORS = ("noise_actor", "edit_actor")
 
 
 class Sampler(Protocol):
     """Draws one action chunk for every row of a batch of observations."""
 
-    needs: ClassVar[frozenset[str]]  # of {"denoiser", "critic", "posterior"}
+    needs: ClassVar[frozenset[str]]  # of {"denoiser", "critic", "posterior", *ACTORS}
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
         """Observations of B rows, and one generator per row, to normalised chunks (B, H, D).
@@ -58,6 +65,13 @@ def required_posterior(models: Models) -> Posterior:
     if models.posterior is None:
         raise ValueError("this sampler needs a posterior net; models.posterior is None")
     return models.posterior
+
+
+def required_actor(models: Models, need: str) -> ChunkActor:
+    """The actor for this need. Raises ValueError if there is none."""
+    if need not in models.actors:
+        raise ValueError(f"this sampler needs a {need}; models.actors has {', '.join(models.actors) or 'none'}")
+    return models.actors[need]
 
 
 def encode_for_critic(models: Models, observation: Observations, context: Any) -> Tensor:

@@ -21,15 +21,15 @@ from sim_eval.checkpoints import save_checkpoint
 from sim_eval.errors import RunError
 from sim_eval.models import offers_features
 from sim_eval.rollout.inference import stacked
-from sim_eval.samplers.denoise import draw_unsteered
-from sim_eval.samplers.sampler import Models, encode_for_critic
+from sim_eval.samplers.sampler import Models
+from sim_eval.training.draws import policy_draws, q_spread
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of
-from sim_eval.training.workspace import Workspace, random_rows, row_blocks, seeded_weights, visited_rows
+from sim_eval.training.workspace import Workspace, random_rows, row_blocks, seeded_weights
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 EARLY = 40  # control steps
-SPREAD_STATES = 512  # in which `q_spread` draws chunks
+SPREAD_STATES = 512  # in which the spread of Q is measured
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def train_critic(
         name=f"{workspace.task} {recipe.method} critic",
         after_step=objective.after_step,
     )
-    critic.scale.copy_(q_spread(models, critic, seen, generator))
+    critic.scale.copy_(q_spread(critic, policy_draws(models, critic, seen, SPREAD_STATES, generator)))
     scores = score(critic, _replay(models, critic, held_out, test))
     card = workspace.card(
         "critic",
@@ -168,23 +168,6 @@ def valued_policy(models: Models) -> dict[str, Any]:
         "action_std": deviation.tolist(),
         "policy_sha256": models.fingerprints["policy"],
     }
-
-
-def q_spread(
-    models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], generator: torch.Generator
-) -> Tensor:
-    """The mean over visited states of the standard deviation of Q over 8 policy samples in that state."""
-    draws, policy = 8, models.policy
-    visits = visited_rows(trajectories, SPREAD_STATES, generator)
-    found = []
-    for rows in row_blocks(SPREAD_STATES, policy.request):
-        seen = stacked([trajectory.decision(row) for trajectory, row in visits[rows.start : rows.stop]])
-        state = stacked([trajectory.state(row) for trajectory, row in visits[rows.start : rows.stop]])
-        with torch.no_grad():
-            chunks, context = draw_unsteered(policy, seen, [generator] * len(rows), 10, copies=draws)
-            encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(draws, dim=0)
-            found.append(critic.q(chunks.to(encoded), encoded))
-    return torch.cat(found).view(SPREAD_STATES, draws).std(dim=1).mean()
 
 
 def score(critic: EnsembleCritic, replay: Replay) -> dict[str, float | None]:

@@ -1,0 +1,86 @@
+"""Chunks that the frozen policy draws in visited states: critics are scaled by them, and actors learn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from critics.ensemble import EnsembleCritic
+from policies.policy import Denoiser
+from sim_eval.rollout.inference import stacked
+from sim_eval.samplers.denoise import denoise, draw_unsteered, initial_noise
+from sim_eval.samplers.sampler import Models, encode_for_critic
+from sim_eval.training.trajectories import Trajectory
+from sim_eval.training.workspace import row_blocks, visited_rows
+
+#: Draws in each state.
+DRAWS = 8
+_STEPS = 10  # of denoising
+
+
+@dataclass(frozen=True)
+class PolicyDraws:
+    """`DRAWS` adjacent rows for each state, R in all.
+
+    encoded: what the critic reads, (R, m). chunks: normalised, (R, H, D). noise: what each chunk was denoised from,
+    (R, H, D), or (R, 0) for a `Policy`, which does not show its noise.
+    """
+
+    encoded: Tensor
+    chunks: Tensor
+    noise: Tensor
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, rows: Tensor) -> PolicyDraws:
+        """The rows (B,)."""
+        return PolicyDraws(self.encoded[rows], self.chunks[rows], self.noise[rows])
+
+
+def joined(parts: Sequence[PolicyDraws]) -> PolicyDraws:
+    """The rows of all parts, in order."""
+    return PolicyDraws(
+        torch.cat([part.encoded for part in parts]),
+        torch.cat([part.chunks for part in parts]),
+        torch.cat([part.noise for part in parts]),
+    )
+
+
+def policy_draws(
+    models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], states: int, generator: torch.Generator
+) -> PolicyDraws:
+    """The frozen policy's draws in `states` visited states."""
+    visits = visited_rows(trajectories, states, generator)
+    return joined(
+        [
+            _drawn(models, critic, visits[rows.start : rows.stop], generator)
+            for rows in row_blocks(states, models.policy.request)
+        ]
+    )
+
+
+@torch.no_grad()
+def _drawn(
+    models: Models, critic: EnsembleCritic, visits: Sequence[tuple[Trajectory, int]], generator: torch.Generator
+) -> PolicyDraws:
+    policy, generators = models.policy, [generator] * len(visits)
+    seen = stacked([trajectory.decision(row) for trajectory, row in visits])
+    state = stacked([trajectory.state(row) for trajectory, row in visits])
+    if isinstance(policy, Denoiser):
+        context, noise = policy.encode(seen), initial_noise(policy, generators, DRAWS)
+        chunks = denoise(policy, noise, policy.repeat(context, DRAWS), _STEPS)
+    else:
+        chunks, context = draw_unsteered(policy, seen, generators, _STEPS, DRAWS)
+        noise = chunks.new_empty(len(chunks), 0)
+    encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(DRAWS, dim=0)
+    return PolicyDraws(encoded, chunks.to(encoded), noise.to(encoded))
+
+
+@torch.no_grad()
+def q_spread(critic: EnsembleCritic, draws: PolicyDraws) -> Tensor:
+    """The mean over states of the standard deviation of Q over the draws in a state."""
+    return critic.q(draws.chunks, draws.encoded).view(-1, DRAWS).std(dim=1).mean()
