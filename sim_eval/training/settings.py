@@ -35,16 +35,18 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     config = compose("train", [_listed_stages(argument) for argument in arguments])
     task_options = read_task(config)
     task = task_name(task_options)
-    policies = _policies(config, task)
+    families = _families(config, task)
+    policies = _policies(config, families)
     workspace = Workspace(
         task=task,
         data=folder(config["data"]),
         checkpoints=folder(config["checkpoints"]),
         seed=whole("seed", config["seed"], 0),
         make_task=task_factory(task_options),
+        variant=config["variant"],
     )
     stages = _stages(config, from_outside=config["policy"] is not None)
-    return TrainSettings(stages, workspace, _recipe(config, policies), worker_count(config["workers"]))
+    return TrainSettings(stages, workspace, _recipe(config, families, policies), worker_count(config["workers"]))
 
 
 def _listed_stages(argument: str) -> str:
@@ -53,18 +55,17 @@ def _listed_stages(argument: str) -> str:
     return f"stage=[{value}]" if option == "stage" and not value.startswith("[") else argument
 
 
-def _policies(config: dict[str, Any], task: str) -> list[Component]:
-    """The families that are trained here, or a policy from outside; fills in what the task's recipe leaves open."""
+def _families(config: dict[str, Any], task: str) -> list[str]:
+    """The families that are trained here, none for a policy from outside; fills in what the task's recipe leaves
+    open.
+    """
     if config["policy"] is not None:
-        shared = shared_policies(folder(config["checkpoints"]))
-        policy = component("policy", config["policy"], config["passed_on"].get("policy", {}), shared, TARGETS)
-        if policy.target is not None and "checkpoints" not in config["given"]:
+        if config["variant"] is not None:
             raise RunError(
-                f"policy is {config['policy']}, and checkpoints is not given; accepted: checkpoints=DIR, a folder for "
-                "its critic and posterior net (checkpoints/ holds those of the shipped policies)"
+                f"variant is {config['variant']}, and policy is {config['policy']}; accepted: one of the two"
             )
         config.update({name: config[name] or 0 for name in ("demos", "sloppy", "policy_steps")})
-        return [policy]
+        return []
     path = CONFIGS / "recipes.yaml"
     recipes = load_yaml(path)
     if task not in recipes:
@@ -72,8 +73,27 @@ def _policies(config: dict[str, Any], task: str) -> list[Component]:
             f"task {task} has no recipe in {path.name}; accepted: {', '.join(recipes)}, or policy={TARGETS}, whose "
             "critic and posterior net need no recipe"
         )
-    config.update({name: value for name, value in recipes[task].items() if config[name] is None})
-    return [Component(family) for family in _names("families", config["families"], FAMILIES)]
+    recipe = recipes[task]
+    variants = {name: value for name, value in recipe.items() if isinstance(value, dict)}
+    if config["variant"] is not None:
+        recipe = variants[one_of("variant", config["variant"], variants, "null")]
+    config.update({name: value for name, value in recipe.items() if name in config and config[name] is None})
+    return _names("families", config["families"], FAMILIES)
+
+
+def _policies(config: dict[str, Any], families: Sequence[str]) -> list[Component]:
+    """The policies that critics and posterior nets are for."""
+    if config["policy"] is None:
+        suffix = "" if config["variant"] is None else f"_{config['variant']}"
+        return [Component(f"{family}{suffix}") for family in families]
+    shared = shared_policies(folder(config["checkpoints"]))
+    policy = component("policy", config["policy"], config["passed_on"].get("policy", {}), shared, TARGETS)
+    if policy.target is not None and "checkpoints" not in config["given"]:
+        raise RunError(
+            f"policy is {config['policy']}, and checkpoints is not given; accepted: checkpoints=DIR, a folder for "
+            "its critic and posterior net (checkpoints/ holds those of the shipped policies)"
+        )
+    return [policy]
 
 
 def _stages(config: dict[str, Any], from_outside: bool) -> tuple[str, ...]:
@@ -86,7 +106,7 @@ def _stages(config: dict[str, Any], from_outside: bool) -> tuple[str, ...]:
     return every if "all" in named else tuple(stage for stage in STAGES if stage in named)
 
 
-def _recipe(config: dict[str, Any], policies: Sequence[Component]) -> Recipe:
+def _recipe(config: dict[str, Any], families: Sequence[str], policies: Sequence[Component]) -> Recipe:
     if not isinstance(config["sloppy"], int | float) or not 0 <= config["sloppy"] <= 1:
         raise RunError(f"sloppy is {config['sloppy']}; accepted: a share from 0 to 1")
     methods = _names("critic_methods", config["critic_methods"], OBJECTIVES)
@@ -98,6 +118,7 @@ def _recipe(config: dict[str, Any], policies: Sequence[Component]) -> Recipe:
     numbers = {name: whole(name, config[name], least) for name, least in counts.items()}
     return Recipe(
         policies=policies,
+        families=families,
         demos=numbers.pop("demos", 0),
         sloppy=float(config["sloppy"]),
         policy_steps=numbers.pop("policy_steps", 0),

@@ -28,9 +28,11 @@ class Recipe:
 
     `policies`: the policies that critics and posterior nets are for. Critics learn from rollouts of the first; each
     gets a posterior net. A policy `from_outside` is a user's own or one for all tasks: it is rolled out as it is.
+    `families`: those of the policies that are trained here, in the same order.
     """
 
     policies: Sequence[Component]
+    families: Sequence[str]
     demos: int
     sloppy: float
     policy_steps: int
@@ -56,8 +58,8 @@ def collect_demos(workspace: Workspace, recipe: Recipe, workers: int) -> None:
 def clone_policies(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     """Behaviour cloning of one policy a family."""
     trajectories = read_hdf5(workspace.demos, STATE)
-    for policy in recipe.policies:
-        train_policy(workspace, policy.label, trajectories, recipe.policy_steps, recipe.batch)
+    for family in recipe.families:
+        train_policy(workspace, family, trajectories, recipe.policy_steps, recipe.batch)
 
 
 def roll_out(workspace: Workspace, recipe: Recipe, workers: int) -> None:
@@ -82,7 +84,8 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     data = file_hashes([*shown, path])
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
     first = recipe.policies[0]
-    name = f"critic_{first.label}" if recipe.from_outside and first.target is None else "critic"
+    several_policies = workspace.variant is not None or (recipe.from_outside and first.target is None)
+    name = f"critic_{first.label}" if several_policies else "critic"
     for method in recipe.critic_methods:
         several = [f"{name}_{method}"] if len(recipe.critic_methods) > 1 else []
         names = [*several, *([name] if method == recipe.ship_critic else [])]

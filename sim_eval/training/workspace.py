@@ -29,17 +29,25 @@ _ROWS, _PICTURE_ROWS = 512, 32
 
 @dataclass(frozen=True)
 class Workspace:
-    """The task, the folders that training reads and writes, and the seed that determines everything."""
+    """The task, the folders that training reads and writes, and the seed that determines everything.
+
+    `variant`: of the task's recipe; checkpoints and demonstrations have it in their names.
+    """
 
     task: str
     make_task: MakeTask
     data: Path
     checkpoints: Path
     seed: int
+    variant: str | None = None
 
     @property
     def demos(self) -> Path:
-        return self.data / self.task / "demos.hdf5"
+        return self.data / self.task / f"{self.named('demos')}.hdf5"
+
+    def named(self, name: str) -> str:
+        """The name of a file or a policy of this variant: "flow" or "flow_weak"."""
+        return name if self.variant is None else f"{name}_{self.variant}"
 
     def rollouts(self, policy: str) -> Path:
         """Where the rollouts of the policy of this label are."""
