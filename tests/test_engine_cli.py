@@ -19,8 +19,8 @@ import tasks
 import tasks.osc
 from sim_eval import cli
 from sim_eval.checkpoints import ROOT, CheckpointError
-from sim_eval.config.compose import CONFIGS, TARGETS, compose
-from sim_eval.config.strengths import SHIPPED, Tuned, read_strengths, write_strengths
+from sim_eval.config.compose import CONFIGS, TARGETS, compose, load_yaml
+from sim_eval.config.strengths import EVERY_TASK, SHIPPED, Tuned, read_strengths, write_strengths
 from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
@@ -341,15 +341,26 @@ def test_models_and_tasks_from_outside_are_stored_by_absolute_path(
 
 
 def test_strengths_of_other_models_are_refused(call: Call, tmp_path: Path) -> None:
-    status, _, err = call(cli.evaluate, "samplers=[qpilots_u]", "output=run")
+    table = Path(tmp_path / "table.yaml")
+    table.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.3}}}\n")
+    status, _, err = call(cli.evaluate, "samplers=[qpilots_u]", "output=run", f"strengths={table}")
     assert (status, Path("run").exists()) == (2, False)
-    assert f"of sampler qpilots_u in {SHIPPED} was tuned for another policy and critic; give one with sampler.q" in err
+    assert f"of sampler qpilots_u in {table} was tuned for another policy and critic; give one with sampler.q" in err
     Path("mine.yaml").write_text("can: {flow: {policy: abc, critic: b, strengths: {value_guided: 0.3}}}\n")
     settings = read_settings(["samplers=[value_guided]", "strengths=mine.yaml"])
     check_tuned(settings, {"policy": "abc", "critic": "b"})
     with pytest.raises(RunError, match="another critic"):
         check_tuned(settings, {"policy": "abc", "critic": "c"})
     check_tuned(read_settings(["samplers=[value_guided]", *STRENGTHS[:1]]), {"policy": "abc"})
+
+
+def test_strengths_for_every_task_are_for_critics_of_this_project_on_the_exact_scale(tmp_path: Path) -> None:
+    settings = read_settings(["samplers=[qpilots_u]"])
+    assert settings.sampler["qpilots_u"]["strength"] == load_yaml(SHIPPED)[EVERY_TASK]["qpilots_u"]
+    check_tuned(settings, {"policy": "any", "critic": "any"})
+    assert "no strength has been tuned" in message(["samplers=[qpilots_u]", "sampler.qpilots_u.scale=matched"])
+    (tmp_path / "mine.py").write_text("def build(): pass\n")
+    assert "no strength has been tuned" in message(["samplers=[qpilots_u]", f"critic={tmp_path}/mine.py:build"])
 
 
 def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +382,9 @@ def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatc
     tuned = read_strengths(Path("mine/strengths.yaml"), "can", "flow")
     assert tuned == Tuned("abc", "def", {"qpilots_u": 0.2})
     assert SHIPPED.read_bytes() == shipped
-    status, _, err = call(cli.sweep, *arguments, "results=other", f"output={SHIPPED}")
+    others = Path("others.yaml")
+    others.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.3}}}\n")
+    status, _, err = call(cli.sweep, *arguments, "results=other", f"output={others}")
     assert (status, "that were tuned for another policy and critic; accepted: another output=FILE" in err) == (2, True)
     assert not Path("other").exists()
 

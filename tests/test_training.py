@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from sim_eval.checkpoints import ALL_TASKS, ROOT
+from sim_eval.config.compose import load_yaml
 from sim_eval.config.models import shared_policies
 from sim_eval.config.plugins import Component
-from sim_eval.config.strengths import SHIPPED, Tuned, read_strengths
+from sim_eval.config.strengths import EVERY_TASK, SHIPPED
 from sim_eval.errors import RunError
 from sim_eval.files import sha256
 from sim_eval.models import build_models
@@ -24,7 +25,8 @@ from sim_eval.training import critic, posterior
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5
-from sim_eval.tuning.results import RESULTS, Sweep, Trial, chosen, publish, read_sweep
+from sim_eval.tuning.across import left_out, tried_everywhere
+from sim_eval.tuning.results import RESULTS, Sweep, Trial, chosen, publish, read_sweep, smallest_near_best
 from sim_eval.tuning.sweep import read_sweep_settings
 
 MINIATURE = [
@@ -215,17 +217,45 @@ SWEEPS = sorted(path for critic in GRIDS for path in RESULTS.glob(f"*-{critic}.j
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_shipped_strengths_are_the_ones_that_their_sweeps_choose(path: Path) -> None:
-    """And the sweeps are of the shipped checkpoints, all on one grid and more."""
+def test_sweeps_are_of_the_shipped_checkpoints_all_on_one_grid_and_more(path: Path) -> None:
     task, policy, critic = path.stem.split("-")
     published = read_sweep(path)
     assert published is not None
     for name, grid in GRIDS[critic].items():
         assert grid <= {trial.strength for trial in published.trials if trial.sampler == name}
-    models = {role: published.checkpoints[role] for role in ("policy", "critic")}
-    assert read_strengths(SHIPPED, task, policy) == Tuned(**models, strengths=chosen(published.trials))
     files = {"policy": policy, "critic": critic, "posterior": f"posterior_{policy}"}
     of_all_tasks = policy in shared_policies(ROOT)
     folders = {"policy": ROOT / (ALL_TASKS if of_all_tasks else task)}
     shipped = {role: sha256(folders.get(role, ROOT / task) / f"{x}.safetensors") for role, x in files.items()}
     assert shipped.items() <= published.checkpoints.items()
+
+
+def test_the_shipped_strengths_are_chosen_over_all_sweeps() -> None:
+    sweeps = [sweep for path in SWEEPS if (sweep := read_sweep(path)) is not None]
+    samplers = GRIDS["critic"]
+    assert len(sweeps) == 15
+    shared = {name: smallest_near_best(tried_everywhere(sweeps, name)) for name in samplers}
+    assert {name: load_yaml(SHIPPED)[EVERY_TASK][name] for name in samplers} == shared
+
+
+def _trial(strength: float, successes: int, episodes: int = 50) -> Trial:
+    return Trial("qpilots_u", strength, episodes, successes, (0.0, 1.0), 0.0)
+
+
+def test_the_smallest_strength_within_a_standard_error_is_chosen() -> None:
+    """libero_object's M: 38, 38, 39 and 40 of 50 are the same; 30 is not."""
+    counts = {0.3: 30, 0.6: 38, 1.0: 38, 2.0: 39, 4.0: 40}
+    assert chosen(_trial(strength, count) for strength, count in counts.items()) == {"qpilots_u": 0.6}
+    surer = {strength: [_trial(strength, 100 * count, 5000)] for strength, count in counts.items()}
+    assert smallest_near_best(surer) == 4.0
+
+
+def test_a_left_out_sweep_has_no_say_in_its_strength() -> None:
+    sweeps = [
+        Sweep("tune", 0, 50, {}, {}, (_trial(1.0, low), _trial(2.0, high)))
+        for low, high in ((10, 40), (40, 10), (41, 9))
+    ]
+    trials = tried_everywhere(sweeps, "qpilots_u")
+    assert [trial.successes for trial in left_out(trials)] == [10, 40, 41]
+    with pytest.raises(RunError, match="no strength of vgps was tried in all 3 sweeps"):
+        tried_everywhere(sweeps, "vgps")

@@ -13,6 +13,9 @@ from sim_eval.config.plugins import Component, component
 from sim_eval.config.values import one_of
 from sim_eval.resources import resource
 
+#: The target of a critic that sim-eval-learn wrote.
+LEARNED = "sim_eval.checkpoints:critic_in"
+
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -38,7 +41,7 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
             critics["default"] = f"critic_{policy.label}"  # of a shared policy may be missing, as above
         also = f"none, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
         if (learned := _critic_folder(config["critic"])) is not None:
-            critic = Component(learned.name, "sim_eval.checkpoints:critic_in", {"folder": str(learned)}, "critic")
+            critic = Component(learned.name, LEARNED, {"folder": str(learned)}, "critic")
         else:
             critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
         if critic.target is None:

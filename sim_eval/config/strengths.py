@@ -5,6 +5,7 @@ can:                    the task
     policy: 2b53ed...   its SHA-256, as in a run's provenance
     critic: 5c4dd6...
     strengths: {qpilots_u: 1.0}
+every_task: {qpilots_u: 0.6}    what has no entry of its own; only in the shipped file
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from sim_eval.config.compose import CONFIGS, load_yaml
+from sim_eval.config.models import LEARNED
+from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
 from sim_eval.files import write_text
 
-#: The strengths of the shipped models.
+#: The strengths for this project's critics, which all put Q on one scale, and for `scale: exact`.
 SHIPPED = CONFIGS / "strengths.yaml"
+EVERY_TASK = "every_task"
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Strengths by sampler, and the SHA-256 of the policy and the critic that they were tuned for."""
+    """Strengths by sampler, and the SHA-256 of the policy and the critic that they were tuned for, empty for any."""
 
     policy: str = ""
     critic: str = ""
@@ -35,7 +39,9 @@ class Tuned:
     def differing(self, fingerprints: Mapping[str, str]) -> list[str]:
         """Which of "policy" and "critic" differ in `fingerprints`, a mapping of role to SHA-256."""
         roles = {"policy": self.policy, "critic": self.critic}
-        return [role for role, tuned_for in roles.items() if fingerprints.get(role, tuned_for) != tuned_for]
+        return [
+            role for role, tuned_for in roles.items() if tuned_for and fingerprints.get(role, tuned_for) != tuned_for
+        ]
 
 
 def read_strengths(path: Path, task: str, policy: str) -> Tuned:
@@ -46,6 +52,21 @@ def read_strengths(path: Path, task: str, policy: str) -> Tuned:
         raise RunError(
             f"{path}: {task}: {policy} is no table of strengths; accepted: a file that sim-eval-sweep wrote"
         ) from None
+
+
+def known_strengths(
+    path: Path, task: str, policy: str, critic: Component | None, samplers: Mapping[str, Mapping[str, Any]]
+) -> Tuned:
+    """The entry of `path` for the task and the policy, else what it has for every task.
+
+    The latter are for critics that this project has trained, and for samplers on the exact scale.
+    """
+    tuned = read_strengths(path, task, policy)
+    if tuned != Tuned() or (critic is not None and critic.target not in (None, LEARNED)):
+        return tuned
+    shared = load_yaml(path).get(EVERY_TASK, {})
+    exact = [name for name, config in samplers.items() if config.get("scale", "exact") == "exact"]
+    return Tuned(strengths={name: shared[name] for name in exact if name in shared})
 
 
 def fill_strengths(

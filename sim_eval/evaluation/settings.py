@@ -15,7 +15,7 @@ from sim_eval.checkpoints import ROOT
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.models import read_models
 from sim_eval.config.plugins import Component
-from sim_eval.config.strengths import SHIPPED, Tuned, fill_strengths, read_strengths
+from sim_eval.config.strengths import SHIPPED, Tuned, fill_strengths, known_strengths
 from sim_eval.config.tasks import read_task, task_name
 from sim_eval.config.values import one_of, whole, worker_count
 from sim_eval.errors import RunError
@@ -112,7 +112,7 @@ def settings_from(config: Mapping[str, Any]) -> Settings:
     rollouts = read_rollouts(config)
     task, policy = task_name(rollouts["task"]), rollouts["policy"].label
     path = SHIPPED if config["strengths"] is None else folder(config["strengths"])
-    tuned = read_strengths(path, task, policy)
+    tuned = known_strengths(path, task, policy, rollouts["critic"], rollouts["sampler"])
     sampler, used = fill_strengths(rollouts.pop("sampler"), tuned, f"task={task} policy={policy}")
     videos = read_pick(config["videos"] or 0)
     check_pick(videos, list(sampler))

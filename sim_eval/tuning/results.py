@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,24 @@ def publish(path: Path, sweep: Sweep) -> Sweep:
 
 
 def chosen(trials: Iterable[Trial]) -> dict[str, float]:
-    """Each sampler's most successful strength; of equals the smallest, which changes the policy least."""
-    best: dict[str, Trial] = {}
-    for trial in sorted(trials, key=lambda trial: trial.strength):
-        if trial.sampler not in best or trial.rate > best[trial.sampler].rate:
-            best[trial.sampler] = trial
-    return {name: trial.strength for name, trial in best.items()}
+    """Each sampler's `smallest_near_best` strength."""
+    by_sampler: dict[str, dict[float, list[Trial]]] = {}
+    for trial in trials:
+        by_sampler.setdefault(trial.sampler, {})[trial.strength] = [trial]
+    return {name: smallest_near_best(tried) for name, tried in by_sampler.items()}
+
+
+def smallest_near_best(trials: Mapping[float, Sequence[Trial]]) -> float:
+    """The smallest strength whose success, the mean over trials, lies within one standard error of the best one's.
+
+    A sweep is too short to tell neighbours apart, so its best is partly luck; the smallest of equals changes the policy
+    least. The one-standard-error rule is that of Breiman et al. 1984 (Classification and Regression Trees, 3.4.3).
+    """
+    best = max(trials.values(), key=mean_rate)
+    error = math.sqrt(sum(trial.rate * (1 - trial.rate) / trial.episodes for trial in best)) / len(best)
+    return min(strength for strength, tried in trials.items() if mean_rate(tried) >= mean_rate(best) - error)
+
+
+def mean_rate(trials: Sequence[Trial]) -> float:
+    """The mean success of trials, each counting the same."""
+    return sum(trial.rate for trial in trials) / len(trials)
