@@ -16,19 +16,21 @@ from torch import Tensor
 from critics.critic import Critic
 from policies.policy import Observations
 from sim_eval import cli
+from sim_eval.analysis.statistics import roc_area
 from sim_eval.errors import RunError
 from sim_eval.probing.measures import area, leaving, spread
 from sim_eval.probing.play import early_decisions
 from sim_eval.probing.probe import Probe, probe
 from sim_eval.probing.settings import PROBE, ProbeSettings, read_probe_settings
 from sim_eval.report.probe import said
+from sim_eval.samplers.denoise import denoise
 from tasks.task import ArraySpec, EpisodeKey, Observation, ObservationRequest, Outcome, TaskSpec
 from tests.mixture import MixtureDenoiser
 
 HERE = Path(__file__).parent
 TOY = [f"task={HERE}/toy_task.py:ToyTask", f"policy={HERE}/toy_models.py:ToyDenoiser"]
 TOY += [f"critic={HERE}/toy_models.py:ToyCritic", "episodes=12", "workers=0"]
-SUM = [f"task={__file__}:Sum", f"policy={__file__}:normal", "episodes=60", "decisions=4", "workers=0"]
+SUM = [f"task={__file__}:Sum", f"policy={__file__}:normal", "episodes=60", "decisions=4", "workers=0", "batch=64"]
 UNREPEATED = itertools.count()
 
 
@@ -97,9 +99,10 @@ def test_a_perfect_critics_choice_wins_and_never_loses(tmp_path: Path) -> None:
     assert found.auc.value is not None
     assert found.auc.value > 0.8
     assert {pair.decision for pair in found.pairs} == {0, 1, 2, 3}
-    # Actions are standard normal: Q deviates by 1 within a state, and by the root of 0 to 3 across them.
-    assert found.spread.within == pytest.approx(1, abs=0.05)
-    assert found.spread.across == pytest.approx(np.sqrt(1.5), rel=0.25)
+    # Q deviates as an action does within a state; across states, as the sum of 0 to 3 actions.
+    deviation = float(denoise(normal(), torch.ones(1, 1, 2), None, 10)[0, 0, 0])
+    assert found.spread.within == pytest.approx(deviation, rel=0.05)
+    assert found.spread.across == pytest.approx(deviation * np.sqrt(1.5), rel=0.25)
     assert found.spread.ratio == found.spread.within / found.spread.across
 
 
@@ -165,6 +168,13 @@ def test_area_is_over_decisions_and_its_interval_over_episodes() -> None:
     # Any resample that holds both outcomes has the same area, as the episodes of an outcome are alike.
     assert found.interval == (0.75, 0.75)
     assert area(q, [True] * 20).value is None
+    rng = np.random.default_rng(0)
+    ragged, won = [rng.integers(0, 5, rng.integers(1, 9)).astype(float) for _ in range(30)], rng.random(30) < 0.5
+    found = area(ragged, list(won))
+    assert found.value == pytest.approx(roc_area(np.concatenate(ragged), np.repeat(won, [*map(len, ragged)])))
+    assert found.interval is not None
+    assert found.value is not None
+    assert found.interval[0] < found.value < found.interval[1]
 
 
 @pytest.mark.parametrize(("decisions", "execute", "expected"), [(9, 8, 5), (9, 16, 3), (2, 8, 2), (99, 1, 40)])

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim_eval.analysis.statistics import roc_area
-
 _RESAMPLES = 1000
 
 #: The quantile of the policy's own distances beyond which a chunk counts as none of its draws.
@@ -54,19 +52,24 @@ class Leaving:
 
 
 def area(q: Sequence[np.ndarray], successes: Sequence[bool]) -> Figure:
-    """Area under the ROC curve of Q for eventual success. `q`: of each episode's decisions."""
+    """`roc_area` of Q for eventual success. `q`: of each episode's decisions, at least one."""
+    labels, counts = np.array(successes, bool), np.array([len(values) for values in q])
+    # [i, j]: how many more of i's decisions are above j's than below, over all their pairs. Resamples only add these.
+    ahead = np.array([[np.sign(np.subtract.outer(mine, theirs)).sum() for theirs in q] for mine in q])
 
     def of(episodes: np.ndarray) -> float | None:
-        labels = [np.full(len(q[episode]), successes[episode]) for episode in episodes]
-        return roc_area(np.concatenate([q[episode] for episode in episodes]), np.concatenate(labels))
+        won, lost = episodes[labels[episodes]], episodes[~labels[episodes]]
+        pairs = counts[won].sum() * counts[lost].sum()
+        return float(0.5 + ahead[np.ix_(won, lost)].sum() / pairs / 2) if pairs else None
 
-    return _figure(of, len(q), sum(map(len, q)))
+    return _figure(of, len(q), int(counts.sum()))
 
 
 def spread(q: np.ndarray) -> Spread:
     """Q (S, N) of N draws in each of S states; S and N are at least 2."""
-    within, across = float(q.std(axis=1, ddof=1).mean()), float(q.mean(axis=1).std(ddof=1))
-    return Spread(*q.shape, within, across, within / across if across > 0 else None)
+    q = q.astype(np.float64)
+    (states, draws), within, across = q.shape, q.std(axis=1, ddof=1).mean(), q.mean(axis=1).std(ddof=1)
+    return Spread(states, draws, float(within), float(across), float(within / across) if across > 0 else None)
 
 
 def leaving(references: np.ndarray, own: np.ndarray, chunks: Mapping[str, np.ndarray], episodes: np.ndarray) -> Leaving:

@@ -27,6 +27,7 @@ from sim_eval.probing.settings import PROBE, ProbeSettings
 from sim_eval.rollout.inference import Decider, PendingDecision, one_torch_thread, padded, stacked
 from sim_eval.rollout.keys import noise_generator
 from sim_eval.rollout.pool import open_pool
+from sim_eval.runs.provenance import versions
 from sim_eval.samplers import BestOfN, Models, Sampler
 from sim_eval.samplers.candidates import draw_candidates
 
@@ -75,7 +76,8 @@ class Probe:
     def stored(self) -> dict[str, Any]:
         """The content of `PROBE`: plain values."""
         argmax = {name: value for name, value in asdict(self.argmax).items() if name != "p_holm"}  # a single test
-        return {"block": BLOCK, **asdict(self), "argmax": argmax, "verdict": self.verdict}
+        figures = {**asdict(self), "argmax": argmax}
+        return {"versions": versions(), "block": BLOCK, **figures, "verdict": self.verdict}
 
 
 def probe(settings: ProbeSettings) -> Probe:
