@@ -159,6 +159,8 @@ def test_spread_in_numbers() -> None:
     found = spread(np.array([[0.0, 2.0], [4.0, 6.0]]))
     assert (found.states, found.draws) == (2, 2)
     assert (found.within, found.across) == (pytest.approx(np.sqrt(2)), pytest.approx(np.sqrt(8)))
+    alone = spread(np.array([[0.0, 2.0]]))
+    assert (alone.within, alone.across, alone.ratio) == (pytest.approx(np.sqrt(2)), 0, None)
 
 
 def test_area_is_over_decisions_and_its_interval_over_episodes() -> None:

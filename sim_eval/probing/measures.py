@@ -66,9 +66,9 @@ def area(q: Sequence[np.ndarray], successes: Sequence[bool]) -> Figure:
 
 
 def spread(q: np.ndarray) -> Spread:
-    """Q (S, N) of N draws in each of S states; S and N are at least 2."""
-    q = q.astype(np.float64)
-    (states, draws), within, across = q.shape, q.std(axis=1, ddof=1).mean(), q.mean(axis=1).std(ddof=1)
+    """Q (S, N) of N draws in each of S states; N is at least 2. A single state gives nothing `across`: 0."""
+    (states, draws), q = q.shape, q.astype(np.float64)
+    within, across = q.std(axis=1, ddof=1).mean(), q.mean(axis=1).std(ddof=1) if states > 1 else 0.0
     return Spread(states, draws, float(within), float(across), float(within / across) if across > 0 else None)
 
 
