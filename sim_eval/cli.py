@@ -210,6 +210,19 @@ def sweep(arguments: Sequence[str]) -> int:
     return 0
 
 
+@command("sim-eval-probe [option=value ...]    e.g. sim-eval-probe task=can samplers=[qpilots_u]", "probe")
+def probe(arguments: Sequence[str]) -> int:
+    """Measure whether a critic can steer a frozen policy."""
+    from sim_eval.probing.probe import probe
+    from sim_eval.probing.settings import PROBE, read_probe_settings
+    from sim_eval.report.probe import said
+
+    settings = read_probe_settings(arguments)
+    print("\n".join(said(probe(settings))), flush=True)
+    print(f"\n{settings.output / PROBE}")
+    return 0
+
+
 @command("sim-eval-learn [option=value ...]    e.g. sim-eval-learn task=can samplers=[qpilots_u]", "learn")
 def learn(arguments: Sequence[str]) -> int:
     """Learn a critic while it steers the frozen policy."""

@@ -275,7 +275,7 @@ def test_nothing_comparable_is_an_error(call: Call) -> None:
     assert "nothing is comparable" in err
 
 
-@pytest.mark.parametrize("entry", [cli.evaluate, cli.compare, cli.render, cli.sweep, cli.train])
+@pytest.mark.parametrize("entry", [cli.evaluate, cli.compare, cli.render, cli.sweep, cli.probe, cli.train])
 def test_help(call: Call, entry: Callable[[], None]) -> None:
     status, out, _ = call(entry, "--help")
     assert status == 0

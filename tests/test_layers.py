@@ -55,7 +55,7 @@ FLOORS = (
     {"analysis"},
     {"training", "video"},
     {"evaluation"},
-    {"learning", "serving", "tuning"},
+    {"learning", "probing", "serving", "tuning"},
     {"report"},
     {"api"},
     {"cli"},

@@ -107,7 +107,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: 
     [
         ("method=td3", "method is td3; accepted: monte_carlo, sarsa, iql"),
         ("samplers=[qpilots_u,unsteered]", r"samplers is \[qpilots_u, unsteered\]; accepted: one sampler"),
-        ("sampler.qpilots_u.strength=null", "sampler qpilots_u has no strength; accepted: sampler.qpilots_u.strength="),
+        ("sampler.qpilots_u.strength=-1", "strength=-1: accepted is a finite number of at least 0"),
         ("critic=iql", "critic is iql; a critic is learned here"),
         ("steps=-1", "steps is -1; accepted: a whole number of at least 0"),
         ("pessimism=-1", "pessimism is -1; accepted: a number of at least 0"),

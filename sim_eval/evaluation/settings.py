@@ -71,15 +71,21 @@ class RolloutSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RolloutSettings):
-    """One run, its samplers' strengths filled in. `tuned`: the strengths taken from the file `strengths`."""
+class TunedSettings(RolloutSettings):
+    """The samplers' strengths are filled in. `tuned`: those taken from the file `strengths`."""
+
+    strengths: Path = SHIPPED
+    tuned: Tuned = field(default_factory=Tuned)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(TunedSettings):
+    """One run."""
 
     block: str
     videos: Pick
     log: str
     output: Path
-    strengths: Path = SHIPPED
-    tuned: Tuned = field(default_factory=Tuned)
 
     def stored(self) -> dict[str, Any]:
         """The content of the run folder's config.yaml: plain values. Some defaults are left out."""
@@ -111,21 +117,16 @@ def settings_from(config: Mapping[str, Any]) -> Settings:
     """The composed options of `sim-eval` as Settings. Raises RunError as `read_settings`."""
     rollouts = read_rollouts(config)
     task, policy = task_name(rollouts["task"]), rollouts["policy"].label
-    path = SHIPPED if config["strengths"] is None else folder(config["strengths"])
-    tuned = known_strengths(path, task, policy, rollouts["critic"], rollouts["sampler"])
-    sampler, used = fill_strengths(rollouts.pop("sampler"), tuned, f"task={task} policy={policy}")
+    rollouts |= read_tuned(config, rollouts)
     videos = read_pick(config["videos"] or 0)
-    check_pick(videos, list(sampler))
+    check_pick(videos, list(rollouts["sampler"]))
     check_installed(one_of("log", config["log"], TRACKERS))
     return Settings(
         **rollouts,
-        sampler=sampler,
         block=one_of("block", config["block"], BLOCKS),
         videos=videos,
         log=config["log"],
         output=default_output(task, policy) if config["output"] is None else folder(config["output"]),
-        strengths=path,
-        tuned=replace(tuned, strengths=used),
     )
 
 
@@ -143,12 +144,24 @@ def read_rollouts(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def build_samplers(settings: Settings) -> dict[str, Sampler]:
+def read_tuned(config: Mapping[str, Any], rollouts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields `sampler`, strengths filled in, `strengths` and `tuned` of `TunedSettings`, from `read_rollouts`.
+
+    Raises RunError for a file without strengths, and for a shipped sampler that has none.
+    """
+    task, policy = task_name(rollouts["task"]), rollouts["policy"].label
+    path = SHIPPED if config["strengths"] is None else folder(config["strengths"])
+    tuned = known_strengths(path, task, policy, rollouts["critic"], rollouts["sampler"])
+    sampler, used = fill_strengths(rollouts["sampler"], tuned, f"task={task} policy={policy}")
+    return {"sampler": sampler, "strengths": path, "tuned": replace(tuned, strengths=used)}
+
+
+def build_samplers(settings: RolloutSettings) -> dict[str, Sampler]:
     """The selected samplers by name. Raises RunError for a field value that a sampler rejects."""
     return {name: build_sampler(name, config) for name, config in settings.sampler.items()}
 
 
-def check_tuned(settings: Settings, fingerprints: Mapping[str, str]) -> None:
+def check_tuned(settings: TunedSettings, fingerprints: Mapping[str, str]) -> None:
     """Raise RunError if the file's strengths were tuned for other models. `fingerprints`: role to SHA-256."""
     others = settings.tuned.differing(fingerprints)
     if others and settings.tuned.strengths:

@@ -10,6 +10,8 @@ from typing import Any
 
 from critics.objectives import OBJECTIVES
 from sim_eval.config.compose import compose, folder
+from sim_eval.config.strengths import SHIPPED, fill_strengths, known_strengths
+from sim_eval.config.tasks import task_name
 from sim_eval.config.values import one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import build_sampler
@@ -60,11 +62,11 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
     rollouts = read_rollouts({**config, "critic": "none"})
     if len(rollouts["sampler"]) != 1:
         raise RunError(f"samplers is [{', '.join(rollouts['sampler'])}]; accepted: one sampler")
-    name, fields = next(iter(rollouts["sampler"].items()))
-    if fields.get("strength", 0) is None:
-        raise RunError(f"sampler {name} has no strength; accepted: sampler.{name}.strength=NUMBER")
-    counts: dict[str, Any] = {option: whole(option, config[option], 1) for option in ("heads", "rows", "round")}
+    name = next(iter(rollouts["sampler"]))
     task, policy = rollouts["task"], rollouts["policy"].label
+    tuned = known_strengths(SHIPPED, task_name(task), policy, None, rollouts["sampler"])
+    rollouts["sampler"], _ = fill_strengths(rollouts["sampler"], tuned, f"task={task_name(task)} policy={policy}")
+    counts: dict[str, Any] = {option: whole(option, config[option], 1) for option in ("heads", "rows", "round")}
     settings = LearnSettings(
         **rollouts,
         **counts,

@@ -1,0 +1,1 @@
+"""Whether a critic can steer a frozen policy, measured before it does."""

@@ -1,0 +1,171 @@
+"""Can this critic steer this frozen policy? Measured on the tune block of keys, before any steering is trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from policies.policy import UndecidedError
+from sim_eval.analysis.pairs import pairing_of
+from sim_eval.analysis.rows import ALPHA, Pairing
+from sim_eval.config.tasks import task_factory
+from sim_eval.errors import RunError
+from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.evaluation.settings import build_samplers, check_tuned
+from sim_eval.files import write_text
+from sim_eval.models import check_needs
+from sim_eval.probing.choice import Recording
+from sim_eval.probing.measures import Figure, Leaving, Spread, area, leaving, spread
+from sim_eval.probing.play import BLOCK, CANDIDATES, Pair, early_decisions, play_argmax, play_unsteered
+from sim_eval.probing.settings import PROBE, ProbeSettings
+from sim_eval.rollout.inference import Decider, PendingDecision, one_torch_thread, padded, stacked
+from sim_eval.rollout.keys import noise_generator
+from sim_eval.rollout.pool import open_pool
+from sim_eval.runs.provenance import versions
+from sim_eval.samplers import BestOfN, Models, Sampler
+from sim_eval.samplers.candidates import draw_candidates
+
+#: Unsteered draws in a state to which chunks are compared, and further ones, which show how far apart draws are.
+REFERENCES, FURTHER = 16, 4
+
+# Added to a decision's number, for draws beside those of the decision itself: no episode has so many decisions.
+_BESIDE = 1 << 32
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured. `options` and `checkpoints` (role to SHA-256): on which keys, of which models.
+
+    auc, auc_early: of Q for eventual success, over all decisions and over those within the first `EARLY` control steps.
+    argmax: over `pairs`, the critic's choice of `CANDIDATES` draws at one early decision against a random draw.
+    left_out: why some episodes are in no pair.
+    """
+
+    options: Mapping[str, Any]
+    checkpoints: Mapping[str, str]
+    episodes: int
+    successes: int
+    auc: Figure
+    auc_early: Figure
+    argmax: Pairing
+    pairs: tuple[Pair, ...]
+    spread: Spread
+    leaving: Leaving
+    left_out: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence, which says no more than the pairs do."""
+        test = self.argmax
+        counts = (
+            f"{test.label}: {test.both + test.won} of {test.pairs}, {test.against}: {test.both + test.lost} of "
+            f"{test.pairs} ({test.won} won, {test.lost} lost, p = {test.p:.2g})"
+        )
+        if test.p >= ALPHA:
+            return f"{counts}: these pairs show neither that this critic can rank draws nor that it cannot"
+        if test.won > test.lost:
+            return f"{counts}: this critic can rank draws"
+        return f"{counts}: this critic ranks draws the wrong way round"
+
+    def stored(self) -> dict[str, Any]:
+        """The content of `PROBE`: plain values."""
+        argmax = {name: value for name, value in asdict(self.argmax).items() if name != "p_holm"}  # a single test
+        figures = {**asdict(self), "argmax": argmax}
+        return {"versions": versions(), "block": BLOCK, **figures, "verdict": self.verdict}
+
+
+def probe(settings: ProbeSettings) -> Probe:
+    """Measure, and write `PROBE` into the output folder.
+
+    Raises RunError for models that do not fit, before anything runs; if no pair of episodes ends without an error; and
+    for NaN or infinity from a model.
+    """
+    samplers = build_samplers(settings)
+    models = settings.build_models([BestOfN(), *samplers.values()])
+    for name, sampler in {"best_of_n": BestOfN(), **samplers}.items():
+        check_needs(name, sampler, settings.policy.label, models)
+    check_tuned(settings, models.fingerprints)
+    if one_torch_thread(models.policy):
+        torch.set_num_threads(1)
+    tell_of_compiling(settings.task)
+    try:
+        found = _measured(settings, samplers, models)
+    except UndecidedError as error:
+        raise RunError(f"the policy has no chunk in a state that it has visited: {error}") from None
+    write_text(settings.output / PROBE, f"{json.dumps(found.stored(), indent=1)}\n")
+    return found
+
+
+def _measured(settings: ProbeSettings, samplers: Mapping[str, Sampler], models: Models) -> Probe:
+    recording = Recording(settings.steps)
+    with (
+        open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool,
+        tqdm(total=2 * settings.episodes, desc="episodes", disable=None) as progress,
+    ):
+        played, crashed = play_unsteered(settings, models, pool, recording, progress)
+        pairs, unpaired = play_argmax(settings, models, pool, played, recording, progress)
+    if not pairs:
+        raise RunError(f"no pair of episodes can be compared: {(crashed + unpaired)[0]}")
+    successes = [done.episode.success for done in played]
+    q = [np.array(done.episode.q) for done in played]
+    early = [values[: early_decisions(done.episode)] for values, done in zip(q, played, strict=True)]
+    visits = [visit for done in played for visit in done.visits]
+    draws, values = _draws(settings, models, visits)
+    chunks = {name: _chunks(settings, models, name, sampler, visits) for name, sampler in samplers.items()}
+    return Probe(
+        options=settings.stored(),
+        checkpoints=models.fingerprints,
+        episodes=len(played),
+        successes=sum(successes),
+        auc=area(q, successes),
+        auc_early=area(early, successes),
+        argmax=_compared(pairs),
+        pairs=tuple(pairs),
+        spread=spread(values[:, :REFERENCES]),
+        leaving=leaving(
+            draws[:, :REFERENCES], draws[:, REFERENCES:], chunks, np.array([visit.key.episode for visit in visits])
+        ),
+        left_out=(*crashed, *unpaired),
+    )
+
+
+def _compared(pairs: Sequence[Pair]) -> Pairing:
+    outcomes = [(pair.argmax, pair.draw) for pair in pairs]
+    both, won, lost = (outcomes.count(outcome) for outcome in ((True, True), (True, False), (False, True)))
+    return pairing_of(f"argmax of {CANDIDATES}", "a random draw", [(both, won, lost, len(pairs))])
+
+
+def _draws(settings: ProbeSettings, models: Models, visits: Sequence[PendingDecision]) -> tuple[np.ndarray, np.ndarray]:
+    """Unsteered chunks in each state, (S, N, H, D), and their Q, (S, N): N is `REFERENCES` + `FURTHER`."""
+    found = []
+    for block in _blocks(settings, visits, "draws"):
+        rows = padded(block, models.policy.row_block)
+        generators = [noise_generator(visit.key.noise_seed, _BESIDE + visit.decision) for visit in rows]
+        observation = stacked([visit.observation for visit in rows])
+        drawn = draw_candidates(models, observation, generators, REFERENCES + FURTHER, settings.steps)
+        found.append([tensor[: len(block)].detach().float().cpu().numpy() for tensor in drawn])
+    chunks, q = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if not np.isfinite(q).all():
+        raise RunError("the critic returned NaN or infinity for the policy's own draws")
+    return chunks, q
+
+
+def _chunks(
+    settings: ProbeSettings, models: Models, name: str, sampler: Sampler, visits: Sequence[PendingDecision]
+) -> np.ndarray:
+    """The sampler's chunk in each state, (S, H, D), normalised, with the noise that the episode's decision had."""
+    decider = Decider(sampler, models, name)
+    blocks = _blocks(settings, visits, name)
+    return np.stack([decision.normalised for block in blocks for decision in decider.decide(block)])
+
+
+def _blocks(settings: ProbeSettings, visits: Sequence[PendingDecision], name: str) -> tqdm[Sequence[PendingDecision]]:
+    """The states, as many at once as episodes run at the same time."""
+    starts = range(0, len(visits), settings.batch)
+    return tqdm([visits[start : start + settings.batch] for start in starts], desc=name, disable=None)

@@ -1,0 +1,64 @@
+"""The options of `sim-eval-probe`, checked."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim_eval.config.compose import compose, folder
+from sim_eval.config.plugins import Component
+from sim_eval.config.values import whole
+from sim_eval.errors import RunError
+from sim_eval.evaluation.settings import TunedSettings, read_rollouts, read_tuned
+
+#: The sampler that draws from the frozen policy; its `steps` are those of every draw of a probe.
+UNSTEERED = "unsteered"
+
+#: The file of a probe's figures.
+PROBE = "probe.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings(TunedSettings):
+    """What is probed. `sampler` begins with `UNSTEERED`. `decisions`: of each episode, at which chunks are compared."""
+
+    critic: Component
+    decisions: int
+    output: Path
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps of the policy's own draws."""
+        return int(self.sampler[UNSTEERED]["steps"])
+
+    def stored(self) -> dict[str, Any]:
+        """The options that the figures depend on, as plain values."""
+        return {
+            "task": dict(self.task),
+            "policy": self.policy.label,
+            "critic": self.critic.label,
+            "sampler": {name: dict(config) for name, config in self.sampler.items()},
+            **{name: getattr(self, name) for name in ("seed", "episodes", "decisions")},
+        }
+
+
+def read_probe_settings(arguments: Sequence[str]) -> ProbeSettings:
+    """`sim-eval-probe`'s arguments. Raises RunError naming the option, its value and what is accepted."""
+    config = compose("probe", arguments)
+    others = [name for name in config["samplers"] or () if name != UNSTEERED]
+    rollouts = read_rollouts({**config, "samplers": [UNSTEERED, *others]})
+    if rollouts["critic"] is None:
+        raise RunError("critic is none; a critic is what is probed; accepted: default, or another critic")
+    decisions = whole("decisions", config["decisions"], 1)
+    task, policy = rollouts["task"]["name"], rollouts["policy"].label
+    output = _default(task, policy) if config["output"] is None else folder(config["output"])
+    if (output / PROBE).exists():
+        raise RunError(f"output={output} holds the figures of a probe, which are kept; accepted: another output=DIR")
+    return ProbeSettings(**{**rollouts, **read_tuned(config, rollouts)}, decisions=decisions, output=output)
+
+
+def _default(task: str, policy: str) -> Path:
+    return Path("runs") / f"probe-{task}-{policy}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
