@@ -11,7 +11,7 @@ import pytest
 
 from sim_eval import cli
 from sim_eval.errors import RunError
-from sim_eval.learning.curves import read_curves
+from sim_eval.learning.curves import compare_curves, read_curves
 from sim_eval.report import learning_curves
 
 
@@ -43,6 +43,26 @@ def test_other_options_are_another_curve(tmp_path: Path) -> None:
         "b/qpilots_u",
         "best_of_n",
     ]
+
+
+def test_samplers_are_paired_by_task_seed_and_episode_at_the_last_evaluation_of_both(tmp_path: Path) -> None:
+    steered = [
+        write(tmp_path / "a", {0: [0, 0, 0], 100: [1, 1, 0], 200: [0, 0, 0]}),
+        write(tmp_path / "b", {0: [0, 0, 0], 100: [1, 1, 1]}, task={"name": "lift"}),
+        write(tmp_path / "c", {100: [1, 1, 1]}, task={"name": "lift"}, seed=1),
+    ]
+    unsteered = [
+        write(tmp_path / "d", {0: [0, 0, 0], 100: [1, 0, 1]}, sampler="unsteered"),
+        write(tmp_path / "e", {0: [0, 0, 0], 100: [0, 0, 0]}, sampler="unsteered", task={"name": "lift"}),
+    ]
+    (pairing,) = compare_curves(read_curves([*steered, *unsteered]))
+    assert (pairing.label, pairing.against, pairing.pairs) == ("qpilots_u", "unsteered", 6)
+    assert (pairing.both, pairing.won, pairing.lost) == (1, 4, 1)
+    assert pairing.difference == pytest.approx(0.5), "the mean of 0 on can and 1 on lift"
+    said = learning_curves.said(read_curves([*steered, *unsteered]))[-1]
+    assert "qpilots_u against unsteered at the last evaluation of both: +50 [" in said
+    assert "4 of 6 pairs won and 1 lost" in said
+    assert compare_curves(read_curves(steered)) == []
 
 
 def test_the_page_shows_every_curve(tmp_path: Path) -> None:

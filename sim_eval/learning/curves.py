@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from sim_eval.analysis.statistics import wilson
+from sim_eval.analysis.pairs import pairing_of
+from sim_eval.analysis.rows import Pairing
+from sim_eval.analysis.statistics import holm, wilson
 from sim_eval.errors import RunError
 from sim_eval.learning.folder import CURVE, OPTIONS
 
 
 @dataclass(frozen=True)
 class Point:
-    """Evaluations of all seeds after `steps` environment steps, their mean. `interval`: Wilson's, as fractions."""
+    """Evaluations of all seeds after `steps` environment steps, their mean, about `number` times the interval between
+    evaluations.
 
+    outcomes: success by episode of each seed. interval: Wilson's over all of them, as fractions.
+    """
+
+    number: int
     steps: float
-    successes: int
-    episodes: int
-    interval: tuple[float, float]
+    outcomes: Mapping[int, Sequence[bool]]
+
+    @property
+    def successes(self) -> int:
+        return sum(map(sum, self.outcomes.values()))
+
+    @property
+    def episodes(self) -> int:
+        return sum(map(len, self.outcomes.values()))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.successes, self.episodes)
 
     @property
     def rate(self) -> float:
@@ -58,8 +76,8 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
     for runs in groups.values():
         folder, options, _ = runs[0]
         (sampler,) = options["sampler"]
-        points = _points([evaluations for _, _, evaluations in runs], options["evaluate"])
-        seeds = tuple(sorted(run["seed"] for _, run, _ in runs))
+        by_seed = {run["seed"]: evaluations for _, run, evaluations in runs}
+        points, seeds = _points(by_seed, options["evaluate"]), tuple(sorted(by_seed))
         curves.append((folder, Curve(options["task"]["name"], options["policy"], sampler, seeds, points)))
     names = [(curve.task, curve.policy, curve.label) for _, curve in curves]
     return [
@@ -68,15 +86,50 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
     ]
 
 
-def _points(runs: Sequence[Sequence[dict[str, Any]]], every: int) -> tuple[Point, ...]:
-    """The evaluations that every run has, by the multiple of `every` steps that they follow."""
-    by_step = [{evaluation["steps"] // every: evaluation for evaluation in reversed(run)} for run in runs]
-    shared = set.intersection(*(set(run) for run in by_step))
+def compare_curves(curves: Sequence[Curve]) -> list[Pairing]:
+    """Every two samplers, over the tasks and policies that both learned on and the seeds that both have there.
+
+    Pairs are the episodes of the last evaluation that both reached. Holm's correction is over these tests.
+    """
+    found = []
+    for label, against in combinations(dict.fromkeys(curve.label for curve in curves), 2):
+        here, there = (
+            {(curve.task, curve.policy): curve for curve in curves if curve.label == name} for name in (label, against)
+        )
+        tables = [_paired(here[place], there[place]) for place in here if place in there]
+        counted = [table for table in tables if table is not None]
+        if counted:
+            found.append(pairing_of(label, against, counted))
+    corrected = holm([pairing.p for pairing in found])
+    return [replace(pairing, p_holm=p) for pairing, p in zip(found, corrected, strict=True)]
+
+
+def _paired(curve: Curve, other: Curve) -> tuple[int, int, int, int] | None:
+    """(both, won, lost, pairs) at the last evaluation that both curves have; None if they share no seed or none."""
+    theirs = {point.number: point for point in other.points}
+    shared = [point for point in curve.points if point.number in theirs]
+    if not shared:
+        return None
+    point, opposite = shared[-1], theirs[shared[-1].number]
+    pairs = [
+        pair
+        for seed in point.outcomes
+        if seed in opposite.outcomes
+        for pair in zip(point.outcomes[seed], opposite.outcomes[seed], strict=False)
+    ]
+    if not pairs:
+        return None
+    return pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)), len(pairs)
+
+
+def _points(runs: Mapping[int, Sequence[dict[str, Any]]], every: int) -> tuple[Point, ...]:
+    """The evaluations that the runs of all seeds have, by the multiple of `every` steps that they follow."""
+    by_seed = {
+        seed: {evaluation["steps"] // every: evaluation for evaluation in reversed(run)} for seed, run in runs.items()
+    }
     points = []
-    for number in sorted(shared):
-        same = [run[number] for run in by_step]
-        successes = sum(sum(evaluation["outcomes"]) for evaluation in same)
-        episodes = sum(len(evaluation["outcomes"]) for evaluation in same)
-        steps = sum(evaluation["steps"] for evaluation in same) / len(same)
-        points.append(Point(steps, successes, episodes, wilson(successes, episodes)))
+    for number in sorted(set.intersection(*(set(run) for run in by_seed.values()))):
+        same = {seed: by_seed[seed][number] for seed in sorted(by_seed)}
+        steps = sum(evaluation["steps"] for evaluation in same.values()) / len(same)
+        points.append(Point(number, steps, {seed: evaluation["outcomes"] for seed, evaluation in same.items()}))
     return tuple(points)

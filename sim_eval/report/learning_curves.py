@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from sim_eval.analysis.rows import Pairing
 from sim_eval.files import write_text
-from sim_eval.learning.curves import Curve
+from sim_eval.learning.curves import Curve, compare_curves
 from sim_eval.report.figures import Panel, Styles, line, percents
-from sim_eval.report.formatting import interval, percent
+from sim_eval.report.formatting import interval, p_value, percent, points
 from sim_eval.report.html import environment
 from sim_eval.report.plot_style import STYLES, canvas, look, mark, svg
 
@@ -38,7 +39,7 @@ def html(curves: Sequence[Curve]) -> str:
 
 
 def said(curves: Sequence[Curve]) -> list[str]:
-    """One sentence a curve: where it starts and ends."""
+    """One sentence a curve, where it starts and ends; then a sentence for every two samplers."""
     sentences = []
     for curve in curves:
         first, last = curve.points[0], curve.points[-1]
@@ -48,7 +49,15 @@ def said(curves: Sequence[Curve]) -> list[str]:
             f"{curve.task}, {curve.policy}, {curve.label}: {ends} after {last.steps:,.0f} environment steps ({runs}, "
             f"{last.episodes} episodes)."
         )
-    return sentences
+    return [*sentences, *(_told(pairing) for pairing in compare_curves(curves))]
+
+
+def _told(pairing: Pairing) -> str:
+    return (
+        f"{pairing.label} against {pairing.against} at the last evaluation of both: "
+        f"{points(pairing.difference, pairing.interval)} points, {pairing.won} of {pairing.pairs} pairs won and "
+        f"{pairing.lost} lost, p = {p_value(pairing.p_holm)} after Holm's correction."
+    )
 
 
 def _panel(title: str, curves: Sequence[Curve], styles: Styles) -> Panel:
