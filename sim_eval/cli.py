@@ -50,7 +50,7 @@ def command(usage: str, config: str | None = None, needs_argument: bool = False)
                 print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
                 status = 2
             except KeyboardInterrupt:
-                print("interrupted; what was finished is kept", file=sys.stderr)
+                print("interrupted; what was written is kept", file=sys.stderr)
                 status = 130
             except BrokenPipeError:  # the reader of the output has closed it
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -39,7 +39,9 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
             critics["default"] = "critic"  # the shipped ones do not fit this policy: `build_models` refuses if needed
         if policy.label in shared or f"critic_{policy.label}" in stems:
             critics["default"] = f"critic_{policy.label}"  # of a shared policy may be missing, as above
-        also = f"none, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
+        also = (
+            f"none, a folder of sim-eval-learn, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
+        )
         if (learned := _critic_folder(config["critic"])) is not None:
             critic = Component(learned.name, LEARNED, {"folder": str(learned)}, "critic")
         else:
