@@ -39,6 +39,8 @@ class PosteriorNet(nn.Module):
     little of the action, and both let the net depend on it little: the Jacobian of the policy's network there is mostly
     error, ten times as long at t = 0.02 as that of its posterior flow.
 
+    Between modes that lie far apart the draws' gradient is heavy-tailed, see `QPilotsM`; the net smooths it.
+
     Nets that are not `preconditioned` have c = 1 and read x: their gradient at t = 0.1 is three times as long as the
     flow's, at a cosine of 0.6.
     """
@@ -156,8 +158,9 @@ def distillation_loss(net: PosteriorNet, targets: PosteriorTargets, gradient_wei
     over z right even where the net cannot follow the details.
 
     QPILOTS-M differentiates the draws in x, so the first half of the rows adds, with `gradient_weight`, the squared
-    error of the gradient for a random cotangent, in units of the Gaussian posterior's (Sobolev training with random
-    projections, Czarnecki et al. 2017, arXiv 1706.04859).
+    error of the gradient for a random cotangent (Sobolev training with random projections, Czarnecki et al. 2017, arXiv
+    1706.04859). Its unit is the Gaussian posterior's; the error of a longer gradient is relative, or the few draws near
+    a boundary between two modes would be all that the net learns.
     """
     half = (len(targets.t) + 1) // 2
     first, others = targets[:half], targets[half:]
@@ -167,4 +170,6 @@ def distillation_loss(net: PosteriorNet, targets: PosteriorTargets, gradient_wei
     unit = gaussian_slope(net.schedule, first.t)
     draws = torch.cat([draws, net(others.z, others.x, others.t, others.clean, others.features)])
     error = ((draws - targets.sample) / gaussian_spread(net.schedule, targets.t)).square().mean()
-    return error + gradient_weight * ((gradient - first.gradient) / unit.clamp_min(_LEAST_SLOPE)).square().mean()
+    unit = unit.clamp_min(_LEAST_SLOPE)
+    size = 1 + (first.gradient / unit).square().mean((1, 2), keepdim=True)
+    return error + gradient_weight * (((gradient - first.gradient) / unit).square() / size).mean()

@@ -101,37 +101,47 @@ def jacobian_error(posterior: Posterior, t: float) -> float:
     return float((gradient - exact).square().mean().sqrt() / exact.square().mean().sqrt())
 
 
-@pytest.mark.parametrize("t", (0.1, *TIMES))
+@pytest.mark.parametrize("t", [0.1, *TIMES])
 def test_the_flow_has_the_posteriors_jacobian(t: float) -> None:
     assert jacobian_error(PosteriorFlow(GAUSSIAN, 10), t) < 0.04
 
 
 def test_a_net_has_the_posteriors_jacobian_if_it_was_trained_on_it() -> None:
-    """Few draws determine the Jacobian only if the gradient is learned, too."""
+    """Few draws determine it only together with their gradients."""
     with_gradient, without = (distilled(GAUSSIAN, 100, 300, weight) for weight in (1.0, 0.0))
-    for t in (0.1, *TIMES):
-        print(t, jacobian_error(with_gradient, t), jacobian_error(without, t))
+    for t in (0.1, 0.2):
+        assert jacobian_error(with_gradient, t) < 0.08
+        assert jacobian_error(without, t) > 0.16
+
+
+def agreed(net: PosteriorNet, denoiser: MixtureDenoiser) -> dict[str, dict[str, float]]:
+    chunks = denoiser.draws(64, torch.Generator().manual_seed(1))[:, None]
+    return agreement(net, denoiser, torch.zeros(64, 1), chunks, torch.Generator().manual_seed(2))
 
 
 def test_what_a_card_says_of_agreement_is_so(trained: tuple[MixtureDenoiser, PosteriorNet]) -> None:
     denoiser, net = trained
-    chunks = denoiser.draws(64, torch.Generator().manual_seed(1))[:, None]
-    context = torch.zeros(64, 1)
 
     class Shifted:
-        """The net, its mean off by 0.3 everywhere."""
+        """The net, its mean off by 0.3 everywhere, and its gradient twice as long."""
 
         def draw(self, *arguments: Any) -> Tensor:
-            return net.draw(*arguments) + 0.3
+            draws = net.draw(*arguments)
+            return 2 * draws - draws.detach() + 0.3
 
-    found, shifted = (
-        agreement(net_or_shifted, denoiser, context, chunks, torch.Generator().manual_seed(2))  # type: ignore[arg-type]
-        for net_or_shifted in (net, Shifted())
-    )
+    found, shifted = agreed(net, denoiser), agreed(Shifted(), denoiser)  # type: ignore[arg-type]
     gap = found["mean_gap"]
     assert all(value < 0.25 for value in gap.values())
     assert all(shifted["mean_gap"][t] > gap[t] + 0.2 for t in gap)
+    assert all(value < 1.05 for value in found["mean_error"].values())
+    assert all(shifted["mean_error"][t] > found["mean_error"][t] + 0.05 for t in gap)
     assert all(0.85 < value < 1.15 for value in found["spread"].values())
+    assert all(value > 0.93 for value in found["gradient_cosine"].values())
+    assert all(0.75 < value < 1.3 for value in found["gradient_length"].values())
+    assert shifted["gradient_cosine"] == pytest.approx(found["gradient_cosine"], abs=1e-5)
+    assert shifted["gradient_length"] == pytest.approx(
+        {t: 2 * v for t, v in found["gradient_length"].items()}, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(
