@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from policies.policy import Posterior
 from policies.posterior_flow import PosteriorFlow, merge_views, posterior_flow
 from policies.posterior_net import PosteriorConfig, PosteriorNet, distillation_loss, draw_targets
 from policies.schedule import CosineVP, LinearPath, Schedule
@@ -23,22 +24,28 @@ from tests.test_samplers_closed_form import BETA, distance_to_tilted, mixture
 TIMES = (0.2, 0.5, 0.8)
 
 
-@pytest.fixture(scope="module")
-def trained() -> tuple[MixtureDenoiser, PosteriorNet]:
+def distilled(denoiser: MixtureDenoiser, count: int, steps: int, gradient_weight: float = 1.0) -> PosteriorNet:
+    """A small net that has learned from `count` draws of the policy, in `steps` optimiser steps."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    denoiser = mixture(LinearPath())
-    chunks = denoiser.draws(2_000, generator)[:, None]
+    chunks = denoiser.draws(count, generator)[:, None]
     targets = draw_targets(denoiser, torch.zeros(len(chunks), 1), chunks, 10, generator)
-    net = PosteriorNet(PosteriorConfig(1, action_dim=2, horizon=1, width=64, depth=3), denoiser)
+    config = PosteriorConfig(1, action_dim=2, horizon=1, width=64, depth=3, preconditioned=True)
+    net = PosteriorNet(config, denoiser)
 
     def loss() -> Tensor:
         rows = torch.randint(len(targets.t), (256,), generator=generator)
-        return distillation_loss(net, targets[rows])
+        return distillation_loss(net, targets[rows], gradient_weight)
 
-    fit(net, loss, steps=600, learning_rate=2e-3)
-    return denoiser, net
+    fit(net, loss, steps, learning_rate=2e-3)
+    return net
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[MixtureDenoiser, PosteriorNet]:
+    denoiser = mixture(LinearPath())
+    return denoiser, distilled(denoiser, 2_000, steps=600)
 
 
 @pytest.mark.parametrize("t", TIMES)
@@ -78,25 +85,63 @@ def test_the_net_is_taught_the_full_spread() -> None:
     assert slope == pytest.approx(1.0, abs=0.04)
 
 
+GAUSSIAN = MixtureDenoiser(torch.zeros(1, 2), torch.tensor([0.7]), torch.ones(1))
+
+
+def jacobian_error(posterior: Posterior, t: float) -> float:
+    """Of draws for the Gaussian policy: X = clean + spread z, so dX/dx is (alpha / sigma^2) spread^2 I; relative."""
+    generator = torch.Generator().manual_seed(1)
+    a = GAUSSIAN.draws(300, generator)[:, None]
+    x = (t * a + (1 - t) * torch.randn(a.shape, generator=generator)).requires_grad_()
+    z, w = torch.randn((2, 1, *a.shape), generator=generator)
+    context = torch.zeros(len(x), 1)
+    draws = posterior.draw(z, x, t, GAUSSIAN.clean(x, t, context), context)
+    (gradient,) = torch.autograd.grad((draws * w).sum(), x)
+    exact = t / (1 - t) ** 2 / (1 / 0.7**2 + (t / (1 - t)) ** 2) * w[0]
+    return float((gradient - exact).square().mean().sqrt() / exact.square().mean().sqrt())
+
+
+@pytest.mark.parametrize("t", [0.1, *TIMES])
+def test_the_flow_has_the_posteriors_jacobian(t: float) -> None:
+    assert jacobian_error(PosteriorFlow(GAUSSIAN, 10), t) < 0.04
+
+
+def test_a_net_has_the_posteriors_jacobian_if_it_was_trained_on_it() -> None:
+    """Few draws determine it only together with their gradients."""
+    with_gradient, without = (distilled(GAUSSIAN, 100, 300, weight) for weight in (1.0, 0.0))
+    for t in (0.1, 0.2):
+        assert jacobian_error(with_gradient, t) < 0.08
+        assert jacobian_error(without, t) > 0.16
+
+
+def agreed(net: PosteriorNet, denoiser: MixtureDenoiser) -> dict[str, dict[str, float]]:
+    chunks = denoiser.draws(64, torch.Generator().manual_seed(1))[:, None]
+    return agreement(net, denoiser, torch.zeros(64, 1), chunks, torch.Generator().manual_seed(2))
+
+
 def test_what_a_card_says_of_agreement_is_so(trained: tuple[MixtureDenoiser, PosteriorNet]) -> None:
     denoiser, net = trained
-    chunks = denoiser.draws(64, torch.Generator().manual_seed(1))[:, None]
-    context = torch.zeros(64, 1)
 
     class Shifted:
-        """The net, its mean off by 0.3 everywhere."""
+        """The net, its mean off by 0.3 everywhere, and its gradient twice as long."""
 
         def draw(self, *arguments: Any) -> Tensor:
-            return net.draw(*arguments) + 0.3
+            draws = net.draw(*arguments)
+            return 2 * draws - draws.detach() + 0.3
 
-    found, shifted = (
-        agreement(net_or_shifted, denoiser, context, chunks, torch.Generator().manual_seed(2))  # type: ignore[arg-type]
-        for net_or_shifted in (net, Shifted())
-    )
+    found, shifted = agreed(net, denoiser), agreed(Shifted(), denoiser)  # type: ignore[arg-type]
     gap = found["mean_gap"]
     assert all(value < 0.25 for value in gap.values())
     assert all(shifted["mean_gap"][t] > gap[t] + 0.2 for t in gap)
+    assert all(value < 1.05 for value in found["mean_error"].values())
+    assert all(shifted["mean_error"][t] > found["mean_error"][t] + 0.05 for t in gap)
     assert all(0.85 < value < 1.15 for value in found["spread"].values())
+    assert all(value > 0.93 for value in found["gradient_cosine"].values())
+    assert all(0.75 < value < 1.3 for value in found["gradient_length"].values())
+    assert shifted["gradient_cosine"] == pytest.approx(found["gradient_cosine"], abs=1e-5)
+    assert shifted["gradient_length"] == pytest.approx(
+        {t: 2 * v for t, v in found["gradient_length"].items()}, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(

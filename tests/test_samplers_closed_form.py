@@ -100,6 +100,24 @@ def test_m_with_exact_draws_reaches_the_tilted_policy(schedule: Schedule) -> Non
     assert distances[2] <= 0.003
 
 
+@pytest.mark.parametrize(("std", "m_is_better"), [(0.35, True), (0.1, False)])
+def test_m_with_exact_draws_needs_modes_that_overlap(std: float, m_is_better: bool) -> None:
+    """Between modes far apart only few draws carry the gradient, and 16 seldom hold one of them."""
+    modes = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    denoiser = MixtureDenoiser(modes, torch.tensor([std, std]), torch.tensor([0.5, 0.5]))
+    target = tilted(denoiser).draws(2000, torch.Generator().manual_seed(99))
+    models = Models(denoiser, QuadraticCritic(), PosteriorFlow(denoiser, 12))
+    u, m = (
+        energy_distance(draw(sampler, models, 400), target)
+        for sampler in (QPilotsU(1 / BETA), QPilotsM(1 / BETA, draws=16))
+    )
+    if m_is_better:
+        assert m < 0.02 < u < 0.08
+    else:
+        assert u < 0.05
+        assert m > 0.3
+
+
 def test_u_is_biased_but_beats_the_gradient_at_the_noisy_action(schedule: Schedule) -> None:
     at_mean = distance_to_tilted(QPilotsU(1 / BETA, steps=50), schedule)
     at_noisy = distance_to_tilted(ValueGuided(1 / BETA, steps=50), schedule)

@@ -56,8 +56,9 @@ def test_every_stage_runs_and_its_checkpoints_load(tmp_path: Path, monkeypatch: 
     assert {"auc", "auc_first_40"} == set(card["held_out"])
     assert card["seed"] == 5
     assert set(card["data_sha256"]) == {"demos.hdf5", "rollouts_flow.hdf5"}
-    gap = json.loads((tmp_path / "checkpoints" / "lift" / "posterior_flow.json").read_text())["mean_gap"]
-    assert set(gap) == {"0.2", "0.5", "0.8"}
+    card = json.loads((tmp_path / "checkpoints" / "lift" / "posterior_flow.json").read_text())
+    for key in ("mean_gap", "mean_error", "spread", "gradient_cosine", "gradient_length"):
+        assert set(card[key]) == {"0.1", "0.2", "0.5", "0.8"}
     assert len(read_hdf5(tmp_path / "data" / "lift" / "demos.hdf5")) == 3
 
 

@@ -33,6 +33,11 @@ class QPilotsM:
     X is the posterior sampler, z_k standard normal, drawn at each step (Ruan et al. 2026, arXiv 2606.14801).
     Consistent as `draws` grows: with an exact X it samples the tilted policy. strength 0 is unsteered.
 
+    Modes of the policy that lie far apart make its estimate heavy-tailed even with an exact X: which mode a draw takes
+    flips with x for few z, and only those, seldom drawn, carry the gradient from one mode to the other. Two modes 5.7
+    standard deviations apart, 16 draws: energy distance 0.003 from the tilted policy, against 0.04 with `QPilotsU` and
+    0.44 unsteered. 20 apart: 0.5 to 0.7, against 0.02 and 0.69.
+
     The paper steers with `scale` matched, where strength leaves the mean and only sets the step, with 4 draws, and with
     `clip`, as in `QPilotsU`.
     """

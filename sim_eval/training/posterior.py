@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +12,14 @@ from tqdm import tqdm
 
 from policies.policy import Denoiser
 from policies.posterior_flow import posterior_flow
-from policies.posterior_net import PosteriorConfig, PosteriorNet, PosteriorTargets, distillation_loss, draw_targets
+from policies.posterior_net import (
+    PosteriorConfig,
+    PosteriorNet,
+    PosteriorTargets,
+    distillation_loss,
+    draw_targets,
+    joined,
+)
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import draw_unsteered
@@ -51,7 +58,7 @@ def train_posterior(
     """
     generator = torch.Generator().manual_seed(workspace.seed)
     targets = _targets(policy, states, recipe.samples, generator)
-    config = PosteriorConfig(targets.features.shape[1], policy.action_dim, policy.horizon)
+    config = PosteriorConfig(targets.features.shape[1], policy.action_dim, policy.horizon, preconditioned=True)
     with seeded_weights(workspace.seed):
         net = PosteriorNet(config, policy).to(policy.device)
 
@@ -93,33 +100,66 @@ def _targets(
     for rows in tqdm(row_blocks(count, policy.request), desc="posterior flow", disable=None):
         context, chunks = _policy_samples(policy, states, len(rows), generator)
         parts.append(draw_targets(policy, context, chunks, FLOW_STEPS, generator))
-    names = [field.name for field in fields(PosteriorTargets)]
-    return PosteriorTargets(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    return joined(parts)
 
 
-@torch.no_grad()
 def agreement(
     net: PosteriorNet, policy: Denoiser, context: Any, chunks: Tensor, generator: torch.Generator
 ) -> dict[str, dict[str, float]]:
-    """How well the net's draws agree with the frozen policy's posterior at t = 0.2, 0.5 and 0.8.
+    """How well the net's draws agree with the frozen policy's posterior at t = 0.1, 0.2, 0.5 and 0.8.
 
-    `context` (B rows) and `chunks` (B, H, D): states, and clean chunks that the policy drew there. `mean_gap`: how far
-    the net's mean lies from the denoiser's posterior mean, in units of the posterior's spread; `spread`: the net's own
-    in these units. All are root mean squares over all entries; the posterior's spread is that of draws of the policy's
-    own posterior flow.
+    `context` (B rows) and `chunks` (B, H, D): states, and clean chunks that the policy drew there. The posterior's
+    draws are those of the policy's own posterior flow in 20 steps. Spreads and gaps are root mean squares over all
+    entries.
+
+    mean_gap: how far the net's mean lies from the denoiser's posterior mean, in units of the posterior's spread.
+    mean_error: how far the chunks lie from the net's mean, over how far they lie from the denoiser's posterior mean;
+        below 1, the net's mean is the truer.
+    spread: the net's own, in units of the posterior's.
+    gradient_cosine: between the gradients in x of sum(draw * w) of net and flow, at the same z and random w; the mean.
+    gradient_length: of the net's gradient, over that of the flow's; the median. The mean is the matter of a few draws
+        near a boundary between two modes.
     """
-    found: dict[str, dict[str, float]] = {"mean_gap": {}, "spread": {}}
-    for t in (0.2, 0.5, 0.8):
+    found: dict[str, dict[str, float]] = {
+        key: {} for key in ("mean_gap", "mean_error", "spread", "gradient_cosine", "gradient_length")
+    }
+    for t in (0.1, 0.2, 0.5, 0.8):
         alpha, sigma = policy.schedule.alpha(t), policy.schedule.sigma(t)
         x = alpha * chunks + sigma * torch.randn(chunks.shape, generator=generator).to(chunks)
         z = torch.randn((512, *chunks.shape), generator=generator).to(chunks)
-        clean = policy.clean(x, t, context)
-        draws = net.draw(z, x, t, clean, context)
-        exact = torch.stack([posterior_flow(policy, draw, x, t, context, 20) for draw in z[:48]])
-        spread = _root_mean_square(exact.std(0))
-        found["mean_gap"][f"{t}"] = _root_mean_square(draws.mean(0) - clean) / spread
+        with torch.no_grad():
+            clean = policy.clean(x, t, context)
+            draws = net.draw(z, x, t, clean, context)
+            exact = torch.stack([posterior_flow(policy, draw, x, t, context, 20) for draw in z[:48]])
+        spread, mean = _root_mean_square(exact.std(0)), draws.mean(0)
+        cosine, length = _gradient_agreement(net, policy, context, z[:16], x, t, generator)
+        found["mean_gap"][f"{t}"] = _root_mean_square(mean - clean) / spread
+        found["mean_error"][f"{t}"] = _root_mean_square(chunks - mean) / _root_mean_square(chunks - clean)
         found["spread"][f"{t}"] = _root_mean_square(draws.std(0)) / spread
+        found["gradient_cosine"][f"{t}"], found["gradient_length"][f"{t}"] = cosine, length
     return found
+
+
+def _gradient_agreement(
+    net: PosteriorNet, policy: Denoiser, context: Any, z: Tensor, x: Tensor, t: float, generator: torch.Generator
+) -> tuple[float, float]:
+    """Mean cosine, and median ratio of lengths, of the net's and the flow's gradients in x for each z of (K, B, H, D).
+
+    The net's includes the gradient through the denoiser's posterior mean, as QPILOTS-M takes it.
+    """
+    cosines, lengths = [], []
+    for draw in z:
+        cotangent = torch.randn(x.shape, generator=generator).to(x)
+        with torch.enable_grad():
+            at = x.detach().requires_grad_()
+            of_net = net.draw(draw[None], at, t, policy.clean(at, t, context), context)[0]
+            of_flow = posterior_flow(policy, draw, at, t, context, 20)
+            first, second = (
+                torch.autograd.grad((drawn * cotangent).sum(), at)[0].flatten(1) for drawn in (of_net, of_flow)
+            )
+        cosines.append(torch.cosine_similarity(first, second))
+        lengths.append(first.norm(dim=1) / second.norm(dim=1))
+    return float(torch.cat(cosines).mean()), float(torch.cat(lengths).median())
 
 
 def _root_mean_square(values: Tensor) -> float:
