@@ -207,6 +207,15 @@ def test_bad_options_are_named_with_what_is_accepted(argument: str, told: str) -
     assert told in message([*STRENGTHS, argument])
 
 
+def test_a_policy_without_a_critic_runs_unsteered(tmp_path: Path) -> None:
+    (tmp_path / "can").mkdir()
+    (tmp_path / "can" / "flow.safetensors").touch()
+    only_flow = [f"checkpoints={tmp_path}", "samplers=[unsteered]"]
+    assert message(only_flow).startswith("critic is default; accepted: none, ")
+    assert message(only_flow).endswith("; sim-eval-train stage=critic writes iql, monte_carlo and sarsa")
+    assert read_settings([*only_flow, "critic=none"]).critic is None
+
+
 def test_a_run_from_the_command_line(call: Call) -> None:
     status, out, err = call(cli.evaluate, *QUICK, "output=run")
     assert (status, err) == (0, ""), "silent progress where there is no terminal"

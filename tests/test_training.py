@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sim_eval.checkpoints import ALL_TASKS, ROOT
-from sim_eval.config.compose import load_yaml
+from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.config.models import shared_policies
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import EVERY_TASK, SHIPPED
@@ -206,6 +206,16 @@ def test_trials_of_other_episodes_or_models_are_not_mixed(
         added(path, MODELS)
     with pytest.raises(RunError, match=r"cannot write .*: File exists"):
         added(path / "below.json", MODELS)
+
+
+@pytest.mark.parametrize("task", load_yaml(CONFIGS / "recipes.yaml"))
+def test_shipped_policies_were_trained_by_their_recipes(task: str) -> None:
+    recipe = load_yaml(CONFIGS / "recipes.yaml")[task]
+    for family in recipe["families"]:
+        card = json.loads((ROOT / task / f"{family}.json").read_text())
+        assert card["task"] == task
+        assert card["training"]["demonstrations"] == recipe["demos"]
+        assert card["training"]["steps"] == recipe["policy_steps"]
 
 
 #: The strengths that were tried with every critic of a name, at least.

@@ -8,10 +8,12 @@ import numpy as np
 
 from tasks.experts.can import CanExpert
 from tasks.experts.goal_scene import BowlOnCabinetExpert, BowlOnPlateExpert, CreamCheeseExpert
+from tasks.experts.kitchen_scenes import BottleInDrawerExpert, BowlOnOpenCabinetExpert, MokaPotExpert
 from tasks.experts.libero_goal import LiberoGoalExpert
 from tasks.experts.libero_object import LiberoObjectExpert
 from tasks.experts.libero_spatial import LiberoSpatialExpert
 from tasks.experts.lift import LiftExpert
+from tasks.experts.living_room_scenes import BowlInTrayExpert, SauceInTrayExpert, StackInTrayExpert
 from tasks.experts.scripted import ScriptedExpert
 from tasks.experts.square import SquareExpert
 from tasks.task import Observation, TaskError
@@ -28,6 +30,12 @@ _EXPERTS: dict[str, type[ScriptedExpert]] = {
     "libero_goal_4": BowlOnCabinetExpert,
     "libero_goal_6": CreamCheeseExpert,
     "libero_goal_8": BowlOnPlateExpert,
+    "libero_90_26": BottleInDrawerExpert,
+    "libero_90_31": BowlOnOpenCabinetExpert,
+    "libero_90_38": MokaPotExpert,
+    "libero_90_59": SauceInTrayExpert,
+    "libero_90_60": BowlInTrayExpert,
+    "libero_90_64": StackInTrayExpert,
 }
 
 

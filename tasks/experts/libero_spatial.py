@@ -11,8 +11,6 @@ _RIM = 0.046
 _GRASP_HEIGHT = 0.038
 #: The plate and the ramekin are in front of and behind the bowl.
 _SIDES = (-0.5 * np.pi, 0.5 * np.pi, -0.35 * np.pi)
-#: Extra steps that the fingers need to close on a rim, compared with an object.
-_LONGER_SQUEEZE = 8
 _LIFT = 0.12
 #: LIBERO's predicate `On`: the bowl touches the plate and their centres are at most this far apart, metres.
 _DONE_DISTANCE = 0.03
@@ -28,6 +26,7 @@ class LiberoSpatialExpert(ScriptedExpert):
     climb = 0.0
     reach = 0.09
     min_width = 0.001
+    longer_squeeze = 8
     clumsiness = 1.6
 
     @property
@@ -39,10 +38,6 @@ class LiberoSpatialExpert(ScriptedExpert):
         side = self.sides[self.style.mode]
         rim = np.array([_RIM * np.cos(side), _RIM * np.sin(side), _GRASP_HEIGHT])
         return self.object_position + rim, side - 0.5 * np.pi
-
-    def pick(self) -> Script:
-        yield from super().pick()
-        yield from self.wait(_LONGER_SQUEEZE)
 
     def place(self) -> Script:
         yaw = self.hand_yaw

@@ -39,6 +39,8 @@ class ScriptedExpert(ABC):
     reach = 0.045
     #: Opening between the fingers above which they hold something, metres.
     min_width = 0.01
+    #: Steps that the fingers need to close, beyond the style's: more for a rim or a knob than for an object.
+    longer_squeeze = 0
     #: Scale of a sloppy expert's mistakes, chosen so that it succeeds in 35 to 50 % of its episodes.
     clumsiness = 1.0
 
@@ -147,7 +149,7 @@ class ScriptedExpert(ABC):
             self.grip = CLOSED
         yield from self.go(above(0.0), tolerance=0.008, limit=40)
         self.grip = CLOSED
-        yield from self.wait(self.style.squeeze)
+        yield from self.wait(self.style.squeeze + self.longer_squeeze)
 
     def go(
         self,
