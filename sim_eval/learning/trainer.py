@@ -18,7 +18,9 @@ from sim_eval.learning.actors import ActorLearner
 from sim_eval.training.draws import PolicyDraws, joined
 from sim_eval.training.workspace import random_rows, seeded_weights
 
-LEARNING_RATE, WEIGHT_DECAY = 3e-4, 1e-2
+LEARNING_RATE, WEIGHT_DECAY = 5e-4, 1e-2
+#: Of the average of the weights that steers; as in `sim_eval.training.fit`, shorter at first.
+EMA_DECAY = 0.999
 
 #: An episode of the replay: raw observations (T, n), normalised chunks (T, H, D), success.
 Played = tuple[Tensor, Tensor, bool]
@@ -27,8 +29,9 @@ Played = tuple[Tensor, Tensor, bool]
 class CriticTrainer:
     """Optimises `critic` by an objective of `critics.objectives`; its state can be saved between two updates.
 
-    `seed` determines weights and batches of `batch` rows. `first`: the episodes that the replay starts with.
-    `actors`: actors that learn from the critic, one step for each of its own, on `draws` of the policy.
+    What steers, and what actors learn from, is an exponential moving average of the weights: a single update moves the
+    gradient of Q too much. `seed` determines weights and batches of `batch` rows. `first`: the episodes that the
+    replay starts with. `actors` learn from the critic, a step for each of its own, on `draws` of the policy.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class CriticTrainer:
         draws: PolicyDraws,
     ) -> None:
         self.critic, self.actors, self._batch, self._draws = critic, actors, batch, draws
+        self._average, self._updates = copy.deepcopy(critic).requires_grad_(False), 0
         self._episodes = self._normalised(first)
         with seeded_weights(seed):
             self._objective = OBJECTIVES[critic.config.method](critic, build_replay(self._episodes))
@@ -68,21 +72,28 @@ class CriticTrainer:
             nn.utils.clip_grad_norm_(objective.module.parameters(), 1.0)
             self._optimiser.step()
             objective.after_step()
+            self._update_average()
             for need, actor in self.actors.items():
                 self._update_actor(actor, self._actor_optimisers[need])
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the critic's loss is {loss.item()}")
 
+    def _update_average(self) -> None:
+        decay = min(EMA_DECAY, (1 + self._updates) / (10 + self._updates))
+        self._updates += 1
+        for mean, trained in zip(self._average.parameters(), self.critic.parameters(), strict=True):
+            mean.lerp_(trained.detach(), 1 - decay)
+
     def _update_actor(self, actor: ActorLearner, optimiser: torch.optim.Optimizer) -> None:
         rows = random_rows(len(self._draws), self._batch, self._generator)
         optimiser.zero_grad(set_to_none=True)
-        actor.loss(self.critic, self._draws[rows], self._generator).backward()
+        actor.loss(self._average, self._draws[rows], self._generator).backward()
         nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
         optimiser.step()
 
     def frozen(self) -> EnsembleCritic:
-        """A copy of the critic that later updates leave alone."""
-        return copy.deepcopy(self.critic).requires_grad_(False).eval()
+        """A copy of the averaged critic that later updates leave alone."""
+        return copy.deepcopy(self._average).eval()
 
     def frozen_actors(self) -> dict[str, ChunkActor]:
         """Copies of the actors, as `frozen`."""
@@ -94,6 +105,7 @@ class CriticTrainer:
             "modules": {name: module.state_dict() for name, module in self._modules().items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self._optimisers().items()},
             "generator": self._generator.get_state(),
+            "updates": self._updates,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -103,11 +115,12 @@ class CriticTrainer:
         for name, optimiser in self._optimisers().items():
             optimiser.load_state_dict(state["optimisers"][name])
         self._generator.set_state(state["generator"])
+        self._updates = state["updates"]
 
     def _modules(self) -> dict[str, nn.Module]:
-        """The objective's networks: the critic, and its target or value network; then the actors'."""
+        """The objective's networks: the critic, and its target or value network; the average; then the actors'."""
         networks = {name: value for name, value in vars(self._objective).items() if isinstance(value, nn.Module)}
-        return {**networks, **self.actors}
+        return {**networks, "average": self._average, **self.actors}
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"critic": self._optimiser, **self._actor_optimisers}
