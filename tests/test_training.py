@@ -18,6 +18,7 @@ from sim_eval.config.models import shared_policies
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import EVERY_TASK, SHIPPED
 from sim_eval.errors import RunError
+from sim_eval.evaluation.settings import read_settings
 from sim_eval.files import sha256
 from sim_eval.models import build_models
 from sim_eval.samplers import QPilotsM, Unsteered
@@ -208,14 +209,41 @@ def test_trials_of_other_episodes_or_models_are_not_mixed(
         added(path / "below.json", MODELS)
 
 
-@pytest.mark.parametrize("task", load_yaml(CONFIGS / "recipes.yaml"))
+RECIPES = load_yaml(CONFIGS / "recipes.yaml")
+
+
+@pytest.mark.parametrize("task", RECIPES)
 def test_shipped_policies_were_trained_by_their_recipes(task: str) -> None:
-    recipe = load_yaml(CONFIGS / "recipes.yaml")[task]
-    for family in recipe["families"]:
-        card = json.loads((ROOT / task / f"{family}.json").read_text())
-        assert card["task"] == task
-        assert card["training"]["demonstrations"] == recipe["demos"]
-        assert card["training"]["steps"] == recipe["policy_steps"]
+    named = {"": RECIPES[task]} | {f"_{name}": part for name, part in RECIPES[task].items() if isinstance(part, dict)}
+    for suffix, recipe in named.items():
+        for family in recipe["families"]:
+            card = json.loads((ROOT / task / f"{family}{suffix}.json").read_text())
+            assert card["task"] == task
+            assert card["training"]["demonstrations"] == recipe["demos"]
+            assert card["training"]["steps"] == recipe["policy_steps"]
+
+
+def test_a_variant_has_its_own_recipe_and_files() -> None:
+    settings = read_train_settings(["task=can", "variant=weak", "demos=7"])
+    assert [policy.label for policy in settings.recipe.policies] == ["flow_weak"]
+    assert (settings.recipe.families, settings.recipe.demos) == (["flow"], 7)
+    assert settings.recipe.policy_steps == RECIPES["can"]["weak"]["policy_steps"]
+    assert settings.workspace.demos.name == "demos_weak.hdf5"
+    assert read_train_settings(["task=can"]).recipe.policy_steps == RECIPES["can"]["policy_steps"]
+    with pytest.raises(RunError, match="variant is poor; accepted: weak, null"):
+        read_train_settings(["task=can", "variant=poor"])
+    with pytest.raises(RunError, match="variant is weak, and policy is mini_vla; accepted: one of the two"):
+        read_train_settings(["task=can", "variant=weak", "policy=mini_vla"])
+
+
+def test_a_second_policy_is_valued_by_its_own_critic(tmp_path: Path) -> None:
+    for name in ("flow", "critic", "flow_weak", "critic_flow_weak"):
+        (tmp_path / "can").mkdir(exist_ok=True)
+        (tmp_path / "can" / f"{name}.safetensors").touch()
+    for policy, expected in (("flow", "critic"), ("flow_weak", "critic_flow_weak")):
+        settings = read_settings(["task=can", f"policy={policy}", f"checkpoints={tmp_path}", "samplers=[best_of_n]"])
+        assert settings.critic is not None
+        assert settings.critic.label == expected
 
 
 #: The strengths that were tried with every critic of a name, at least.
