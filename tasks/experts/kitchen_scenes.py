@@ -22,8 +22,8 @@ _BOTTLE_LIFT = 0.11
 #: From the cabinet's origin to the middle of its top, metres, and half the top's width and depth.
 _CABINET_TOP = np.array([0.003, 0.016, 0.221])
 _TOP_HALF_SIZE = np.array([0.12, 0.09])
-#: Where to grasp the bowl's rim, by the style's mode, as world angles: far enough from the open top drawer, and so turned
-#: that the hand clears its handle.
+#: Where to grasp the bowl's rim, by the style's mode, as world angles: far enough from the open top drawer, and so
+#: turned that the hand clears its handle.
 _BOWL_SIDES = (-0.3 * np.pi, -0.27 * np.pi, -0.33 * np.pi)
 
 #: Height of the knob on the pot's lid above the pot's origin, metres. The body is too wide for the hand.
@@ -41,6 +41,7 @@ class BottleInDrawerExpert(ScriptedExpert):
     reach = 0.14
     min_width = 0.006
     longer_squeeze = 8
+    clumsiness = 1.5
 
     @property
     def drawer(self) -> np.ndarray:
