@@ -1,9 +1,9 @@
-"""How a critic is trained: Monte-Carlo success classification, SARSA or implicit Q-learning.
+"""How a critic is trained: Monte-Carlo success classification, discounted or not, SARSA or implicit Q-learning.
 
-All three predict a probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward lie in
+All predict a probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward lie in
 [0, 1], and classification losses fit them better than squared error (Farebrother et al. 2024, arXiv 2403.03950).
-Monte-Carlo does not discount. The other two treat a chunk as one action and discount: the reward of its H steps, plus
-gamma^H times the value at its end.
+Monte-Carlo does not discount. SARSA and implicit Q-learning treat a chunk as one action and discount: the reward of its
+H steps, plus gamma^H times the value at its end.
 """
 
 from __future__ import annotations
@@ -78,10 +78,27 @@ class MonteCarlo:
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         chunks = noisy(self.replay.chunks[rows], generator)
-        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), self.replay.success[rows])
+        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), self.target(rows))
+
+    def target(self, rows: Tensor) -> Tensor:
+        """What the critic is to predict for the replay's `rows`, (B,) in [0, 1]."""
+        return self.replay.success[rows]
 
     def after_step(self) -> None:
         pass
+
+
+class MonteCarloReturn(MonteCarlo):
+    """How soon did the episode succeed? The discounted return, which no bootstrapping carries.
+
+    Whether an episode succeeds says little of a single chunk of a policy that fails and tries again; how long success
+    took says more.
+    """
+
+    DISCOUNT = 0.99
+
+    def target(self, rows: Tensor) -> Tensor:
+        return self.replay.success[rows] * self.DISCOUNT ** (self.replay.steps_left[rows] - 1)
 
 
 class Sarsa:
@@ -144,6 +161,7 @@ class ImplicitQ:
 
 OBJECTIVES: dict[str, Callable[[EnsembleCritic, Replay], Objective]] = {
     "monte_carlo": MonteCarlo,
+    "monte_carlo_return": MonteCarloReturn,
     "sarsa": Sarsa,
     "iql": ImplicitQ,
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from critics import objectives
 from critics.ensemble import CriticConfig, EnsembleCritic
-from critics.objectives import DISCOUNT, OBJECTIVES, ImplicitQ, Objective, Sarsa, chunk_reward
+from critics.objectives import DISCOUNT, OBJECTIVES, ImplicitQ, MonteCarloReturn, Objective, Sarsa, chunk_reward
 from critics.replay import Replay, build_replay
 from sim_eval.training.critic import score
 from sim_eval.training.fit import fit
@@ -64,7 +64,8 @@ def test_every_objective_learns_which_action_succeeds(method: str, replay: Repla
     start = torch.zeros(2, 2)
     chunks = torch.tensor([1.0, -1.0]).view(2, 1, 1).expand(2, HORIZON, 1)
     good, bad = critic.logits(chunks, start).sigmoid().mean(0).tolist()
-    expected = 1.0 if method == "monte_carlo" else DISCOUNT**5  # success comes with the sixth step
+    discount = {"monte_carlo": 1.0, "monte_carlo_return": MonteCarloReturn.DISCOUNT}.get(method, DISCOUNT)
+    expected = discount**5  # success comes with the sixth step
     assert good == pytest.approx(expected, abs=0.1)
     assert bad < 0.1
     assert score(critic, replay)["auc"] == 1.0

@@ -105,7 +105,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("method=td3", "method is td3; accepted: monte_carlo, sarsa, iql"),
+        ("method=td3", "method is td3; accepted: monte_carlo, monte_carlo_return, sarsa, iql"),
         ("samplers=[qpilots_u,unsteered]", r"samplers is \[qpilots_u, unsteered\]; accepted: one sampler"),
         ("sampler.qpilots_u.strength=-1", "strength=-1: accepted is a finite number of at least 0"),
         ("critic=iql", "critic is iql; a critic is learned here"),

@@ -126,7 +126,7 @@ def test_what_does_not_go_with_a_policy_from_outside(arguments: list[str], messa
     [
         ("stage=polcy", "stage is polcy; accepted: demos, policy, .* mean policy"),
         ("families=[flow,gan]", "families is gan; accepted: flow, diffusion"),
-        ("critic_methods=[td3]", "critic_methods is td3; accepted: monte_carlo, sarsa, iql"),
+        ("critic_methods=[td3]", "critic_methods is td3; accepted: monte_carlo, monte_carlo_return, sarsa, iql"),
         ("ship_critic=td3", "ship_critic is td3; accepted"),
         ("demos=0", "demos is 0; accepted: a whole number of at least 1"),
         ("critic_steps=10", "critic_steps is 10; accepted: a whole number of at least 20"),

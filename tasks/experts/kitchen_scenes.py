@@ -41,6 +41,7 @@ class BottleInDrawerExpert(ScriptedExpert):
     reach = 0.14
     min_width = 0.006
     longer_squeeze = 8
+    clumsiness = 1.5
 
     @property
     def drawer(self) -> np.ndarray:

@@ -25,7 +25,7 @@ _STACKED_DISTANCE = 0.025
 class SauceInTrayExpert(LiberoObjectExpert):
     """Lifts the can, carries it over the tray's wall and drops it."""
 
-    clumsiness = 1.5
+    clumsiness = 1.8
 
     def place(self) -> Script:
         tray = self.basket
