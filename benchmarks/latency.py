@@ -14,15 +14,20 @@ import torch
 from sim_eval.config.plugins import Component
 from sim_eval.models import build_models
 from sim_eval.rollout.inference import Decider, PendingDecision
-from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+from sim_eval.samplers import QGF, VGPS, BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from tasks.task import EpisodeKey
 
 SAMPLERS: dict[str, Sampler] = {
     "unsteered": Unsteered(),
     "best_of_n": BestOfN(),
+    "vgps": VGPS(strength=1.0),
     "value_guided": ValueGuided(strength=0.6),
+    "qgf": QGF(strength=1.0),
     "qpilots_u": QPilotsU(strength=1.0),
+    "qpilots_u, no Jacobian": QPilotsU(strength=1.0, jacobian=False),
+    "qpilots_u, matched": QPilotsU(strength=0.2, scale="matched", clip=True),
     "qpilots_m": QPilotsM(strength=1.0),
+    "qpilots_m, 4 draws": QPilotsM(strength=1.0, draws=4),
 }
 EPISODES = 8
 REPEATS = 20
