@@ -91,6 +91,27 @@ def test_an_evaluation_reads_the_learned_critic(reference: Path) -> None:
     torch.testing.assert_close(models.critic.scale, stored["scale"])
 
 
+@pytest.mark.parametrize(("sampler", "need"), [("dsrl", "noise_actor"), ("edit", "edit_actor")])
+def test_an_actor_learns_beside_the_critic(tmp_path: Path, sampler: str, need: str) -> None:
+    """The actor moves on after the first fit, a run that goes on gives the same one, and evaluations read it."""
+    toy = [argument for argument in TOY if "qpilots_u" not in argument] + [f"samplers=[{sampler}]", "evaluate=1000"]
+    hashes = []
+    for steps in (0, 300):
+        for name in ("at_once", "in_two"):
+            if steps or name == "in_two":
+                learn(read_learn_settings([*toy, f"steps={steps}", f"output={tmp_path / name}"]))
+                hashes.append(sha256(tmp_path / name / f"{need}.safetensors"))
+    first, at_once, in_two = hashes
+    assert first != at_once == in_two
+    asked = read_settings([*TOY[:2], f"critic={tmp_path / 'in_two'}", f"samplers=[{sampler}]"])
+    models = asked.build_models(build_samplers(asked).values())
+    assert list(models.actors) == [need]
+    assert need in models.fingerprints
+    asked = read_settings([*TOY[:2], "critic=none", f"samplers=[{sampler}]"])
+    with pytest.raises(RunError, match=f"critic is none, and a sampler needs its {need}; accepted: the folder of a"):
+        asked.build_models(build_samplers(asked).values())
+
+
 def test_another_run_is_not_continued(reference: Path) -> None:
     with pytest.raises(RunError, match="was made otherwise: heads is 2 there, 3 asked; accepted: another output"):
         learn(settings(reference, "heads=3"))

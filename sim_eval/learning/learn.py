@@ -1,8 +1,9 @@
 """Learn a critic while it steers: first from episodes of the frozen policy, then from those that it steers itself.
 
-After the protocol of Ruan et al. 2026 (arXiv 2606.14801): the policy stays frozen, the critic learns by SARSA on the
-replay of steered episodes. Episodes come in rounds. While a round is played with one critic, the next critic learns
-from the rounds before it, in a thread: results depend on neither the machine's speed nor its number of processes.
+After the protocol of Ruan et al. 2026 (arXiv 2606.14801): the policy stays frozen, the critic learns on the replay of
+steered episodes; there by SARSA, here by any objective. Episodes come in rounds. While a round is played with one
+critic, the next critic learns from the rounds before it, in a thread: results depend on neither the machine's speed nor
+its number of processes.
 """
 
 from __future__ import annotations
