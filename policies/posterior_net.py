@@ -36,13 +36,13 @@ class PosteriorNet(nn.Module):
     A draw is X = c clean(x, t) + spread(t) * r(z, m, t). If actions were N(0, I), their posterior given x would be
     N(m, spread^2 I) with m = alpha x / (alpha^2 + sigma^2), spread = sigma / sqrt(alpha^2 + sigma^2). c = 1 - spread^2,
     and r reads m instead of x (preconditioning, Karras et al. 2022, arXiv 2206.00364, section 5). At small t, x says
-    little of the action, and both let the net depend on it little: the Jacobian of the policy's network there is mostly
-    error, ten times as long at t = 0.02 as that of its posterior flow.
+    little of the action, and both let the net depend on it little: the Jacobian of a policy's network there is mostly
+    error (Can's flow policy at t = 0.02: five times as long as that of its posterior flow).
 
     Between modes that lie far apart the draws' gradient is heavy-tailed, see `QPilotsM`; the net smooths it.
 
-    Nets that are not `preconditioned` have c = 1 and read x: their gradient at t = 0.1 is three times as long as the
-    flow's, at a cosine of 0.6.
+    Nets that are not `preconditioned` have c = 1 and read x: their gradient at t = 0.1 is 2.5 to 2.7 times as long as
+    the flow's, at a cosine of 0.54 to 0.58.
     """
 
     def __init__(self, config: PosteriorConfig, denoiser: Denoiser) -> None:
@@ -125,9 +125,9 @@ def draw_targets(
     of z per chunk, in `steps` denoiser passes and as many backward passes, each for one random cotangent.
 
     The policy's network is not exactly self-consistent: the mean of the flow's samples is off the denoiser's posterior
-    mean by up to a third of the spread. Up to t = 0.5 the flow's mean predicts the policy's own chunks better, at 0.8
-    the denoiser's does, by less. The net learns from the flow's samples as they are, so that its draws and their
-    Jacobian belong to one another.
+    mean by up to a third of the spread. Up to t = 0.5 the flow's mean predicts the policy's own chunks better (Can: at
+    0.1 its squared error is 8 % smaller), at 0.8 the denoiser's does (by 3 %). The net learns from the flow's samples
+    as they are, so that its draws and their Jacobian belong to one another.
     """
     features = offered_features(policy.features(context))
     t = (torch.rand((len(chunks), 1, 1), generator=generator) * 0.99).to(chunks)  # no sampler asks for t = 1
@@ -167,9 +167,8 @@ def distillation_loss(net: PosteriorNet, targets: PosteriorTargets, gradient_wei
     x = first.x.clone().requires_grad_()
     draws = net(first.z, x, first.t, first.clean, first.features)
     (gradient,) = torch.autograd.grad((draws * first.cotangent).sum(), x, create_graph=True)
-    unit = gaussian_slope(net.schedule, first.t)
     draws = torch.cat([draws, net(others.z, others.x, others.t, others.clean, others.features)])
     error = ((draws - targets.sample) / gaussian_spread(net.schedule, targets.t)).square().mean()
-    unit = unit.clamp_min(_LEAST_SLOPE)
+    unit = gaussian_slope(net.schedule, first.t).clamp_min(_LEAST_SLOPE)
     size = 1 + (first.gradient / unit).square().mean((1, 2), keepdim=True)
     return error + gradient_weight * (((gradient - first.gradient) / unit).square() / size).mean()
