@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from sim_eval.api import compare, evaluate, read_runs, render
     from sim_eval.errors import RunError
     from sim_eval.runs.reader import Run
-    from sim_eval.samplers import QGF, VGPS, BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+    from sim_eval.samplers import (
+        DSRL,
+        QGF,
+        VGPS,
+        BestOfN,
+        Edit,
+        Models,
+        QPilotsM,
+        QPilotsU,
+        Sampler,
+        Unsteered,
+        ValueGuided,
+    )
     from tasks.task import ArraySpec, EpisodeKey, Outcome, Task, TaskError, TaskSpec
 
 #: Where each public name is defined.
@@ -33,9 +45,11 @@ _PUBLIC = {
     "sim_eval.errors": ("RunError",),
     "sim_eval.runs.reader": ("Run",),
     "sim_eval.samplers": (
+        "DSRL",
         "QGF",
         "VGPS",
         "BestOfN",
+        "Edit",
         "Models",
         "QPilotsM",
         "QPilotsU",
@@ -48,12 +62,14 @@ _PUBLIC = {
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [
+    "DSRL",
     "QGF",
     "VGPS",
     "ArraySpec",
     "BestOfN",
     "Critic",
     "Denoiser",
+    "Edit",
     "EpisodeKey",
     "Models",
     "ObservationRequest",
