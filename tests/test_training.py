@@ -244,6 +244,12 @@ def test_a_second_policy_is_valued_by_its_own_critic(tmp_path: Path) -> None:
         settings = read_settings(["task=can", f"policy={policy}", f"checkpoints={tmp_path}", "samplers=[best_of_n]"])
         assert settings.critic is not None
         assert settings.critic.label == expected
+    with pytest.raises(RunError, match=r"sim-eval-train task=lift policy=flow_weak stage=\[rollouts,critic\]` trains"):
+        build_models(
+            "lift", Component("flow_weak"), Component("critic_flow_weak"), Component("default"), frozenset({"critic"})
+        )
+    asked = read_train_settings(["task=lift", "policy=flow_weak", "stage=[rollouts,critic]"])
+    assert [policy.label for policy in asked.recipe.policies] == ["flow_weak"]
 
 
 #: The strengths that were tried with every critic of a name, at least.

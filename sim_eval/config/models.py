@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from policies.family import FAMILIES
 from sim_eval.checkpoints import ALL_TASKS
 from sim_eval.config.compose import TARGETS, folder
 from sim_eval.config.plugins import Component, component
@@ -29,7 +30,7 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     stems = sorted(path.stem for path in place.glob("*.safetensors"))
     critics = {"default" if stem == "critic" else stem.removeprefix("critic_"): stem for stem in stems if _critic(stem)}
     shared = shared_policies(root)
-    policies = [stem for stem in stems if not _critic(stem) and not stem.startswith("posterior_")]
+    policies = own_policies(root, task)
     options = config["passed_on"]
     also = f"{TARGETS}, a checkpoint in {place}"
     policy = component("policy", config["policy"], options.get("policy", {}), [*policies, *shared], also)
@@ -37,8 +38,8 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     if config["critic"] != "none":
         if policy.target is not None and root is None:
             critics["default"] = "critic"  # the shipped ones do not fit this policy: `build_models` refuses if needed
-        if policy.label in shared or f"critic_{policy.label}" in stems:
-            critics["default"] = f"critic_{policy.label}"  # of a shared policy may be missing, as above
+        if policy.target is None and policy.label not in FAMILIES:
+            critics["default"] = f"critic_{policy.label}"  # may be missing, as above
         also = (
             f"none, a folder of sim-eval-learn, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
         )
@@ -55,6 +56,12 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         "checkpoints": root,
         "device": one_of("device", config["device"], DEVICES),
     }
+
+
+def own_policies(root: Path | None, task: str) -> list[str]:
+    """The checkpoints of policies for this task alone in `root`, by default the shipped ones."""
+    stems = [path.stem for path in ((root or resource("checkpoints")) / task).glob("*.safetensors")]
+    return sorted(stem for stem in stems if not _critic(stem) and not stem.startswith("posterior_"))
 
 
 def shared_policies(root: Path | None) -> list[str]:

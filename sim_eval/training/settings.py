@@ -10,7 +10,7 @@ from typing import Any
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
 from sim_eval.config.compose import CONFIGS, TARGETS, compose, folder, load_yaml
-from sim_eval.config.models import DEVICES, shared_policies
+from sim_eval.config.models import DEVICES, own_policies, shared_policies
 from sim_eval.config.plugins import Component, component
 from sim_eval.config.tasks import read_task, task_factory, task_name
 from sim_eval.config.values import listed, one_of, whole, worker_count
@@ -36,7 +36,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
     task_options = read_task(config)
     task = task_name(task_options)
     families = _families(config, task)
-    policies = _policies(config, families)
+    policies = _policies(config, families, task)
     workspace = Workspace(
         task=task,
         data=folder(config["data"]),
@@ -81,13 +81,15 @@ def _families(config: dict[str, Any], task: str) -> list[str]:
     return _names("families", config["families"], FAMILIES)
 
 
-def _policies(config: dict[str, Any], families: Sequence[str]) -> list[Component]:
+def _policies(config: dict[str, Any], families: Sequence[str], task: str) -> list[Component]:
     """The policies that critics and posterior nets are for."""
     if config["policy"] is None:
         suffix = "" if config["variant"] is None else f"_{config['variant']}"
         return [Component(f"{family}{suffix}") for family in families]
-    shared = shared_policies(folder(config["checkpoints"]))
-    policy = component("policy", config["policy"], config["passed_on"].get("policy", {}), shared, TARGETS)
+    root = folder(config["checkpoints"])
+    others = [name for name in own_policies(root, task) if name not in FAMILIES]
+    trained = [*others, *shared_policies(root)]
+    policy = component("policy", config["policy"], config["passed_on"].get("policy", {}), trained, TARGETS)
     if policy.target is not None and "checkpoints" not in config["given"]:
         raise RunError(
             f"policy is {config['policy']}, and checkpoints is not given; accepted: checkpoints=DIR, a folder for "
