@@ -131,7 +131,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: 
         ("sampler.qpilots_u.strength=-1", "strength=-1: accepted is a finite number of at least 0"),
         ("critic=iql", "critic is iql; a critic is learned here"),
         ("steps=-1", "steps is -1; accepted: a whole number of at least 0"),
-        ("pessimism=-1", "pessimism is -1; accepted: a number of at least 0"),
+        ("pessimism=-1", "pessimism is -1; accepted: a finite number of at least 0"),
         ("updates=all", "updates is all; accepted"),
     ],
 )

@@ -146,7 +146,7 @@ def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
     [
         ("samplers=[best_of_n]", "samplers is best_of_n; accepted: value_guided, vgps, qgf, qpilots_u, qpilots_m"),
         ("strengths=[]", "strengths is"),
-        ("strengths=[-1]", "strengths holds -1"),
+        ("strengths=[-1]", "an entry of strengths is -1; accepted: a finite number of at least 0"),
         ("critic=none", "critic is none"),
         ("critic=iql", "critic is iql; accepted: .* sim-eval-train stage=critic writes iql"),
         ("episodes=0", "episodes is 0"),

@@ -32,6 +32,13 @@ def whole(option: str, value: object, least: int) -> int:
     raise RunError(f"{option} is {shown(value)}; accepted: a whole number of at least {least}")
 
 
+def not_negative(option: str, value: object) -> float:
+    """The value, if it is a finite number of at least 0; else RunError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return float(value)
+    raise RunError(f"{option} is {shown(value)}; accepted: a finite number of at least 0")
+
+
 def listed(option: str, value: object) -> list[Any]:
     """The value, if it is a list with at least one entry; else RunError."""
     if isinstance(value, list | tuple) and value:

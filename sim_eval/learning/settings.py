@@ -12,7 +12,7 @@ from critics.objectives import OBJECTIVES
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.config.tasks import task_name
-from sim_eval.config.values import one_of, whole
+from sim_eval.config.values import not_negative, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
@@ -74,18 +74,12 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
         rollouts=whole("rollouts", config["rollouts"], 2),
         evaluate=whole("evaluate", config["evaluate"], 1),
         method=one_of("method", config["method"], OBJECTIVES),
-        pessimism=_number("pessimism", config["pessimism"]),
-        updates=_number("updates", config["updates"]),
+        pessimism=not_negative("pessimism", config["pessimism"]),
+        updates=not_negative("updates", config["updates"]),
         output=_default(task["name"], policy, name) if config["output"] is None else folder(config["output"]),
     )
     settings.build_sampler()
     return settings
-
-
-def _number(option: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise RunError(f"{option} is {value}; accepted: a number of at least 0")
-    return float(value)
 
 
 def _default(task: str, policy: str, sampler: str) -> Path:

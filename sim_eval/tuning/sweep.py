@@ -14,7 +14,7 @@ from sim_eval.config.compose import compose, folder
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import Tuned, check_writable, write_strengths
 from sim_eval.config.tasks import task_factory
-from sim_eval.config.values import listed, one_of
+from sim_eval.config.values import listed, not_negative, one_of
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.samplers import build_sampler
@@ -78,13 +78,10 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
         if name in config["sampler"]:
             one_of("samplers", name, steerable)
     strengths = listed("strengths", config["strengths"])
-    for strength in strengths:
-        if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength < float("inf"):
-            raise RunError(f"strengths holds {strength!r}; accepted: finite numbers of at least 0")
     results = folder(config["results"])
     return SweepSettings(
         **rollouts,
-        strengths=tuple(float(strength) for strength in strengths),
+        strengths=tuple(not_negative("an entry of strengths", strength) for strength in strengths),
         results=results,
         choose=config["choose"],
         output=results / "strengths.yaml" if config["output"] is None else folder(config["output"]),
