@@ -41,7 +41,7 @@ class BottleInDrawerExpert(ScriptedExpert):
     reach = 0.14
     min_width = 0.006
     longer_squeeze = 8
-    clumsiness = 1.5
+    clumsiness = 1.8
 
     @property
     def drawer(self) -> np.ndarray:
@@ -71,7 +71,7 @@ class BowlOnOpenCabinetExpert(LiberoSpatialExpert):
 
     sides = _BOWL_SIDES
     climb = 0.23
-    clumsiness = 1.0
+    clumsiness = 1.4
 
     @property
     def plate(self) -> np.ndarray:
