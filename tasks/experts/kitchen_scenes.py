@@ -89,7 +89,7 @@ class MokaPotExpert(ScriptedExpert):
     reach = 0.10
     min_width = 0.005
     longer_squeeze = 8
-    clumsiness = 0.7
+    clumsiness = 1.2
 
     @property
     def plate(self) -> np.ndarray:

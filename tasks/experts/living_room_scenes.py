@@ -40,7 +40,7 @@ class BowlInTrayExpert(LiberoSpatialExpert):
     """Takes the bowl by its rim and sets it down in the middle of the tray."""
 
     sides = _SIDES
-    clumsiness = 1.5
+    clumsiness = 1.7
 
     @property
     def plate(self) -> np.ndarray:
