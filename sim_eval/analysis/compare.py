@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import group_by_policy, group_by_setup
-from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, pair, pairing_of, pairing_warnings
+from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, corrected, pair, pairing_of, pairing_warnings
 from sim_eval.analysis.rows import Pairing, Row, pool
 from sim_eval.analysis.run_differences import request_warnings, run_warnings
-from sim_eval.analysis.statistics import bootstrap_difference, holm
+from sim_eval.analysis.statistics import bootstrap_difference
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run, read_run
 
@@ -135,9 +135,9 @@ def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Tabl
 
 def _correct(tables: list[Table]) -> None:
     """Apply Holm's correction over every comparison, then give each row its comparison with the baseline."""
-    corrected = iter(holm([pairing.p for table in tables for pairing in table.every_pair]))
+    pairings = iter(corrected([pairing for table in tables for pairing in table.every_pair]))
     for table in tables:
-        table.every_pair = [replace(pairing, p_holm=next(corrected)) for pairing in table.every_pair]
+        table.every_pair = [next(pairings) for _ in table.every_pair]
         for row in table.rows:
             if (baseline := baseline_of(row, table.rows)) is not None:
                 row.pairing = table.pairing(row.label, baseline.label)
@@ -173,8 +173,7 @@ def _pooled(tables: list[Table]) -> list[Pairing]:
         if len(parts) < len(tables):
             continue
         found.append(pairing_of(label, against, [(part.both, part.won, part.lost, part.pairs) for part in parts]))
-    corrected = holm([pairing.p for pairing in found])
-    return [replace(pairing, p_holm=p) for pairing, p in zip(found, corrected, strict=True)]
+    return corrected(found)
 
 
 def _paired_overall(label: str, baseline: str, pairings: list[Pairing]) -> Overall:

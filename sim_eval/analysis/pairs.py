@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.rows import Pairing, Row, key_of
 from sim_eval.analysis.run_differences import different_simulators
-from sim_eval.analysis.statistics import bootstrap_difference, mcnemar
+from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar
 from sim_eval.runs.records import Record
 
 #: Fixed, so that the same runs give the same report.
@@ -51,8 +52,12 @@ def pair(row: Row, other: Row) -> Pairing | None:
     pairs = [(mine.success, theirs.success) for mine, theirs in shared(row, other) if same_start(mine, theirs)]
     if not pairs:
         return None
-    won, lost, both = (pairs.count(outcome) for outcome in ((True, False), (False, True), (True, True)))
-    return pairing_of(row.label, other.label, [(both, won, lost, len(pairs))])
+    return pairing_of(row.label, other.label, [counted(pairs)])
+
+
+def counted(pairs: Sequence[tuple[bool, bool]]) -> tuple[int, int, int, int]:
+    """(both, won, lost, pairs) of outcomes, the first's and the second's."""
+    return pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)), len(pairs)
 
 
 def pairing_of(label: str, against: str, tables: Sequence[tuple[int, int, int, int]]) -> Pairing:
@@ -69,6 +74,12 @@ def pairing_of(label: str, against: str, tables: Sequence[tuple[int, int, int, i
         difference=float(np.mean([(mine - theirs) / count for _, mine, theirs, count in tables])),
         interval=bootstrap_difference([table[1:] for table in tables], np.random.default_rng(BOOTSTRAP_SEED)),
     )
+
+
+def corrected(pairings: Sequence[Pairing]) -> list[Pairing]:
+    """The comparisons with Holm's correction over these alone."""
+    values = holm([pairing.p for pairing in pairings])
+    return [replace(pairing, p_holm=p) for pairing, p in zip(pairings, values, strict=True)]
 
 
 def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:

@@ -172,6 +172,6 @@ def check_tuned(settings: TunedSettings, fingerprints: Mapping[str, str]) -> Non
         )
 
 
-def default_output(task: str, policy: str) -> Path:
-    """The default run folder, named after the current time."""
-    return Path("runs") / f"{task}-{policy}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+def default_output(*names: str) -> Path:
+    """The default folder of a command that was asked for these names, with the current time in its name."""
+    return Path("runs") / "-".join([*names, f"{datetime.datetime.now():%Y%m%d-%H%M%S}"])

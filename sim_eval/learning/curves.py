@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from sim_eval.analysis.pairs import pairing_of
+from sim_eval.analysis.pairs import corrected, counted, pairing_of
 from sim_eval.analysis.rows import Pairing
-from sim_eval.analysis.statistics import holm, wilson
+from sim_eval.analysis.statistics import wilson
 from sim_eval.errors import RunError
 from sim_eval.learning.folder import CURVE, OPTIONS
 
@@ -97,11 +97,10 @@ def compare_curves(curves: Sequence[Curve]) -> list[Pairing]:
             {(curve.task, curve.policy): curve for curve in curves if curve.label == name} for name in (label, against)
         )
         tables = [_paired(here[place], there[place]) for place in here if place in there]
-        counted = [table for table in tables if table is not None]
-        if counted:
-            found.append(pairing_of(label, against, counted))
-    corrected = holm([pairing.p for pairing in found])
-    return [replace(pairing, p_holm=p) for pairing, p in zip(found, corrected, strict=True)]
+        played = [table for table in tables if table is not None]
+        if played:
+            found.append(pairing_of(label, against, played))
+    return corrected(found)
 
 
 def _paired(curve: Curve, other: Curve) -> tuple[int, int, int, int] | None:
@@ -117,9 +116,7 @@ def _paired(curve: Curve, other: Curve) -> tuple[int, int, int, int] | None:
         if seed in opposite.outcomes
         for pair in zip(point.outcomes[seed], opposite.outcomes[seed], strict=False)
     ]
-    if not pairs:
-        return None
-    return pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)), len(pairs)
+    return counted(pairs) if pairs else None
 
 
 def _points(runs: Mapping[int, Sequence[dict[str, Any]]], every: int) -> tuple[Point, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from sim_eval.config.tasks import task_name
 from sim_eval.config.values import not_negative, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import build_sampler
-from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
+from sim_eval.evaluation.settings import RolloutSettings, default_output, read_rollouts
 from sim_eval.samplers.sampler import Sampler
 
 
@@ -76,11 +75,9 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
         method=one_of("method", config["method"], OBJECTIVES),
         pessimism=not_negative("pessimism", config["pessimism"]),
         updates=not_negative("updates", config["updates"]),
-        output=_default(task["name"], policy, name) if config["output"] is None else folder(config["output"]),
+        output=default_output("learn", task["name"], policy, name)
+        if config["output"] is None
+        else folder(config["output"]),
     )
     settings.build_sampler()
     return settings
-
-
-def _default(task: str, policy: str, sampler: str) -> Path:
-    return Path("runs") / f"learn-{task}-{policy}-{sampler}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

@@ -16,11 +16,10 @@ from critics.objectives import OBJECTIVES
 from critics.replay import build_replay
 from sim_eval.learning.actors import ActorLearner
 from sim_eval.training.draws import PolicyDraws, joined
+from sim_eval.training.fit import update_average
 from sim_eval.training.workspace import random_rows, seeded_weights
 
 LEARNING_RATE, WEIGHT_DECAY = 5e-4, 1e-2
-#: Of the average of the weights that steers; as in `sim_eval.training.fit`, shorter at first.
-EMA_DECAY = 0.999
 
 #: An episode of the replay: raw observations (T, n), normalised chunks (T, H, D), success.
 Played = tuple[Tensor, Tensor, bool]
@@ -72,17 +71,12 @@ class CriticTrainer:
             nn.utils.clip_grad_norm_(objective.module.parameters(), 1.0)
             self._optimiser.step()
             objective.after_step()
-            self._update_average()
+            update_average(list(self._average.parameters()), list(self.critic.parameters()), self._updates)
+            self._updates += 1
             for need, actor in self.actors.items():
                 self._update_actor(actor, self._actor_optimisers[need])
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the critic's loss is {loss.item()}")
-
-    def _update_average(self) -> None:
-        decay = min(EMA_DECAY, (1 + self._updates) / (10 + self._updates))
-        self._updates += 1
-        for mean, trained in zip(self._average.parameters(), self.critic.parameters(), strict=True):
-            mean.lerp_(trained.detach(), 1 - decay)
 
     def _update_actor(self, actor: ActorLearner, optimiser: torch.optim.Optimizer) -> None:
         rows = random_rows(len(self._draws), self._batch, self._generator)

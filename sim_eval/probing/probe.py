@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from policies.policy import UndecidedError
-from sim_eval.analysis.pairs import pairing_of
+from sim_eval.analysis.pairs import counted, pairing_of
 from sim_eval.analysis.rows import ALPHA, Pairing
 from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
@@ -136,9 +136,8 @@ def _measured(settings: ProbeSettings, samplers: Mapping[str, Sampler], models: 
 
 
 def _compared(pairs: Sequence[Pair]) -> Pairing:
-    outcomes = [(pair.argmax, pair.draw) for pair in pairs]
-    both, won, lost = (outcomes.count(outcome) for outcome in ((True, True), (True, False), (False, True)))
-    return pairing_of(f"argmax of {CANDIDATES}", "a random draw", [(both, won, lost, len(pairs))])
+    outcomes = counted([(pair.argmax, pair.draw) for pair in pairs])
+    return pairing_of(f"argmax of {CANDIDATES}", "a random draw", [outcomes])
 
 
 def _draws(settings: ProbeSettings, models: Models, visits: Sequence[PendingDecision]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from sim_eval.config.compose import compose, folder
 from sim_eval.config.plugins import Component
 from sim_eval.config.values import whole
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import TunedSettings, read_rollouts, read_tuned
+from sim_eval.evaluation.settings import TunedSettings, default_output, read_rollouts, read_tuned
 
 #: The sampler that draws from the frozen policy; its `steps` are those of every draw of a probe.
 UNSTEERED = "unsteered"
@@ -54,11 +53,7 @@ def read_probe_settings(arguments: Sequence[str]) -> ProbeSettings:
         raise RunError("critic is none; a critic is what is probed; accepted: default, or another critic")
     decisions = whole("decisions", config["decisions"], 1)
     task, policy = rollouts["task"]["name"], rollouts["policy"].label
-    output = _default(task, policy) if config["output"] is None else folder(config["output"])
+    output = default_output("probe", task, policy) if config["output"] is None else folder(config["output"])
     if (output / PROBE).exists():
         raise RunError(f"output={output} holds the figures of a probe, which are kept; accepted: another output=DIR")
     return ProbeSettings(**{**rollouts, **read_tuned(config, rollouts)}, decisions=decisions, output=output)
-
-
-def _default(task: str, policy: str) -> Path:
-    return Path("runs") / f"probe-{task}-{policy}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

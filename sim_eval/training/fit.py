@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +46,7 @@ def fit(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         cycle.step()
-        # a short memory at first, so that the average never holds the initial weights
-        decay = min(EMA_DECAY, (1 + step) / (10 + step))
-        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - decay)
+        update_average(average, parameters, step)
         if after_step is not None:
             after_step()
     with torch.no_grad():
@@ -56,3 +54,12 @@ def fit(
             parameter.copy_(mean)
     module.requires_grad_(False).eval()
     return history
+
+
+def update_average(average: Sequence[Tensor], parameters: Sequence[Tensor], step: int) -> None:
+    """Move the moving average towards the parameters after optimiser step number `step`, from 0.
+
+    Its memory is short at first, so that the average never holds the initial weights.
+    """
+    decay = min(EMA_DECAY, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average), [p.detach() for p in parameters], 1 - decay)
