@@ -16,7 +16,8 @@ Entry = Callable[[], None]
 
 _COMPARE = (
     "sim-eval-compare RUN [RUN ...] [output=DIR]\n\n"
-    "  writes report.html, report.md and summary.json into DIR, the first RUN's folder unless given"
+    "  writes report.html, report.md and summary.json into DIR, the first RUN's folder unless given\n"
+    "  how many episodes a difference needs, before a run: sim-eval-plan"
 )
 
 
@@ -122,6 +123,15 @@ def compare(arguments: Sequence[str]) -> int:
         return _curves(folders, output)
     if not _report(folders, output):
         raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
+    return 0
+
+
+@command("sim-eval-plan [option=value ...]    e.g. sim-eval-plan episodes=[100] differences=[0.1,0.2]", "plan")
+def plan(arguments: Sequence[str]) -> int:
+    """Say what a number of episodes can show, and how many a difference needs."""
+    from sim_eval.report.plan import read_plan, said
+
+    print("\n".join(said(read_plan(arguments))))
     return 0
 
 
