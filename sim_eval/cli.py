@@ -216,7 +216,8 @@ def sweep(arguments: Sequence[str]) -> int:
     if settings.choose:
         best = choose_strengths(settings, published)
         print(f"chosen: {', '.join(f'{name} {strength:g}' for name, strength in best.items())}")
-        print(f"{settings.output}; sim-eval uses them with strengths={settings.output}")
+        if settings.steered:
+            print(f"{settings.output}; sim-eval uses them with strengths={settings.output}")
     return 0
 
 

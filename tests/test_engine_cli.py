@@ -27,6 +27,7 @@ from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.settings import build_samplers, check_tuned, read_settings
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
+from sim_eval.samplers import BestOfN
 from sim_eval.samplers.sampler import Models
 from sim_eval.tuning.results import Trial
 from sim_eval.tuning.sweep import SweepSettings, read_sweep_settings
@@ -396,6 +397,25 @@ def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatc
     status, _, err = call(cli.sweep, *arguments, "results=other", f"output={others}")
     assert (status, "that were tuned for another policy and critic; accepted: another output=FILE" in err) == (2, True)
     assert not Path("other").exists()
+
+
+def test_a_sweep_of_best_of_n_turns_its_number_of_draws(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def try_strengths(settings: SweepSettings, samplers: Any, *models: Any) -> Iterator[Trial]:
+        for (name, strength), sampler in samplers.items():
+            tried.append(sampler)
+            yield Trial(name, strength, 2, int(strength == 4), (0.0, 1.0), 0.0)
+
+    monkeypatch.setattr(sim_eval.tuning.sweep, "sweep", try_strengths)
+    arguments = ["sampler=best_of_n", "episodes=2", "workers=0", "results=mine"]
+    status, out, err = call(cli.sweep, *arguments, "strengths=[2,4]")
+    assert status == 0, err
+    assert tried == [BestOfN(n=2), BestOfN(n=4)]
+    assert "chosen: best_of_n 4\n" in out
+    assert not Path("mine/strengths.yaml").exists()
+    status, _, err = call(cli.sweep, *arguments, "strengths=[0.5]")
+    assert "for best_of_n the number of draws, is 0.5; accepted: a whole number of at least 1" in err
 
 
 def test_strengths_are_added_to_a_file_and_its_comments_kept(tmp_path: Path) -> None:

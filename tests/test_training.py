@@ -144,7 +144,7 @@ def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("samplers=[best_of_n]", "samplers is best_of_n; accepted: value_guided, vgps, qgf, qpilots_u, qpilots_m"),
+        ("samplers=[dsrl]", "samplers is dsrl; accepted: best_of_n, value_guided, vgps, qgf, qpilots_u, qpilots_m"),
         ("strengths=[]", "strengths is"),
         ("strengths=[-1]", "an entry of strengths is -1; accepted: a finite number of at least 0"),
         ("critic=none", "critic is none"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,7 +15,7 @@ from sim_eval.config.compose import compose, folder
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import Tuned, check_writable, write_strengths
 from sim_eval.config.tasks import task_factory
-from sim_eval.config.values import listed, not_negative, one_of
+from sim_eval.config.values import listed, not_negative, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.samplers import build_sampler
@@ -43,10 +44,15 @@ class SweepSettings(RolloutSettings):
     def samplers(self) -> dict[tuple[str, float], Sampler]:
         """Each sampler at each strength. Raises RunError for a field value that a sampler refuses."""
         return {
-            (name, strength): build_sampler(name, {**config, "strength": strength})
+            (name, strength): build_sampler(name, {**config, **_turned(name, config, strength)})
             for name, config in self.sampler.items()
             for strength in self.strengths
         }
+
+    @property
+    def steered(self) -> list[str]:
+        """The samplers with a strength."""
+        return [name for name, config in self.sampler.items() if dial(config) == "strength"]
 
     @property
     def published(self) -> Path:
@@ -61,10 +67,23 @@ class SweepSettings(RolloutSettings):
             episodes=self.episodes,
             checkpoints=checkpoints,
             options={
-                name: {field: value for field, value in config.items() if field not in ("_target_", "strength")}
+                name: {field: value for field, value in config.items() if field not in ("_target_", dial(config))}
                 for name, config in self.sampler.items()
             },
         )
+
+
+def dial(config: Mapping[str, Any]) -> str | None:
+    """The field that a sweep turns: a sampler's strength, without one the number of draws; None for neither."""
+    return next((field for field in ("strength", "n") if field in config), None)
+
+
+def _turned(name: str, config: Mapping[str, Any], strength: float) -> dict[str, float]:
+    """The sampler's dial at this strength. Raises RunError for half a draw."""
+    if dial(config) == "strength":
+        return {"strength": strength}
+    draws = int(strength) if strength.is_integer() else strength
+    return {"n": whole(f"an entry of strengths, for {name} the number of draws,", draws, 1)}
 
 
 def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
@@ -73,7 +92,7 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
     rollouts = read_rollouts(config)
     if rollouts["critic"] is None:
         raise RunError("critic is none; every sampler with a strength needs a critic")
-    steerable = [name for name, fields in config["sampler"].items() if "strength" in fields]
+    steerable = [name for name, fields in config["sampler"].items() if dial(fields)]
     for name in rollouts["sampler"]:
         if name in config["sampler"]:
             one_of("samplers", name, steerable)
@@ -116,10 +135,12 @@ def try_strengths(settings: SweepSettings) -> Sweep:
 
 
 def choose_strengths(settings: SweepSettings, published: Sweep) -> dict[str, float]:
-    """Write the best published strength of each sampler to `output`, and return them by sampler."""
+    """The best published strength of each sampler. Those that are no numbers of draws are written to `output`."""
     best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
     tuned_for = {role: published.checkpoints[role] for role in ("policy", "critic")}
-    write_strengths(settings.output, settings.task_name, settings.policy.label, Tuned(**tuned_for, strengths=best))
+    if settings.steered:
+        tuned = Tuned(**tuned_for, strengths={name: best[name] for name in settings.steered})
+        write_strengths(settings.output, settings.task_name, settings.policy.label, tuned)
     return best
 
 
