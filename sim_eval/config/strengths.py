@@ -46,8 +46,12 @@ class Tuned:
 
 def read_strengths(path: Path, task: str, policy: str) -> Tuned:
     """The entry of `path` for the task and the policy's label, empty if none. Raises RunError for any other file."""
+    return _entry(load_yaml(path), path, task, policy)
+
+
+def _entry(table: Mapping[str, Any], path: Path, task: str, policy: str) -> Tuned:
     try:
-        return Tuned(**load_yaml(path).get(task, {}).get(policy, {}))
+        return Tuned(**table.get(task, {}).get(policy, {}))
     except (AttributeError, TypeError):
         raise RunError(
             f"{path}: {task}: {policy} is no table of strengths; accepted: a file that sim-eval-sweep wrote"
@@ -61,10 +65,11 @@ def known_strengths(
 
     The latter are for critics that this project has trained, and for samplers on the exact scale.
     """
-    tuned = read_strengths(path, task, policy)
+    table = load_yaml(path)
+    tuned = _entry(table, path, task, policy)
     if tuned != Tuned() or (critic is not None and critic.target not in (None, LEARNED)):
         return tuned
-    shared = load_yaml(path).get(EVERY_TASK, {})
+    shared = table.get(EVERY_TASK, {})
     exact = [name for name, config in samplers.items() if config.get("scale", "exact") == "exact"]
     return Tuned(strengths={name: shared[name] for name in exact if name in shared})
 

@@ -44,7 +44,7 @@ class CriticTrainer:
     ) -> None:
         self.critic, self.actors, self._batch, self._draws = critic, actors, batch, draws
         self._average, self._updates = copy.deepcopy(critic).requires_grad_(False), 0
-        self._episodes = self._normalised(first)
+        self._episodes, self._grown = self._normalised(first), False
         with seeded_weights(seed):
             self._objective = OBJECTIVES[critic.config.method](critic, build_replay(self._episodes))
         self._optimiser = _optimiser(self._objective.module.parameters(), WEIGHT_DECAY)
@@ -54,7 +54,7 @@ class CriticTrainer:
     def add(self, episodes: Sequence[Played], draws: PolicyDraws | None) -> None:
         """Add episodes to the replay, and the policy's draws in their states to those that actors learn from."""
         self._episodes += self._normalised(episodes)
-        self._objective.replay = build_replay(self._episodes)
+        self._grown = True
         self._draws = self._draws if draws is None else joined([self._draws, draws])
 
     def update(self, count: int, shown_as: str | None = None) -> None:
@@ -63,6 +63,8 @@ class CriticTrainer:
         `shown_as`: name of a progress bar, if there is to be one. Raises FloatingPointError if the loss is not finite.
         """
         objective, loss = self._objective, torch.zeros(())
+        if self._grown:  # once for all that was added since
+            objective.replay, self._grown = build_replay(self._episodes), False
         for _ in tqdm(range(count), desc=shown_as, disable=None if shown_as else True):
             rows = random_rows(len(objective.replay), self._batch, self._generator)
             loss = objective.loss(rows, self._generator)
