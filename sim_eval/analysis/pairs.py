@@ -22,9 +22,11 @@ def baseline_of(row: Row, rows: list[Row]) -> Row | None:
     """The row that this row is compared with; None if there is no other.
 
     The unsteered row that shares a run with this one, else the unsteered row that shares the most keys; without
-    unsteered records, the first row that ran.
+    unsteered records, the first row that ran. An unpaired row is compared with none, and none with it.
     """
-    ran = [other for other in rows if other.records]
+    if row.unpaired:
+        return None
+    ran = [other for other in rows if other.records and not other.unpaired]
     baselines = [other for other in ran if other.sampler == BASELINE] or ran[:1]
     runs = {run.name for run in row.runs}
     return max(
@@ -46,8 +48,11 @@ def same_start(first: Record, second: Record) -> bool:
 
 
 def pair(row: Row, other: Row) -> Pairing | None:
-    """The comparison over shared keys with equal start hashes; None if there are none or the simulators differ."""
-    if _obstacle(row, other):
+    """The comparison over shared keys with equal start hashes; None if there are none, or none can be.
+
+    None can be if the simulators differ, or if a row is unpaired.
+    """
+    if row.unpaired or other.unpaired or _obstacle(row, other):
         return None
     pairs = [(mine.success, theirs.success) for mine, theirs in shared(row, other) if same_start(mine, theirs)]
     if not pairs:

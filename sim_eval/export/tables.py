@@ -1,0 +1,118 @@
+"""A comparison's table for papers and programs: CSV with every figure, LaTeX with those that a paper prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.rows import ALPHA, Row
+from sim_eval.report.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
+
+_CSV_HEAD = (
+    *("task", "policy", "sampler", "strength", "episodes", "errors", "successes", "rate", "low", "high"),
+    *(
+        "against",
+        "pairs",
+        "won",
+        "lost",
+        "p",
+        "p_holm",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "significant",
+    ),
+    *("unpaired", "decision_ms", "policy_rows", "critic_rows", "posterior_rows", "mean_q", "steps"),
+)
+_LATEX_HEAD = ("sampler", "$n$", "success, \\%", "difference", "$p$, Holm", "ms")
+_SPECIAL = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
+    **{
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        "`": r"\textasciigrave{}",
+    },
+}
+
+
+def csv_table(comparison: Comparison) -> str:
+    """A line for each row of every table. Rates and differences are fractions, unknown cells empty."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_CSV_HEAD)
+    for table in comparison.tables:
+        writer.writerows(_csv_cells(table, row) for row in table.rows)
+    return file.getvalue()
+
+
+def _csv_cells(table: Table, row: Row) -> list[Any]:
+    pairing = row.pairing
+    paired: list[Any] = [None] * 9
+    if pairing:
+        paired = [pairing.against, pairing.pairs, pairing.won, pairing.lost, pairing.p, pairing.p_holm]
+        paired += [pairing.difference, *pairing.interval, pairing.survives]
+    return [
+        *(table.task, table.policy, row.label, row.strength, row.n, len(row.failed), row.successes, row.rate),
+        *(row.interval or (None, None)),
+        *paired,
+        *(row.unpaired, row.ms, row.policy_rows, row.critic_rows, row.posterior_rows, row.mean_q, row.steps),
+    ]
+
+
+def latex_table(comparison: Comparison) -> str:
+    """A `tabular` for the package booktabs, a group of rows for each table; what it marks and tests stands below."""
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{tabular}{lrlrrr}",
+        "\\toprule",
+        _line(_LATEX_HEAD),
+    ]
+    for table in comparison.tables:
+        title = f"\\multicolumn{{{len(_LATEX_HEAD)}}}{{l}}{{\\emph{{{escaped(table.name)}}}}}"
+        lines += ["\\midrule", _line([title]), *(_line(_latex_cells(row)) for row in table.rows)]
+    references = list(dict.fromkeys(label for table in comparison.tables for label in table.references))
+    against = listed(references) or "nothing"
+    legend = (
+        f"% Success in per cent with its Wilson 95 % interval. Difference in points from {against} on the "
+        "same episodes, with its paired bootstrap 95 % interval. p: exact McNemar test, Holm's correction over "
+        f"{comparison.comparisons} comparisons; star: p < {ALPHA}. ms: median wall time of a decision."
+    )
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", " ".join(legend.split())]) + "\n"
+
+
+def _latex_cells(row: Row) -> list[str]:
+    pairing = row.pairing
+    difference = UNPAIRED if row.unpaired else ""
+    if pairing:
+        low, high = (percent(end) for end in pairing.interval)
+        star = "^{\\star}" if pairing.survives else ""
+        difference = f"${signed(pairing.difference)}{star}$ [${low}$, ${high}$]"
+    return [
+        escaped(row.label),
+        str(row.n),
+        f"{percent(row.rate)} ({interval(row.interval, '--')})" if row.n else "",
+        difference,
+        _latex_p(pairing.p_holm) if pairing else "",
+        "" if row.ms is None else number(row.ms, ".1f"),
+    ]
+
+
+def _latex_p(p: float) -> str:
+    digits, exponent, power = p_value(p).partition("e")
+    return f"${digits} \\cdot 10^{{{int(power)}}}$" if exponent else digits
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it is, on one line."""
+    return "".join(_SPECIAL.get(character, character) for character in re.sub(r"\s+", " ", text))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + " \\\\"
