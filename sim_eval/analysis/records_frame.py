@@ -27,5 +27,5 @@ def records_frame(runs: Iterable[Run]) -> pd.DataFrame:
     ]
     for row in rows:
         cost = row.pop("cost")
-        row |= row.pop("extra") | cost | cost.pop("extra")
+        row |= row.pop("extra") | cost.pop("extra") | cost
     return pd.DataFrame(rows)

@@ -21,7 +21,9 @@ METADATA = b"sim_eval"
 
 
 def write_parquet(runs: Sequence[Run], path: Path) -> None:
-    """One row an episode, errors included, with the columns of `records_frame`; columns are typed even if all null.
+    """One row an episode, errors included, with the columns of `records_frame`, typed even where all are null.
+
+    Fields of other versions that are neither numbers nor text are JSON.
 
     The metadata, key METADATA, maps each run to `config` and `provenance`: versions, machine, git revision and the
     fingerprints of the models, for every start of the run. Raises RunError for other harnesses' files, for runs without
@@ -35,8 +37,11 @@ def write_parquet(runs: Sequence[Run], path: Path) -> None:
     if not any(run.records for run in runs):
         raise RunError(f"no episode is recorded in {', '.join(str(run.folder) for run in runs)}")
     accounts = {run.name: {"config": run.config, "provenance": run.provenance} for run in runs}
-    table = pa.Table.from_pandas(records_frame(runs), preserve_index=False)
-    known = column_types()
+    known, frame = column_types(), records_frame(runs)
+    for name in frame.columns.difference(known.keys()):
+        if frame[name].dtype == object:
+            frame[name] = frame[name].map(lambda value: None if value != value else json.dumps(value))
+    table = pa.Table.from_pandas(frame, preserve_index=False)
     typed = [pa.field(field.name, known.get(field.name, field.type)) for field in table.schema]
     metadata = {**(table.schema.metadata or {}), METADATA: json.dumps(accounts).encode()}
     try:

@@ -45,25 +45,25 @@ _SPECIAL = {
 def csv_table(comparison: Comparison) -> str:
     """A line for each row of every table. Rates and differences are fractions, unknown cells empty."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_CSV_HEAD)
+    writer = csv.DictWriter(file, _CSV_HEAD, lineterminator="\n")
+    writer.writeheader()
     for table in comparison.tables:
         writer.writerows(_csv_cells(table, row) for row in table.rows)
     return file.getvalue()
 
 
-def _csv_cells(table: Table, row: Row) -> list[Any]:
-    pairing = row.pairing
-    paired: list[Any] = [None] * 9
-    if pairing:
-        paired = [pairing.against, pairing.pairs, pairing.won, pairing.lost, pairing.p, pairing.p_holm]
-        paired += [pairing.difference, *pairing.interval, pairing.survives]
-    return [
-        *(table.task, table.policy, row.label, row.strength, row.n, len(row.failed), row.successes, row.rate),
-        *(row.interval or (None, None)),
-        *paired,
-        *(row.unpaired, row.ms, row.policy_rows, row.critic_rows, row.posterior_rows, row.mean_q, row.steps),
-    ]
+def _csv_cells(table: Table, row: Row) -> dict[str, Any]:
+    cells: dict[str, Any] = {"task": table.task, "policy": table.policy, "sampler": row.label, "strength": row.strength}
+    cells |= {"episodes": row.n, "errors": len(row.failed), "successes": row.successes, "rate": row.rate}
+    cells |= {"unpaired": row.unpaired, "decision_ms": row.ms, "mean_q": row.mean_q, "steps": row.steps}
+    cells |= {name: getattr(row, name) for name in ("policy_rows", "critic_rows", "posterior_rows")}
+    if row.interval:
+        cells["low"], cells["high"] = row.interval
+    if row.pairing:
+        cells |= {name: getattr(row.pairing, name) for name in _PAIRED}
+        cells["difference_low"], cells["difference_high"] = row.pairing.interval
+        cells["significant"] = row.pairing.survives
+    return cells
 
 
 def latex_table(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sim_eval.errors import RunError
-from sim_eval.interchange.foreign import Described, ForeignResults, foreign_run
+from sim_eval.interchange.foreign import Described, ForeignResults, foreign_run, read_name
 from sim_eval.interchange.lerobot import is_eval_info, read_eval_info
 from sim_eval.interchange.vla_eval import is_result, read_result
 from sim_eval.runs.reader import Run, read_run
@@ -34,6 +34,7 @@ def read_sources(sources: Sequence[Path], described: Described) -> list[Run]:
 def _read(path: Path, name: str, described: Described) -> list[Run]:
     if not path.is_file():
         return [read_run(path, name)]
+    read_name(f"{path}: the file's name", name)  # the label of its rows
     results = read_results(path)
     return [foreign_run(path, name, task, results, described) for task, episodes in results.tasks.items() if episodes]
 
