@@ -25,7 +25,7 @@ _COMPARE = (
 )
 
 
-def command(usage: str, config: str | None = None, needs_argument: bool = False) -> Callable[[Command], Entry]:
+def command(usage: str, config: str, needs_argument: bool = False) -> Callable[[Command], Entry]:
     """Make a function a console entry point. `--help` prints usage and the options in configs/<config>.yaml.
 
     A user error ends with one line and status 2, an interruption with status 130. Any other exception is a defect and
@@ -83,9 +83,7 @@ def _version() -> str:
     return f"sim-eval {version('sim-eval')}"
 
 
-def _help(usage: str, config: str | None) -> str:
-    if config is None:
-        return f"usage: {usage}"
+def _help(usage: str, config: str) -> str:
     from sim_eval.config.compose import help_text
 
     return help_text(config, usage)
@@ -128,6 +126,8 @@ def compare(arguments: Sequence[str]) -> int:
 
     settings = read_compare_settings(arguments)
     if any(map(_is_learned, settings.sources)):
+        if settings.figures:
+            raise RunError("figures is true; accepted for run folders, not for those of sim-eval-learn")
         return _curves(settings.sources, settings.output)
     comparison = compare(settings.sources, settings.described)
     _write_report(comparison, settings.output)

@@ -12,33 +12,18 @@ from sim_eval.analysis.compare import Comparison, Table
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.report.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
 
+_PAIRED = ("against", "pairs", "won", "lost", "p", "p_holm", "difference")
+_MEANS = ("policy_rows", "critic_rows", "posterior_rows", "mean_q", "steps")
 _CSV_HEAD = (
-    *("task", "policy", "sampler", "strength", "episodes", "errors", "successes", "rate", "low", "high"),
-    *(
-        "against",
-        "pairs",
-        "won",
-        "lost",
-        "p",
-        "p_holm",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "significant",
-    ),
-    *("unpaired", "decision_ms", "policy_rows", "critic_rows", "posterior_rows", "mean_q", "steps"),
+    *("task", "policy", "sampler", "strength", "episodes", "errors", "successes", "rate", "low", "high", "unpaired"),
+    *(*_PAIRED, "difference_low", "difference_high", "significant"),
+    *("decision_ms", *_MEANS),
 )
 _LATEX_HEAD = ("sampler", "$n$", "success, \\%", "difference", "$p$, Holm", "ms")
-_SPECIAL = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
-    **{
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
-        "`": r"\textasciigrave{}",
-    },
+_COMMANDS = {"~": "asciitilde", "^": "asciicircum", "\\": "backslash", "<": "less", ">": "greater", "|": "bar"}
+_COMMANDS |= {'"': "quotedbl", "`": "asciigrave"}
+_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    character: f"\\text{command}{{}}" for character, command in _COMMANDS.items()
 }
 
 
@@ -55,8 +40,7 @@ def csv_table(comparison: Comparison) -> str:
 def _csv_cells(table: Table, row: Row) -> dict[str, Any]:
     cells: dict[str, Any] = {"task": table.task, "policy": table.policy, "sampler": row.label, "strength": row.strength}
     cells |= {"episodes": row.n, "errors": len(row.failed), "successes": row.successes, "rate": row.rate}
-    cells |= {"unpaired": row.unpaired, "decision_ms": row.ms, "mean_q": row.mean_q, "steps": row.steps}
-    cells |= {name: getattr(row, name) for name in ("policy_rows", "critic_rows", "posterior_rows")}
+    cells |= {"unpaired": row.unpaired, "decision_ms": row.ms, **{name: getattr(row, name) for name in _MEANS}}
     if row.interval:
         cells["low"], cells["high"] = row.interval
     if row.pairing:
