@@ -246,6 +246,7 @@ def changed(where: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (VLA_EVAL, changed("tasks.0.task", None), "task is null; accepted: text"),
         (VLA_EVAL, changed("tasks.0.episodes.1.metrics", {}), "episode 1 lacks success"),
         (VLA_EVAL, changed("tasks.0.episodes.1.steps", -4), "episode 1: steps is -4"),
+        (VLA_EVAL, changed("tasks.0.episodes.1.elapsed_sec", 10**400), "accepted: a number from 0 to 1000000"),
         (VLA_EVAL, changed("tasks.0.episodes.1.failure_reason", ["x"]), "failure_reason is"),
         (VLA_EVAL, changed("tasks.0.mean_success", 1.2), "mean_success is 1.2; accepted: a number from 0 to 1"),
         (

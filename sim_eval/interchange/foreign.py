@@ -13,8 +13,8 @@ from sim_eval.fields import check_fields
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Cost, Record
 
-#: More episodes than any evaluation has: a count above it is a damaged file, and each episode takes memory.
-_MOST_EPISODES = 1_000_000
+#: More than any evaluation's episodes, steps or seconds: a larger number is damaged, and each episode takes memory.
+_MOST = 1_000_000
 _LONGEST_NAME = 200
 #: vla-eval rounds its rates to four decimals.
 _ROUNDING = 1e-4
@@ -107,11 +107,16 @@ def read_name(where: str, value: Any) -> str:
     raise RunError(f"{where} is {_shown(value)}; accepted: one printable line of 1 to {_LONGEST_NAME} characters")
 
 
+def read_number(where: str, value: Any, most: int = _MOST) -> float:
+    """A number from 0 to `most`. Raises RunError for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:
+        return float(value)
+    raise RunError(f"{where} is {_shown(value)}; accepted: a number from 0 to {most}")
+
+
 def check_rate(where: str, rate: Any, successes: int, episodes: int, whole: int) -> None:
     """Raise RunError unless `rate` is that of so many successes. `whole`: the rate if all succeed, 1 or 100."""
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= whole:
-        raise RunError(f"{where} is {_shown(rate)}; accepted: a number from 0 to {whole}")
-    if abs(rate / whole - successes / episodes) > _ROUNDING:
+    if abs(read_number(where, rate, whole) / whole - successes / episodes) > _ROUNDING:
         raise RunError(f"{where} is {_shown(rate)}, but {successes} of {episodes} episodes succeed")
 
 
@@ -122,9 +127,9 @@ def from_counts(where: str, values: dict[str, Any], count: str, rate: str, whole
     """
     check_fields(where, values, {count: int, rate: float})
     episodes = values[count]
-    if not 1 <= episodes <= _MOST_EPISODES:
-        raise RunError(f"{where}: {count} is {episodes}; accepted: 1 to {_MOST_EPISODES}")
-    successes = round(min(max(values[rate] / whole, 0), 1) * episodes)
+    if not 1 <= episodes <= _MOST:
+        raise RunError(f"{where}: {count} is {_shown(episodes)}; accepted: 1 to {_MOST}")
+    successes = round(read_number(f"{where}: {rate}", values[rate], whole) / whole * episodes)
     check_rate(f"{where}: {rate}", values[rate], successes, episodes, whole)
     return [ForeignEpisode(number < successes) for number in range(episodes)]
 

@@ -19,6 +19,7 @@ from sim_eval.interchange.foreign import (
     check_rate,
     from_counts,
     read_name,
+    read_number,
     read_success,
     successes_of,
 )
@@ -72,13 +73,13 @@ def _name(entry: str, stored: Mapping[str, Any]) -> str:
 def _episode(where: str, stored: dict[str, Any]) -> ForeignEpisode:
     check_fields(where, stored, {"metrics": dict[str, Any]})
     check_fields(where, stored["metrics"], {"success": Any})
-    optional = {"steps": int, "elapsed_sec": float, "failure_reason": str | None, "failure_detail": str | None}
-    check_fields(where, stored, {name: kind for name, kind in optional.items() if name in stored})
+    optional = [name for name in ("failure_reason", "failure_detail") if name in stored]
+    check_fields(where, stored, dict.fromkeys(optional, str | None))
     reason, detail = stored.get("failure_reason"), stored.get("failure_detail")
     return ForeignEpisode(
         success=read_success(where, stored["metrics"]["success"]),
-        steps=stored.get("steps", 0),
-        wall_s=float(stored.get("elapsed_sec", 0)),
+        steps=int(read_number(f"{where}: steps", stored.get("steps", 0))),
+        wall_s=read_number(f"{where}: elapsed_sec", stored.get("elapsed_sec", 0)),
         error=f"{reason}: {detail}" if reason and detail else reason or None,
     )
 
