@@ -35,7 +35,7 @@ def export(settings: ExportSettings) -> list[str]:
         write_text(settings.output, table(comparison))
         return [f"warning: {warning}" for warning in comparison.warnings]
     rows = _rows_of_one(comparison, settings.sampler)
-    content, told = (_as_lerobot if settings.format == "lerobot" else _as_vla_eval)(rows, runs)
+    content, told = _as_lerobot(rows) if settings.format == "lerobot" else _as_vla_eval(rows, runs)
     write_text(settings.output, json.dumps(content, indent=2, allow_nan=False) + "\n")
     return told
 
@@ -61,7 +61,7 @@ def _rows_of_one(comparison: Comparison, sampler: str | None) -> dict[str, Row]:
     return found
 
 
-def _as_lerobot(rows: dict[str, Row], runs: Sequence[Run]) -> tuple[dict[str, object], list[str]]:
+def _as_lerobot(rows: dict[str, Row]) -> tuple[dict[str, object], list[str]]:
     left_out = sum(len(row.failed) for row in rows.values())
     told = f"{left_out} episodes that ended in an error are left out: LeRobot's format has no place for them"
     content = lerobot.eval_info({task: _ordered(row.records) for task, row in rows.items()})
