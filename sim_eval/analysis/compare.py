@@ -116,8 +116,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     warnings = run_warnings(runs)
     tables = [_table(task, policy, group, warnings) for task, policy, group in group_by_policy(runs, warnings)]
     _correct(tables)
-    own = [table for table in tables if not table.unpaired]
-    return Comparison(list(runs), tables, _overall(own), warnings, _pooled(own))
+    return Comparison(list(runs), tables, _overall(tables), warnings, _pooled(tables))
 
 
 def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Table:
@@ -146,6 +145,7 @@ def _correct(tables: list[Table]) -> None:
 
 
 def _overall(tables: list[Table]) -> list[Overall]:
+    tables = [table for table in tables if not table.unpaired]
     found = []
     for label in [row.label for table in tables[:1] for row in table.rows if not row.unpaired]:
         rows = [(table, row) for table in tables for row in table.rows if row.label == label]
@@ -167,6 +167,7 @@ def _pooled(tables: list[Table]) -> list[Pairing]:
     Under the null hypothesis each discordant pair, of whatever table, is won with probability 1/2, so that the exact
     test holds for their sum.
     """
+    tables = [table for table in tables if not table.unpaired]
     if len(tables) < 2:
         return []
     found = []

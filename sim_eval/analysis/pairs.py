@@ -48,11 +48,8 @@ def same_start(first: Record, second: Record) -> bool:
 
 
 def pair(row: Row, other: Row) -> Pairing | None:
-    """The comparison over shared keys with equal start hashes; None if there are none, or none can be.
-
-    None can be if the simulators differ, or if a row is unpaired.
-    """
-    if row.unpaired or other.unpaired or _obstacle(row, other):
+    """The comparison over shared keys with equal start hashes; None if there are none or the simulators differ."""
+    if _obstacle(row, other):
         return None
     pairs = [(mine.success, theirs.success) for mine, theirs in shared(row, other) if same_start(mine, theirs)]
     if not pairs:
@@ -108,5 +105,7 @@ def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
 
 
 def _obstacle(row: Row, other: Row) -> str | None:
+    if row.unpaired or other.unpaired:
+        return "another harness ran one of them"
     reasons = (different_simulators(first, second) for first, second in product(row.runs, other.runs))
     return next((reason for reason in reasons if reason), None)

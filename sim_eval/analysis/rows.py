@@ -108,14 +108,14 @@ class Row:
         self.mean_q = _average(statistics.fmean, [record.mean_q for record in self.records])
 
     @property
-    def unpaired(self) -> bool:
-        """Whether its episodes are another harness's, whose starts are unknown."""
-        return any(run.foreign is not None for run in self.runs)
-
-    @property
     def rate(self) -> float | None:
         """Success rate, a fraction."""
         return self.successes / self.n if self.n else None
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether its episodes are another harness's, whose starts are unknown."""
+        return any(run.foreign is not None for run in self.runs)
 
 
 def key_of(record: Record) -> Key:
