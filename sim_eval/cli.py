@@ -21,7 +21,7 @@ Entry = Callable[[], None]
 _COMPARE = (
     "sim-eval-compare RUN [RUN ...] [FILE ...] [option=value ...]\n\n"
     "RUN: a run folder. FILE: LeRobot's eval_info.json or a result file of vla-eval, which cannot be paired.\n"
-    "Writes report.html, report.md and summary.json."
+    "Writes report.html, report.md and summary.json. How many episodes a difference needs, before a run: sim-eval-plan."
 )
 
 
@@ -135,6 +135,15 @@ def compare(arguments: Sequence[str]) -> int:
         print(f"{len(report.write_figures(comparison, settings.output))} figures in {settings.output / report.FIGURES}")
     if not comparison.compared and all(run.foreign is None for run in comparison.runs):
         raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
+    return 0
+
+
+@command("sim-eval-plan [option=value ...]    e.g. sim-eval-plan episodes=[100] differences=[0.1,0.2]", "plan")
+def plan(arguments: Sequence[str]) -> int:
+    """Say what a number of episodes can show, and how many a difference needs."""
+    from sim_eval.report.plan import read_plan, said
+
+    print("\n".join(said(read_plan(arguments))))
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -273,7 +272,6 @@ def test_the_same_sampler_with_other_noise_seldom_differs(tmp_path: Path) -> Non
     generator, marked = np.random.default_rng(0), 0
     names = ["unsteered", "again", "and_again", "once_more"]
     run = read_run(made_run.write(tmp_path, "aa", dict.fromkeys(names, [0] * 60)))
-    gc.freeze()  # statsmodels collects garbage at each correction, which takes long among all that pytest holds
     for _ in range(100):
         difficulty = generator.beta(1, 1, 60)  # starts differ, the samplers' noise is their own
         outcomes = np.concatenate([generator.random(60) < difficulty for _ in names])
@@ -283,7 +281,6 @@ def test_the_same_sampler_with_other_noise_seldom_differs(tmp_path: Path) -> Non
         ]
         (table,) = compare_runs([dataclasses.replace(run, records=records)]).tables
         marked += any(pairing.survives for pairing in table.every_pair)
-    gc.unfreeze()
     assert marked <= 5
 
 

@@ -7,9 +7,20 @@ import itertools
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
 
-from sim_eval.analysis.statistics import binned_success, bootstrap_difference, holm, mcnemar, roc_area, wilson
+from sim_eval.analysis.statistics import (
+    Cluster,
+    binned_success,
+    bootstrap_difference,
+    holm,
+    interval_over_tasks,
+    mcnemar,
+    roc_area,
+    wilson,
+)
 
 
 def test_wilson_agrees_with_statsmodels() -> None:
@@ -31,11 +42,14 @@ def test_mcnemar_is_exact() -> None:
 def test_holm_is_the_step_down_procedure() -> None:
     """Against its definition: the largest of (m - k + 1) p(k) over all that are no larger, at most 1."""
     generator = np.random.default_rng(0)
-    assert holm([]) == []
+    assert holm([]).tolist() == []
+    with_statsmodels = generator.random((7, 5)) ** 3
+    for row, corrected_row in zip(with_statsmodels, holm(with_statsmodels), strict=True):
+        assert corrected_row == pytest.approx(multipletests(row, method="holm")[1])
     for count in (1, 2, 4, 9):
         p_values = generator.random(count) ** 4
         ranks = np.argsort(np.argsort(p_values))
-        for p, corrected in zip(p_values, holm(p_values.tolist()), strict=True):
+        for p, corrected in zip(p_values, holm(p_values), strict=True):
             assert corrected == pytest.approx(min(1.0, ((count - ranks) * p_values)[p_values <= p].max()))
 
 
@@ -43,21 +57,26 @@ def test_holm_by_hand() -> None:
     assert holm([0.04, 0.04, 0.001]) == pytest.approx([0.08, 0.08, 0.003])
     # Smallest first: 0.01 * 4; 0.015 * 3; 0.03 * 2; 0.04 * 1, which may not fall below the one before.
     assert holm([0.01, 0.04, 0.03, 0.015]) == pytest.approx([0.04, 0.06, 0.06, 0.045])
-    assert holm([0.6, 0.9]) == [1.0, 1.0]
-    assert holm([0.03]) == [0.03]
+    assert holm([0.6, 0.9]).tolist() == [1.0, 1.0]
+    assert holm([0.03]).tolist() == [0.03]
+
+
+def alone(won: int, lost: int, pairs: int) -> tuple[Cluster, ...]:
+    """Pairs of which each has a start of its own."""
+    return Cluster(1, 1, won), Cluster(-1, 1, lost), Cluster(0, 1, pairs - won - lost)
 
 
 def test_the_bootstrap_resamples_pairs() -> None:
-    low, high = bootstrap_difference([(120, 40, 400)], np.random.default_rng(1))
+    low, high = bootstrap_difference([alone(120, 40, 400)], np.random.default_rng(1))
     spread = np.sqrt((160 / 400 - 0.2**2) / 400)  # of the mean of differences in -1, 0, 1
     assert (low + high) / 2 == pytest.approx(0.2, abs=0.01)
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.06)
     # Paired: two samplers that always agree differ by exactly nothing, however noisy each is.
-    assert bootstrap_difference([(0, 0, 400)], np.random.default_rng(1)) == (0.0, 0.0)
+    assert bootstrap_difference([alone(0, 0, 400)], np.random.default_rng(1)) == (0.0, 0.0)
 
 
 def test_the_bootstrap_over_tasks_weighs_them_alike() -> None:
-    low, high = bootstrap_difference([(40, 0, 400), (12, 0, 40)], np.random.default_rng(1))
+    low, high = bootstrap_difference([alone(40, 0, 400), alone(12, 0, 40)], np.random.default_rng(1))
     spread = np.sqrt(0.1 * 0.9 / 400 + 0.3 * 0.7 / 40) / 2
     assert (low + high) / 2 == pytest.approx(0.2, abs=0.01)
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.06)
@@ -68,9 +87,24 @@ def test_the_bootstrap_covers_the_truth_as_often_as_it_says(pairs: int, won: flo
     generator, studies, covered = np.random.default_rng(0), 2000, 0
     for _ in range(studies):
         wins, losses, _ties = (int(count) for count in generator.multinomial(pairs, [won, lost, 1 - won - lost]))
-        low, high = bootstrap_difference([(wins, losses, pairs)], generator, draws=1000)
+        low, high = bootstrap_difference([alone(wins, losses, pairs)], generator, draws=1000)
         covered += low - 1e-9 <= won - lost <= high + 1e-9
     assert 0.93 <= covered / studies <= 0.97
+
+
+def test_the_bootstrap_resamples_starts_whole() -> None:
+    """Two pairs of each start that always agree say no more than one of them."""
+    twice = (Cluster(2, 2, 30), Cluster(-2, 2, 10), Cluster(0, 2, 60))
+    once = bootstrap_difference([alone(30, 10, 100)], np.random.default_rng(1))
+    assert bootstrap_difference([twice], np.random.default_rng(1)) == once
+
+
+def test_the_interval_over_tasks_is_students() -> None:
+    differences = [0.1, 0.3, 0.2, 0.4]
+    low, high = interval_over_tasks(differences) or (0.0, 0.0)
+    reference = DescrStatsW(differences).tconfint_mean(0.05)
+    assert (low, high) == pytest.approx(reference)
+    assert interval_over_tasks([0.1, 0.3]) is None
 
 
 def test_bins_are_filled_alike_and_rise() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import group_by_policy, group_by_setup
+from sim_eval.analysis.letters import letters
 from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, corrected, pair, pairing_of, pairing_warnings
-from sim_eval.analysis.rows import Pairing, Row, pool
+from sim_eval.analysis.rows import ALPHA, Pairing, Row, pool
 from sim_eval.analysis.run_differences import request_warnings, run_warnings
-from sim_eval.analysis.statistics import bootstrap_difference
+from sim_eval.analysis.sequential import decided_at, running_p
+from sim_eval.analysis.statistics import bootstrap_difference, interval_over_tasks
 from sim_eval.errors import RunError
 from sim_eval.interchange.foreign import UNDESCRIBED, Described
 from sim_eval.interchange.source import read_sources
@@ -63,9 +65,9 @@ class Overall:
     """One sampler over all tables, each with equal weight. Rates and differences are fractions.
 
     `baseline`: the sampler that it is compared with in every table. `rate`, `baseline_rate` and `difference` are then
-    means over the pairs of the two, `interval` is the paired bootstrap 95 % interval of the difference (pairs resampled
-    within each table), and `episodes` the number of pairs. Without a baseline, `rate` and `episodes` are over the
-    sampler's own episodes.
+    means over the pairs of the two, `interval` is the paired bootstrap 95 % interval of the difference (starts
+    resampled within each table), `interval_over_tasks` that over tasks like these, and `episodes` the number of pairs.
+    Without a baseline, `rate` and `episodes` are over the sampler's own episodes.
     """
 
     label: str
@@ -75,6 +77,7 @@ class Overall:
     baseline_rate: float | None = None
     difference: float | None = None
     interval: tuple[float, float] | None = None
+    interval_over_tasks: tuple[float, float] | None = None
 
 
 @dataclass
@@ -116,6 +119,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     warnings = run_warnings(runs)
     tables = [_table(task, policy, group, warnings) for task, policy, group in group_by_policy(runs, warnings)]
     _correct(tables)
+    warnings += _unfinished(tables)
     return Comparison(list(runs), tables, _overall(tables), warnings, _pooled(tables))
 
 
@@ -135,13 +139,40 @@ def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Tabl
 
 
 def _correct(tables: list[Table]) -> None:
-    """Apply Holm's correction over every comparison, then give each row its comparison with the baseline."""
-    pairings = iter(corrected([pairing for table in tables for pairing in table.every_pair]))
+    """Apply Holm's correction over every comparison; give each row its comparison with the baseline, and letters."""
+    every_pair = corrected([pairing for table in tables for pairing in table.every_pair])
+    decisions = decided_at([running_p(pair.evidence) if pair.evidence else [pair.p] for pair in every_pair], ALPHA)
+    pairings = iter(
+        replace(pairing, decided=decided) if pairing.evidence else pairing
+        for pairing, decided in zip(every_pair, decisions, strict=True)
+    )
     for table in tables:
         table.every_pair = [next(pairings) for _ in table.every_pair]
+        _give_letters(table)
         for row in table.rows:
             if (baseline := baseline_of(row, table.rows)) is not None:
                 row.pairing = table.pairing(row.label, baseline.label)
+
+
+def _give_letters(table: Table) -> None:
+    """Letters for the rows that are compared, the highest rate first."""
+    named = {label for pairing in table.every_pair for label in (pairing.label, pairing.against)}
+    rows = sorted((row for row in table.rows if row.label in named), key=lambda row: -(row.rate or 0.0))
+    different = {frozenset((pairing.label, pairing.against)) for pairing in table.every_pair if pairing.survives}
+    given = letters([row.label for row in rows], different)
+    for row in rows:
+        row.letters = given[row.label]
+
+
+def _unfinished(tables: Sequence[Table]) -> list[str]:
+    """Samplers of runs until=decided that were stopped before they were decided or had all their episodes."""
+    found = []
+    for table in tables:
+        for row in table.rows:
+            asked = sum(run.config["episodes"] for run in row.runs)
+            if row.sequential and row.pairing and row.pairing.decided is None and len(row.run_of) < asked:
+                found.append(f"{table.name} {row.label}: undecided after {len(row.run_of)} of {asked} episodes")
+    return found
 
 
 def _overall(tables: list[Table]) -> list[Overall]:
@@ -162,11 +193,7 @@ def _overall(tables: list[Table]) -> list[Overall]:
 
 
 def _pooled(tables: list[Table]) -> list[Pairing]:
-    """Each two samplers that every one of several tables pairs, over all their pairs.
-
-    Under the null hypothesis each discordant pair, of whatever table, is won with probability 1/2, so that the exact
-    test holds for their sum.
-    """
+    """Each two samplers that every one of several tables pairs, over all their pairs."""
     tables = [table for table in tables if not table.unpaired]
     if len(tables) < 2:
         return []
@@ -175,18 +202,21 @@ def _pooled(tables: list[Table]) -> list[Pairing]:
         parts = [pairing for table in tables if (pairing := table.pairing(label, against)) is not None]
         if len(parts) < len(tables):
             continue
-        found.append(pairing_of(label, against, [(part.both, part.won, part.lost, part.pairs) for part in parts]))
+        found.append(pairing_of(label, against, parts))
     return corrected(found)
 
 
 def _paired_overall(label: str, baseline: str, pairings: list[Pairing]) -> Overall:
-    counts = [(pairing.won, pairing.lost, pairing.pairs) for pairing in pairings]
+    differences = [pairing.difference for pairing in pairings]
     return Overall(
         label=label,
         rate=float(np.mean([pairing.rate for pairing in pairings])),
         episodes=sum(pairing.pairs for pairing in pairings),
         baseline=baseline,
         baseline_rate=float(np.mean([pairing.rate_against for pairing in pairings])),
-        difference=float(np.mean([pairing.difference for pairing in pairings])),
-        interval=bootstrap_difference(counts, np.random.default_rng(BOOTSTRAP_SEED)),
+        difference=float(np.mean(differences)),
+        interval=bootstrap_difference(
+            [pairing.clusters for pairing in pairings], np.random.default_rng(BOOTSTRAP_SEED)
+        ),
+        interval_over_tasks=interval_over_tasks(differences),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -9,9 +10,10 @@ from itertools import product
 import numpy as np
 
 from sim_eval.analysis.episode_selection import BASELINE
-from sim_eval.analysis.rows import Pairing, Row, key_of
+from sim_eval.analysis.rows import Pairing, Row, Tally, key_of
 from sim_eval.analysis.run_differences import different_simulators
-from sim_eval.analysis.statistics import bootstrap_difference, holm, mcnemar
+from sim_eval.analysis.sequential import anytime_p, evidence, running_p
+from sim_eval.analysis.statistics import Cluster, bootstrap_difference, holm, mcnemar
 from sim_eval.runs.records import Record
 
 #: Fixed, so that the same runs give the same report.
@@ -31,15 +33,16 @@ def baseline_of(row: Row, rows: list[Row]) -> Row | None:
     runs = {run.name for run in row.runs}
     return max(
         (other for other in baselines if other is not row),
-        key=lambda other: (any(run.name in runs for run in other.runs), len(shared(row, other))),
+        key=lambda other: (any(run.name in runs for run in other.runs), len(shared(row.records, other.records))),
         default=None,
     )
 
 
-def shared(row: Row, other: Row) -> list[tuple[Record, Record]]:
-    """The episodes that both rows ran under the same key, without errors."""
-    theirs = {key_of(record): record for record in other.records}
-    return [(record, theirs[key]) for record in row.records if (key := key_of(record)) in theirs]
+def shared(mine: Sequence[Record], theirs: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """The records of both under the same key, in episode order."""
+    by_key = {key_of(record): record for record in theirs}
+    found = [(record, by_key[key]) for record in mine if (key := key_of(record)) in by_key]
+    return sorted(found, key=lambda both: (both[0].episode, key_of(both[0])))
 
 
 def same_start(first: Record, second: Record) -> bool:
@@ -47,24 +50,56 @@ def same_start(first: Record, second: Record) -> bool:
     return first.state_hash == second.state_hash
 
 
+def paired(mine: Sequence[Record], theirs: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """The records without errors that form pairs, in episode order: same key, same start."""
+    return [(first, second) for first, second in shared(mine, theirs) if same_start(first, second)]
+
+
 def pair(row: Row, other: Row) -> Pairing | None:
     """The comparison over shared keys with equal start hashes; None if there are none or the simulators differ."""
-    if _obstacle(row, other):
-        return None
-    pairs = [(mine.success, theirs.success) for mine, theirs in shared(row, other) if same_start(mine, theirs)]
+    pairs = [] if _obstacle(row, other) else paired(row.records, other.records)
     if not pairs:
         return None
-    return pairing_of(row.label, other.label, [counted(pairs)])
+    outcomes = [(mine.success, theirs.success) for mine, theirs in pairs]
+    tally = counted(outcomes, [mine.env_seed for mine, _ in pairs])
+    if row.sequential or other.sequential:
+        tally = replace(tally, evidence=evidence(outcomes))
+    return pairing_of(row.label, other.label, [tally])
 
 
-def counted(pairs: Sequence[tuple[bool, bool]]) -> tuple[int, int, int, int]:
-    """(both, won, lost, pairs) of outcomes, the first's and the second's."""
-    return pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)), len(pairs)
+def counted(pairs: Sequence[tuple[bool, bool]], starts: Sequence[int] | None = None) -> Tally:
+    """Outcomes of the first and the second, counted. `starts`: the start of each pair; None: each has its own."""
+    surplus: dict[int, int] = defaultdict(int)
+    sizes: dict[int, int] = defaultdict(int)
+    for start, (mine, theirs) in zip(range(len(pairs)) if starts is None else starts, pairs, strict=True):
+        surplus[start] += mine - theirs
+        sizes[start] += 1
+    kinds = Counter((surplus[start], sizes[start]) for start in surplus)
+    return Tally(
+        pairs=len(pairs),
+        both=pairs.count((True, True)),
+        won=pairs.count((True, False)),
+        lost=pairs.count((False, True)),
+        # in a fixed order, on which the bootstrap's draws depend
+        clusters=tuple(Cluster(*kind, kinds[kind]) for kind in sorted(kinds, key=lambda kind: (-abs(kind[0]), *kind))),
+    )
 
 
-def pairing_of(label: str, against: str, tables: Sequence[tuple[int, int, int, int]]) -> Pairing:
-    """The comparison over (both, won, lost, pairs) of each table; the difference is the mean of the tables'."""
-    both, won, lost, pairs = (sum(column) for column in zip(*tables, strict=True))
+def pairing_of(label: str, against: str, tallies: Sequence[Tally]) -> Pairing:
+    """The comparison over the pairs of each table; the difference is the mean of the tables'.
+
+    Under the null hypothesis each discordant pair, of whatever table, is won with probability 1/2, so that a test of
+    one table holds for the sum of several.
+    """
+    both, won, lost, pairs = (
+        sum(getattr(tally, name) for tally in tallies) for name in ("both", "won", "lost", "pairs")
+    )
+    process = tallies[0].evidence if len(tallies) == 1 else ()
+    if process:
+        p = float(running_p(process)[-1])
+    else:
+        p = anytime_p(won, lost) if any(tally.evidence for tally in tallies) else mcnemar(won, lost)
+    clusters = [tally.clusters for tally in tallies]
     return Pairing(
         label=label,
         against=against,
@@ -72,15 +107,17 @@ def pairing_of(label: str, against: str, tables: Sequence[tuple[int, int, int, i
         both=both,
         won=won,
         lost=lost,
-        p=mcnemar(won, lost),
-        difference=float(np.mean([(mine - theirs) / count for _, mine, theirs, count in tables])),
-        interval=bootstrap_difference([table[1:] for table in tables], np.random.default_rng(BOOTSTRAP_SEED)),
+        clusters=tuple(cluster for part in clusters for cluster in part),
+        evidence=process,
+        p=p,
+        difference=float(np.mean([(tally.won - tally.lost) / tally.pairs for tally in tallies])),
+        interval=bootstrap_difference(clusters, np.random.default_rng(BOOTSTRAP_SEED)),
     )
 
 
 def corrected(pairings: Sequence[Pairing]) -> list[Pairing]:
     """The comparisons with Holm's correction over these alone."""
-    values = holm([pairing.p for pairing in pairings])
+    values = holm([pairing.p for pairing in pairings]).tolist()
     return [replace(pairing, p_holm=p) for pairing, p in zip(pairings, values, strict=True)]
 
 
@@ -89,7 +126,7 @@ def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
     what = f"{task} {row.label} against {baseline.label}"
     if reason := _obstacle(row, baseline):
         return [f"{what}: not compared, for these are different tasks: {reason}"]
-    together = shared(row, baseline)
+    together = shared(row.records, baseline.records)
     if not together:
         return [f"{what}: not compared: they have no episode key in common"] if row.records else []
     warnings = []
@@ -99,7 +136,8 @@ def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
             f"({', '.join(map(str, broken))}); they are left out"
         )
     pairs = len(together) - len(broken)
-    if pairs < max(row.n, baseline.n):
+    # where runs stop when they are decided, a sampler may stop before the other
+    if pairs < (min if row.sequential or baseline.sequential else max)(row.n, baseline.n):
         warnings.append(f"{what}: {pairs} pairs of {row.n} and {baseline.n} episodes")
     return warnings
 

@@ -6,36 +6,51 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sim_eval.analysis.statistics import wilson
+from sim_eval.analysis.statistics import Cluster, wilson
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 
 #: A difference is significant where its corrected p is below this.
 ALPHA = 0.05
 
+#: The value of a run's option `until` with which it stops as soon as its comparisons are decided.
+DECIDED = "decided"
+
 #: Environment seed and noise seed: what makes two episodes a pair.
 Key = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Pairing:
-    """One sampler against another over the keys that both ran from the same start, from the first one's view.
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """The pairs of two samplers: the keys that both ran from the same start, counted from the first one's view.
 
-    `both`, `won`, `lost`: pairs solved by both, only by the first, only by the second. `difference`: first minus second
-    success rate over the pairs, `interval` its paired bootstrap 95 % interval; fractions. `p`: exact McNemar;
-    `p_holm`: corrected over all pairs of samplers in all tables.
+    `both`, `won`, `lost`: pairs solved by both, only by the first, only by the second. `clusters`: the pairs by start.
+    `evidence`: of runs that stop when they are decided, log10 of the e-value after each pair; empty otherwise.
     """
 
-    label: str
-    against: str
     pairs: int
     both: int
     won: int
     lost: int
+    clusters: tuple[Cluster, ...]
+    evidence: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing(Tally):
+    """One sampler against another. `difference`: first minus second success rate over the pairs, `interval` its paired
+    bootstrap 95 % interval; fractions. `p`: exact McNemar, or the anytime-valid p with `evidence`; `p_holm`: corrected
+    over all pairs of samplers in all tables. `decided`: with `evidence`, the number of pairs after which the corrected
+    p was significant; None if it never was.
+    """
+
+    label: str
+    against: str
     p: float
     difference: float
     interval: tuple[float, float]
     p_holm: float = 1.0
+    decided: int | None = None
 
     @property
     def rate(self) -> float:
@@ -55,6 +70,7 @@ class Pairing:
             against=self.label,
             won=self.lost,
             lost=self.won,
+            clusters=tuple(replace(cluster, surplus=-cluster.surplus) for cluster in self.clusters),
             difference=-self.difference,
             interval=(-self.interval[1], -self.interval[0]),
         )
@@ -71,7 +87,8 @@ class Row:
 
     `failed`: the episodes that ended in an error. `run_of`: the run of each episode, by key. `ms` is the median over
     episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode. `pairing`:
-    the comparison with the baseline.
+    the comparison with the baseline. `letters`: samplers that share one cannot be told apart; empty if none is
+    compared.
     """
 
     label: str
@@ -91,6 +108,7 @@ class Row:
     mean_q: float | None = None
     steps: float | None = None
     pairing: Pairing | None = None
+    letters: str = ""
 
     def __post_init__(self) -> None:
         self.n, self.successes = len(self.records), sum(record.success for record in self.records)
@@ -106,6 +124,11 @@ class Row:
         # 0: another harness's file does not say how many
         self.steps = _average(statistics.fmean, [record.steps or None for record in self.records])
         self.mean_q = _average(statistics.fmean, [record.mean_q for record in self.records])
+
+    @property
+    def sequential(self) -> bool:
+        """Whether its runs stop when they are decided, not after a fixed number of episodes."""
+        return any(run.config.get("until") == DECIDED for run in self.runs)
 
     @property
     def rate(self) -> float | None:
@@ -136,7 +159,7 @@ def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[st
     for run in runs:
         where = what if len(runs) == 1 else f"{what} in {run.name}"
         mine = [record for record in run.records if record.sampler == sampler]
-        if len(mine) < run.config["episodes"]:
+        if len(mine) < run.config["episodes"] and run.config.get("until") != DECIDED:
             warnings.append(f"{where}: {len(mine)} of {run.config['episodes']} episodes are recorded")
         if again := [record for record in mine if key_of(record) in records]:
             warnings.append(f"{where}: {_about_repeats(again, records, run_of)}")

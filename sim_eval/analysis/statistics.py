@@ -8,6 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, mannwhitneyu
+from scipy.stats import t as student_t
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`count` groups of `pairs` pairs each, of which the first sampler wins `surplus` more than it loses."""
+
+    surplus: int
+    pairs: int
+    count: int
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -24,30 +34,47 @@ def mcnemar(won: int, lost: int) -> float:
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Holm 1979, Scandinavian J. of Statistics 6), in the order given."""
-    from statsmodels.stats.multitest import multipletests  # takes 0.6 s to import; only comparisons need it
-
-    return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Holm's step-down correction (Holm 1979, Scandinavian J. of Statistics 6) along the last axis, order kept."""
+    p = np.asarray(p_values, float)
+    order = np.argsort(p, axis=-1, kind="stable")
+    steps = np.take_along_axis(p, order, -1) * np.arange(p.shape[-1], 0, -1)
+    corrected = np.empty_like(p)
+    np.put_along_axis(corrected, order, np.minimum(1.0, np.maximum.accumulate(steps, axis=-1)), -1)
+    return corrected
 
 
 def bootstrap_difference(
-    tasks: Sequence[tuple[int, int, int]], generator: np.random.Generator, draws: int = 10_000
+    tasks: Sequence[Sequence[Cluster]], generator: np.random.Generator, draws: int = 10_000
 ) -> tuple[float, float]:
     """Percentile 95 % bootstrap interval of a paired difference of success rates (Efron 1979), as fractions.
 
-    `tasks`: (won, lost, pairs) of each task, pairs >= 1. Pairs are resampled within each task; with several tasks the
-    interval is of their mean difference. With fewer than about three discordant pairs the interval is too narrow (87 %
-    coverage at an expected two in a hundred), and with none it is a single point: rely on the exact test there.
+    `tasks`: the clusters of each task, at least one. Clusters, such as all pairs from one start, are resampled whole,
+    within each task; with several tasks the interval is of their mean difference. With fewer than about three
+    discordant pairs the interval is too narrow (87 % coverage at an expected two in a hundred), and with none it is a
+    single point: rely on the exact test there.
     """
     resampled = np.zeros(draws)
-    for won, lost, pairs in tasks:
-        # Resampling pairs is one multinomial draw of how often each of the three outcomes occurs.
-        shares = np.array([won, lost, pairs - won - lost]) / pairs
-        counts = generator.multinomial(pairs, shares, size=draws)
-        resampled += (counts[:, 0] - counts[:, 1]) / pairs / len(tasks)
+    for clusters in tasks:
+        # Resampling clusters is one multinomial draw of how often each kind of cluster occurs.
+        counts = np.array([cluster.count for cluster in clusters])
+        drawn = generator.multinomial(counts.sum(), counts / counts.sum(), size=draws)
+        surplus = drawn @ [cluster.surplus for cluster in clusters]
+        resampled += surplus / (drawn @ [cluster.pairs for cluster in clusters]) / len(tasks)
     low, high = np.quantile(resampled, [0.025, 0.975])
     return float(low), float(high)
+
+
+def interval_over_tasks(differences: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t 95 % interval of the mean difference over tasks like these, as fractions; None for fewer than three.
+
+    The task is the unit that is drawn, and the spread between tasks counts, which resampling within tasks leaves out.
+    """
+    if len(differences) < 3:
+        return None
+    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1) / np.sqrt(len(differences)))
+    half = float(student_t.ppf(0.975, len(differences) - 1)) * error
+    return mean - half, mean + half
 
 
 @dataclass(frozen=True)

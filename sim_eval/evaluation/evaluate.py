@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from policies.observation import ObservationRequest
+from sim_eval.analysis.rows import DECIDED
 from sim_eval.evaluation.progress import Progress, tell_of_compiling
 from sim_eval.evaluation.settings import Settings, check_tuned
+from sim_eval.evaluation.stopping import playing_on, rounds
 from sim_eval.evaluation.tracking import Track, tracking
 from sim_eval.models import check_needs
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode, run_episodes
-from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.keys import episode_key
 from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
@@ -63,23 +65,35 @@ def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: Mak
             Progress(len(samplers) * settings.episodes, before) as progress,
             open_pool(make_task, settings.workers, settings.batch) as pool,
         ):
-            for name, sampler in samplers.items():
-                _run_sampler(settings, name, sampler, models, pool, folder, progress, track)
+            for episodes in rounds(settings.episodes) if settings.until == DECIDED else [range(settings.episodes)]:
+                for name in _playing(settings, samplers, folder, episodes.start):
+                    _run_sampler(settings, name, samplers[name], episodes, models, pool, folder, progress, track)
         return [record for record in folder.done.values() if record.sampler in samplers]
+
+
+def _playing(settings: Settings, samplers: Mapping[str, Sampler], folder: RunFolder, before: int) -> Sequence[str]:
+    """The samplers that play the round after episode number `before` - 1."""
+    if settings.until == DECIDED:
+        return playing_on(folder.done.values(), list(samplers), before)
+    return list(samplers)
 
 
 def _run_sampler(
     settings: Settings,
     name: str,
     sampler: Sampler,
+    episodes: range,
     models: Models,
     pool: Pool,
     folder: RunFolder,
     progress: Progress,
     track: Track,
 ) -> None:
-    everything = episode_keys(settings.task_name, settings.seed, settings.episodes, settings.block)
-    missing = [key for key in everything if (name, key.episode) not in folder.done]
+    missing = [
+        episode_key(settings.task_name, settings.seed, episode, settings.block)
+        for episode in episodes
+        if (name, episode) not in folder.done
+    ]
     strength = settings.sampler[name].get("strength")
     for episode in run_episodes(pool, missing, sampler, models, name):
         record = record_of(episode, settings.policy.label, name, strength)

@@ -11,6 +11,7 @@ from typing import Any
 
 from sim_eval import models
 from sim_eval.analysis.episode_selection import Pick, check_pick, read_pick
+from sim_eval.analysis.rows import DECIDED
 from sim_eval.checkpoints import ROOT
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.models import read_models
@@ -24,6 +25,8 @@ from sim_eval.evaluation.tracking import TRACKERS, check_installed
 from sim_eval.rollout.keys import BLOCKS
 from sim_eval.samplers.sampler import Models, Sampler
 
+#: When a run stops: after all its episodes, or as soon as its comparisons are decided.
+UNTIL = ("episodes", DECIDED)
 _STORED_AS_THEY_ARE = ("episodes", "seed", "block", "workers", "batch", "videos", "log")
 
 
@@ -80,8 +83,9 @@ class TunedSettings(RolloutSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(TunedSettings):
-    """One run."""
+    """One run. `until`: one of `UNTIL`."""
 
+    until: str = UNTIL[0]
     block: str
     videos: Pick
     log: str
@@ -101,6 +105,7 @@ class Settings(TunedSettings):
         plain |= {name: getattr(self, name) for name in _STORED_AS_THEY_ARE}
         device = models.resolve_device(self.device).type
         plain |= {} if device == "cpu" else {"device": device}
+        plain |= {} if self.until == UNTIL[0] else {"until": self.until}
         for option, component in (("policy", self.policy), ("critic", self.critic), ("posterior", self.posterior)):
             if component is not None and component.target is not None:
                 plain |= {option: component.label, f"{option}_target": component.target}
@@ -121,8 +126,12 @@ def settings_from(config: Mapping[str, Any]) -> Settings:
     videos = read_pick(config["videos"] or 0)
     check_pick(videos, list(rollouts["sampler"]))
     check_installed(one_of("log", config["log"], TRACKERS))
+    until = one_of("until", config["until"], UNTIL)
+    if until == DECIDED and len(rollouts["sampler"]) < 2:
+        raise RunError(f"until is {until}, which compares samplers; accepted: at least two samplers, or {UNTIL[0]}")
     return Settings(
         **rollouts,
+        until=until,
         block=one_of("block", config["block"], BLOCKS),
         videos=videos,
         log=config["log"],

@@ -11,6 +11,7 @@ from typing import Any
 from sim_eval.analysis.compare import Comparison, Table
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.report.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
+from sim_eval.report.headline import test_name
 
 _PAIRED = ("against", "pairs", "won", "lost", "p", "p_holm", "difference")
 _MEANS = ("policy_rows", "critic_rows", "posterior_rows", "mean_q", "steps")
@@ -65,7 +66,7 @@ def latex_table(comparison: Comparison) -> str:
     against = listed(references) or "nothing"
     legend = (
         f"% Success in per cent with its Wilson 95 % interval. Difference in points from {against} on the "
-        "same episodes, with its paired bootstrap 95 % interval. p: exact McNemar test, Holm's correction over "
+        f"same episodes, with its paired bootstrap 95 % interval. p: {test_name(comparison)}, Holm's correction over "
         f"{comparison.comparisons} comparisons; star: p < {ALPHA}. ms: median wall time of a decision."
     )
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", " ".join(legend.split())]) + "\n"

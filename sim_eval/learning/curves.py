@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.analysis.pairs import corrected, counted, pairing_of
-from sim_eval.analysis.rows import Pairing
+from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
 from sim_eval.errors import RunError
 from sim_eval.learning.folder import CURVE, OPTIONS
@@ -103,7 +103,7 @@ def compare_curves(curves: Sequence[Curve]) -> list[Pairing]:
     return corrected(found)
 
 
-def _paired(curve: Curve, other: Curve) -> tuple[int, int, int, int] | None:
+def _paired(curve: Curve, other: Curve) -> Tally | None:
     """(both, won, lost, pairs) at the last evaluation that both curves have; None if they share no seed or none."""
     theirs = {point.number: point for point in other.points}
     shared = [point for point in curve.points if point.number in theirs]

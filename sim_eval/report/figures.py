@@ -14,6 +14,7 @@ from sim_eval.analysis.compare import Table
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.statistics import binned_success, roc_area
 from sim_eval.report.formatting import interval, percent
+from sim_eval.report.headline import said_of_decision
 from sim_eval.report.plot_style import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.tuning.results import Trial
 
@@ -45,6 +46,7 @@ def panels(tables: Sequence[Table], styles: Styles, sweeps: Sweeps) -> dict[str,
     with look():
         drawn = {
             "success": [success(table, styles) for table in tables],
+            "evidence": [evidence(table, styles) for table in tables],
             "cost": [cost(table, styles) for table in tables],
             "speed": [speed(table, styles) for table in tables],
             "strengths": [strengths(table, styles, sweeps.get(table.name, ())) for table in tables],
@@ -74,6 +76,25 @@ def success(table: Table, styles: Styles) -> Panel | None:
     axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)), yticklabels=names)
     alt = f"Success on {table.name}: " + "; ".join(f"{row.label} {_said(row)}" for row, _, _ in rows)
     return Panel(table.name, labels, svg(figure, alt))
+
+
+def evidence(table: Table, styles: Styles) -> Panel | None:
+    """The e-value of each comparison with the baseline after every pair, where runs stop when they are decided."""
+    pairings = [row.pairing for row in table.rows if row.pairing and row.pairing.evidence]
+    if not pairings:
+        return None
+    figure = canvas(_HEIGHT)
+    (axes,) = figure.axes
+    longest = max(pairing.pairs for pairing in pairings)
+    axes.plot((1, longest), (-np.log10(ALPHA),) * 2, color=SERIES[0], linewidth=1.5, dashes=(3, 3), zorder=1.5)
+    for pairing in pairings:
+        line(axes, styles[pairing.label], list(enumerate(pairing.evidence, 1)))
+        last = pairing.evidence[-1]
+        mark(axes, styles[pairing.label], pairing.pairs, last, f"{pairing.label}: e = {10**last:.3g}")
+    axes.set(xlabel="pairs, in episode order", ylabel="log10 of the e-value")
+    said = "; ".join(map(said_of_decision, pairings))
+    labels = [pairing.label for pairing in pairings]
+    return Panel(table.name, labels, svg(figure, f"Evidence against chance on {table.name}: {said}"), f"{said}.")
 
 
 def cost(table: Table, styles: Styles) -> Panel | None:

@@ -25,7 +25,7 @@ def headline(comparison: Comparison) -> list[str]:
     if leader.difference is not None:
         rows = [table.row(leader.label) for table in tables]
         answer = [_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, comparison)]
-        return [*answer, *_harm(tables), *_fewer(comparison), _cost(leader, tables, rows)]
+        return [*answer, *_harm(tables), *_decisions(tables), *_fewer(comparison), _cost(leader, tables, rows)]
     where = f"{leader.episodes} episodes of {_names(tables)}"
     if not comparison.compared:
         return [
@@ -41,20 +41,48 @@ def headline(comparison: Comparison) -> list[str]:
     level = _level(leader, comparison)
     first = f"No sampler succeeds more often than {leader.label}, {percent(leader.rate)} % over {where}"
     first = f"{first}; {listed(level)} as often." if level else f"{first}."
-    return [first, *_gains(leader, tables), *_harm(tables), *_fewer(comparison)]
+    return [first, *_gains(leader, tables), *_harm(tables), *_decisions(tables), *_fewer(comparison)]
+
+
+def test_name(comparison: Comparison) -> str:
+    """The test of the tables' pairs."""
+    kinds = {bool(pairing.evidence) for table in comparison.tables for pairing in table.every_pair}
+    named = {False: "exact McNemar test", True: "anytime-valid sign test"}
+    return " or, of runs until=decided, ".join(named[kind] for kind in sorted(kinds or {False}))
+
+
+def _decisions(tables: list[Table]) -> list[str]:
+    """When each sampler of a run until=decided was told from its reference."""
+    found = []
+    for table in tables:
+        pairings = [row.pairing for row in table.rows if row.pairing and row.pairing.evidence]
+        found += _listing(map(said_of_decision, pairings), f"On {_names([table], tables)}: ")
+    return found
+
+
+def said_of_decision(pairing: Pairing) -> str:
+    """When a comparison was decided, in words."""
+    if pairing.decided is None:
+        return f"{pairing.label} is undecided after {pairing.pairs} episodes"
+    return f"{pairing.label} was decided at episode {pairing.decided}"
 
 
 def _leader(comparison: Comparison) -> Overall:
     """The sampler that gains most over the baseline, each on the episodes that both ran; the baseline if none gains.
 
-    One with fewer than half as many pairs as another cannot lead: its gain says too little. Where nothing is paired
-    everywhere, the highest rate leads.
+    One with fewer than half as many pairs as another cannot lead: its gain says too little, except where samplers stop
+    when they are decided. Where nothing is paired everywhere, the highest rate leads.
     """
     paired = [overall for overall in comparison.overall if overall.difference is not None]
     if not paired:
         return max(comparison.overall, key=lambda overall: overall.rate)
     most = max(overall.episodes for overall in paired)
-    fit = [overall for overall in comparison.overall if overall.difference is None or 2 * overall.episodes >= most]
+    stopping = any(row.sequential for table in comparison.tables for row in table.rows)
+    fit = [
+        overall
+        for overall in comparison.overall
+        if overall.difference is None or 2 * overall.episodes >= most or stopping
+    ]
     references = {label for table in comparison.tables for label in table.references}
     return max(
         (overall for overall in fit if overall.difference is not None or overall.label in references),

@@ -13,7 +13,7 @@ from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.rows import ALPHA
 from sim_eval.report import figures, formatting
 from sim_eval.report.episode_data import episode_data, missing_videos
-from sim_eval.report.headline import headline
+from sim_eval.report.headline import headline, test_name
 from sim_eval.report.observed import observed, request_facts
 from sim_eval.report.outcome_strip import strips
 from sim_eval.report.paired_outcomes import starts
@@ -37,6 +37,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         headline=headline(comparison),
         warnings=comparison.warnings + missing_videos(tables),
         alpha=ALPHA,
+        test=test_name(comparison),
         style=styles,
         observed=observed(tables),
         request_facts=request_facts,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Pairing
 from sim_eval.report.formatting import listed, p_value, points
-from sim_eval.report.headline import headline
+from sim_eval.report.headline import headline, test_name
 from sim_eval.report.terminal import HEAD, row_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
@@ -17,10 +17,10 @@ _POOLED = (
     "the comparisons of this section."
 )
 _LEGEND = (
-    "Success rates have Wilson 95 % intervals. Won/lost, the exact McNemar p and the difference in points with its "
+    "Success rates have Wilson 95 % intervals. Won/lost, the p of the {test} and the difference in points with its "
     "paired bootstrap interval compare a sampler with {reference} on the same episodes. Holm: p corrected over all "
-    "{comparisons} comparisons of this report. ms: median wall time of one decision. policy, critic, posterior: rows "
-    "evaluated a decision. steps: mean of an episode."
+    "{comparisons} comparisons of this report. group: samplers that share a letter cannot be told apart. ms: median "
+    "wall time of one decision. policy, critic, posterior: rows evaluated a decision. steps: mean of an episode."
 )
 
 
@@ -38,7 +38,9 @@ def markdown(comparison: Comparison) -> str:
         lines += ["## All tables together", "", _POOLED, ""]
         lines += [*_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in comparison.pooled)]), ""]
     references = list(dict.fromkeys(label for table in comparison.tables for label in table.references))
-    legend = _LEGEND.format(comparisons=comparison.comparisons, reference=listed(references) or "nothing")
+    legend = _LEGEND.format(
+        comparisons=comparison.comparisons, reference=listed(references) or "nothing", test=test_name(comparison)
+    )
     lines += [escaped(legend), "", "## Runs", ""]
     for run in comparison.runs:
         if run.foreign is not None:

@@ -12,11 +12,24 @@ from sim_eval.report.formatting import ABSENT, UNPAIRED, interval, number, p_val
 from sim_eval.report.headline import headline
 
 HEAD = (
-    *("sampler", "strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "difference %"),
+    *("sampler", "strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "group", "difference %"),
     *("ms", "policy", "critic", "posterior", "mean Q", "steps"),
 )
 #: What a narrow terminal does without, the least important first.
-_LEFT_OUT = ("posterior", "critic", "p", "policy", "steps", "mean Q", "strength", "n", "ms", "won/lost", "95 %")
+_LEFT_OUT = (
+    "posterior",
+    "critic",
+    "p",
+    "policy",
+    "steps",
+    "mean Q",
+    "strength",
+    "group",
+    "n",
+    "ms",
+    "won/lost",
+    "95 %",
+)
 _SHORTEST_NAME = 12
 _BETWEEN = "  "
 
@@ -49,6 +62,7 @@ def row_cells(row: Row) -> list[str]:
         f"{pairing.won}/{pairing.lost}" if pairing else ABSENT,
         p_value(pairing.p) if pairing else ABSENT,
         p_value(pairing.p_holm) if pairing else ABSENT,
+        row.letters or ABSENT,
         points(pairing.difference, pairing.interval) if pairing else UNPAIRED if row.unpaired else ABSENT,
         number(row.ms, ".1f"),
         number(row.policy_rows, ".0f"),
