@@ -17,6 +17,7 @@ from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_settings
 from sim_eval.evaluation.settings import build_samplers, settings_from
+from sim_eval.report.settings import described, report_folder
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.reader import Run, read_run
 from sim_eval.samplers.sampler import Sampler
@@ -97,13 +98,19 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
     return records_frame([read_run(Path(folder)) for folder in folders])
 
 
-def compare(*folders: str | Path, output: str | Path | None = None) -> Comparison:
+def compare(
+    *folders: str | Path, output: str | Path | None = None, policy: str = "unknown", sampler: str = "unsteered"
+) -> Comparison:
     """Compare the samplers of run folders, and write report.html, report.md and summary.json into `output`.
 
-    output: a folder; None: the first run folder. Raises RunError for a folder that is not a run's.
+    folders: result files of LeRobot and vla-eval, too; what they hold cannot be paired and has rows of its own.
+    output: a folder; None: the first run folder. policy, sampler: what such files evaluated, and what drew the actions.
+
+    Raises RunError for a folder that is not a run's, and a file of another program.
     """
-    comparison = compare_folders([Path(folder) for folder in folders])
-    report.write(comparison, Path(folders[0] if output is None else output))
+    sources = [Path(folder) for folder in folders]
+    comparison = compare_folders(sources, described(policy, sampler))
+    report.write(comparison, report_folder(sources) if output is None else Path(output))
     return comparison
 
 

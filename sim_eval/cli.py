@@ -8,20 +8,24 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim_eval.errors import RunError
+
+if TYPE_CHECKING:
+    from sim_eval.analysis.compare import Comparison
 
 Command = Callable[[Sequence[str]], int]
 Entry = Callable[[], None]
 
 _COMPARE = (
-    "sim-eval-compare RUN [RUN ...] [output=DIR]\n\n"
-    "  writes report.html, report.md and summary.json into DIR, the first RUN's folder unless given\n"
-    "  how many episodes a difference needs, before a run: sim-eval-plan"
+    "sim-eval-compare RUN [RUN ...] [FILE ...] [option=value ...]\n\n"
+    "RUN: a run folder. FILE: LeRobot's eval_info.json or a result file of vla-eval, which cannot be paired.\n"
+    "Writes report.html, report.md and summary.json. How many episodes a difference needs, before a run: sim-eval-plan."
 )
 
 
-def command(usage: str, config: str | None = None, needs_argument: bool = False) -> Callable[[Command], Entry]:
+def command(usage: str, config: str, needs_argument: bool = False) -> Callable[[Command], Entry]:
     """Make a function a console entry point. `--help` prints usage and the options in configs/<config>.yaml.
 
     A user error ends with one line and status 2, an interruption with status 130. Any other exception is a defect and
@@ -79,9 +83,7 @@ def _version() -> str:
     return f"sim-eval {version('sim-eval')}"
 
 
-def _help(usage: str, config: str | None) -> str:
-    if config is None:
-        return f"usage: {usage}"
+def _help(usage: str, config: str) -> str:
     from sim_eval.config.compose import help_text
 
     return help_text(config, usage)
@@ -115,13 +117,23 @@ def evaluate(arguments: Sequence[str]) -> int:
     return 1 if errors or rendered.skipped else 0
 
 
-@command(_COMPARE, needs_argument=True)
+@command(_COMPARE, "compare", needs_argument=True)
 def compare(arguments: Sequence[str]) -> int:
-    """Compare the samplers of one or more run folders."""
-    folders, output = _runs_and_output(arguments)
-    if any(map(_is_learned, folders)):
-        return _curves(folders, output)
-    if not _report(folders, output):
+    """Compare the samplers of one or more run folders, and show what other harnesses found."""
+    from sim_eval import report
+    from sim_eval.analysis.compare import compare
+    from sim_eval.report.settings import read_compare_settings
+
+    settings = read_compare_settings(arguments)
+    if any(map(_is_learned, settings.sources)):
+        if settings.figures:
+            raise RunError("figures is true; accepted for run folders, not for those of sim-eval-learn")
+        return _curves(settings.sources, settings.output)
+    comparison = compare(settings.sources, settings.described)
+    _write_report(comparison, settings.output)
+    if settings.figures:
+        print(f"{len(report.write_figures(comparison, settings.output))} figures in {settings.output / report.FIGURES}")
+    if not comparison.compared and all(run.foreign is None for run in comparison.runs):
         raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
     return 0
 
@@ -133,18 +145,6 @@ def plan(arguments: Sequence[str]) -> int:
 
     print("\n".join(said(read_plan(arguments))))
     return 0
-
-
-def _runs_and_output(arguments: Sequence[str]) -> tuple[list[Path], Path]:
-    """The run folders, and the folder of their report. Raises RunError for any other option."""
-    options = [argument for argument in arguments if "=" in argument and not Path(argument).is_dir()]
-    folders = [Path(argument) for argument in arguments if argument not in options]
-    for option in options:
-        if not option.startswith("output=") or option == "output=" or len(options) > 1:
-            raise RunError(f"{' '.join(options)} is not understood; accepted: run folders, and one output=DIR")
-    if not folders:
-        raise RunError(f"{options[0]} without a run folder; accepted: sim-eval-compare RUN [RUN ...] [output=DIR]")
-    return folders, Path(options[0].removeprefix("output=")) if options else folders[0]
 
 
 def _is_learned(folder: Path) -> bool:
@@ -164,15 +164,34 @@ def _curves(folders: Sequence[Path], output: Path) -> int:
     return 0
 
 
-def _report(folders: Sequence[Path], output: Path) -> bool:
-    from sim_eval import report
+def _report(folders: Sequence[Path], output: Path) -> None:
     from sim_eval.analysis.compare import compare
 
-    comparison = compare(folders)
+    _write_report(compare(folders), output)
+
+
+def _write_report(comparison: Comparison, output: Path) -> None:
+    from sim_eval import report
+
     print(report.terminal(comparison), flush=True)
     report.write(comparison, output)  # after the table, so that a full disk does not hide it
     print(f"\n{output / report.HTML}")
-    return comparison.compared
+
+
+@command(
+    "sim-eval-export RUN [RUN ...] [FILE ...] format=FORMAT output=FILE\n\n"
+    "RUN: a run folder. FILE: LeRobot's eval_info.json or a result file of vla-eval.",
+    "export",
+    needs_argument=True,
+)
+def export(arguments: Sequence[str]) -> int:
+    """Write runs as one file for other programs."""
+    from sim_eval.export.settings import read_export_settings
+    from sim_eval.export.write import export
+
+    settings = read_export_settings(arguments)
+    print("\n".join([*export(settings), str(settings.output)]))
+    return 0
 
 
 @command(

@@ -52,11 +52,13 @@ FLOORS = (
     {"checkpoints", "rollout"},
     {"config"},
     {"models", "runs"},
+    {"interchange"},
     {"analysis"},
     {"training", "video"},
     {"evaluation"},
     {"learning", "probing", "serving", "tuning"},
     {"report"},
+    {"export"},
     {"api"},
     {"cli"},
 )

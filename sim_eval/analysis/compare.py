@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -19,7 +18,9 @@ from sim_eval.analysis.run_differences import request_warnings, run_warnings
 from sim_eval.analysis.sequential import decided_at, running_p
 from sim_eval.analysis.statistics import bootstrap_difference, interval_over_tasks
 from sim_eval.errors import RunError
-from sim_eval.runs.reader import Run, read_run
+from sim_eval.interchange.foreign import UNDESCRIBED, Described
+from sim_eval.interchange.source import read_sources
+from sim_eval.runs.reader import Run
 
 
 @dataclass
@@ -34,6 +35,11 @@ class Table:
     @property
     def name(self) -> str:
         return f"{self.task} {self.policy}"
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether all of it was run by other harnesses."""
+        return all(row.unpaired for row in self.rows)
 
     @property
     def references(self) -> list[str]:
@@ -78,6 +84,8 @@ class Overall:
 class Comparison:
     """Tables, the warnings that a reader must know, and `overall`, the samplers that every table has.
 
+    Rows that other harnesses ran stand in the tables alone: `overall` and `pooled` are of this suite's own.
+
     `pooled`: every two samplers that all of several tables compare, over their pairs together; Holm's correction is
     over these alone. It answers another question than the tables do: whether one is better on the whole.
     """
@@ -99,17 +107,9 @@ class Comparison:
         return sum(len(table.every_pair) for table in self.tables)
 
 
-def compare(folders: Sequence[Path]) -> Comparison:
-    """Read run folders and compare all their samplers. Raises RunError for a folder that is not a run's.
-
-    Runs are named after their folders, or by their relative paths if two folders have the same name.
-    """
-    paths = list(dict.fromkeys(folder.resolve() for folder in folders))
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        common = os.path.commonpath(paths)
-        names = [os.path.relpath(path, common) for path in paths]
-    return compare_runs([read_run(path, name) for path, name in zip(paths, names, strict=True)])
+def compare(sources: Sequence[Path], described: Described = UNDESCRIBED) -> Comparison:
+    """Read run folders and files of other harnesses, and compare all their samplers; see `read_sources`."""
+    return compare_runs(read_sources(sources, described))
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
@@ -125,9 +125,10 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 
 def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Table:
     rows = [pool(task, label, sampler, group, warnings) for label, (sampler, group) in group_by_setup(runs).items()]
-    ran = [row for row in rows if row.records]
-    if len(rows) > 1 and all(row.sampler != BASELINE for row in ran):
-        first = (ran or rows)[0].label
+    own = [row for row in rows if not row.unpaired]
+    ran = [row for row in own if row.records]
+    if len(own) > 1 and all(row.sampler != BASELINE for row in ran):
+        first = (ran or own)[0].label
         warnings.append(f"{task} {policy}: no {BASELINE} records, so samplers are compared with {first}")
     warnings += request_warnings(task, policy, runs)
     for row in rows:
@@ -175,8 +176,9 @@ def _unfinished(tables: Sequence[Table]) -> list[str]:
 
 
 def _overall(tables: list[Table]) -> list[Overall]:
+    tables = [table for table in tables if not table.unpaired]
     found = []
-    for label in [row.label for row in tables[0].rows]:
+    for label in [row.label for table in tables[:1] for row in table.rows if not row.unpaired]:
         rows = [(table, row) for table in tables for row in table.rows if row.label == label]
         rates = [row.rate for _, row in rows if row.rate is not None]
         if len(rates) < len(tables):
@@ -192,6 +194,7 @@ def _overall(tables: list[Table]) -> list[Overall]:
 
 def _pooled(tables: list[Table]) -> list[Pairing]:
     """Each two samplers that every one of several tables pairs, over all their pairs."""
+    tables = [table for table in tables if not table.unpaired]
     if len(tables) < 2:
         return []
     found = []

@@ -34,7 +34,12 @@ def group_by_policy(runs: Sequence[Run], warnings: list[str]) -> list[tuple[str,
 
 
 def group_by_setup(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
-    """Sampler and runs by row label; runs that differ only in their keys share a row."""
+    """Sampler and runs by row label; runs that differ only in their keys share a row.
+
+    What another harness ran has rows of its own, last, named after its file.
+    """
+    foreign = [run for run in runs if run.foreign is not None]
+    runs = [run for run in runs if run.foreign is None]
     samplers = dict.fromkeys(sampler for run in runs for sampler in run.config["samplers"])
     rows: dict[str, tuple[str, list[Run]]] = {}
     for sampler in samplers:
@@ -47,6 +52,9 @@ def group_by_setup(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
                 apart = None not in strengths and len(set(strengths)) == len(groups)
                 label = f"{sampler} at {strength:g}" if apart else f"{group[0].name}/{sampler}"
             rows[label] = sampler, group
+    for run in foreign:
+        (sampler,) = run.config["samplers"]
+        rows[f"{sampler} ({run.foreign})"] = sampler, [run]
     return rows
 
 

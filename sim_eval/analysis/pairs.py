@@ -24,9 +24,11 @@ def baseline_of(row: Row, rows: list[Row]) -> Row | None:
     """The row that this row is compared with; None if there is no other.
 
     The unsteered row that shares a run with this one, else the unsteered row that shares the most keys; without
-    unsteered records, the first row that ran.
+    unsteered records, the first row that ran. An unpaired row is compared with none, and none with it.
     """
-    ran = [other for other in rows if other.records]
+    if row.unpaired:
+        return None
+    ran = [other for other in rows if other.records and not other.unpaired]
     baselines = [other for other in ran if other.sampler == BASELINE] or ran[:1]
     runs = {run.name for run in row.runs}
     return max(
@@ -141,5 +143,7 @@ def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
 
 
 def _obstacle(row: Row, other: Row) -> str | None:
+    if row.unpaired or other.unpaired:
+        return "another harness ran one of them"
     reasons = (different_simulators(first, second) for first, second in product(row.runs, other.runs))
     return next((reason for reason in reasons if reason), None)

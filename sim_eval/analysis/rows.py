@@ -121,7 +121,8 @@ class Row:
             spent = sum(getattr(record.cost, name) for record in self.records)
             setattr(self, name, spent / decisions if decisions else None)
         self.ms = _average(statistics.median, [record.cost.decision_ms for record in self.records])
-        self.steps = _average(statistics.fmean, [record.steps for record in self.records])
+        # 0: another harness's file does not say how many
+        self.steps = _average(statistics.fmean, [record.steps or None for record in self.records])
         self.mean_q = _average(statistics.fmean, [record.mean_q for record in self.records])
 
     @property
@@ -133,6 +134,11 @@ class Row:
     def rate(self) -> float | None:
         """Success rate, a fraction."""
         return self.successes / self.n if self.n else None
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether its episodes are another harness's, whose starts are unknown."""
+        return any(run.foreign is not None for run in self.runs)
 
 
 def key_of(record: Record) -> Key:

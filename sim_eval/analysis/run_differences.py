@@ -25,7 +25,9 @@ def different_simulators(first: Run, second: Run) -> str | None:
 
 
 def run_warnings(runs: Sequence[Run]) -> list[str]:
-    """One line for each difference between the runs that weakens their results."""
+    """One line for each difference between the runs that weakens their results, then what they note of themselves."""
+    notes = list(dict.fromkeys(note for run in runs for note in run.notes))
+    runs = [run for run in runs if run.foreign is None]  # another harness's files state nothing to compare
     blocks = [
         f"{run.name}: its episodes are of block {block}, {_BLOCKS[block]}; reported figures come from block eval"
         for run in runs
@@ -35,11 +37,15 @@ def run_warnings(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         for what, value, name in _stated(run):
             names[what][value][name] = None
-    return blocks + [
-        f"{what} differs: " + "; ".join(f"{value} in {_listed(list(values[value]))}" for value in values)
-        for what, values in names.items()
-        if len(values) > 1
-    ]
+    return (
+        blocks
+        + [
+            f"{what} differs: " + "; ".join(f"{value} in {_listed(list(values[value]))}" for value in values)
+            for what, values in names.items()
+            if len(values) > 1
+        ]
+        + notes
+    )
 
 
 def request_warnings(task: str, policy: str, runs: Sequence[Run]) -> list[str]:

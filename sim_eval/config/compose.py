@@ -61,7 +61,7 @@ def compose(name: str, arguments: Sequence[str]) -> dict[str, Any]:
             raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
         if option == "samplers" and option in leaves:
             literal["samplers"] = _names(value)
-        elif option == "sampler" and "sampler" in default:
+        elif option == "sampler" and isinstance(default.get("sampler"), DictConfig):
             literal["samplers"] = [_bare(value)]
         elif option in _LITERAL and option in leaves and not isinstance(default[option], ListConfig):
             literal[option] = _literal(option, value, default[option])

@@ -1,4 +1,4 @@
-"""Reports of a comparison: terminal table, report.html, report.md and summary.json."""
+"""Reports of a comparison: terminal table, report.html, report.md, summary.json, and figures as SVG files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from sim_eval.files import write_text
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown
 from sim_eval.report.summary import summary
+from sim_eval.report.svg_files import FIGURES, write_figures
 from sim_eval.report.terminal import terminal
 
-__all__ = ["HTML", "terminal", "write"]
+__all__ = ["FIGURES", "HTML", "terminal", "write", "write_figures"]
 
 #: The page for readers.
 HTML = "report.html"

@@ -23,7 +23,7 @@ def episode_data(
     A start is [episode, env_seed, noise_seed, state hash, cells, index of its run]; a cell is [outcome, success,
     steps, mean Q, video, error] for each of `samplers`, or 0 where that sampler has no record.
     """
-    samplers = list(dict.fromkeys(row.label for table in comparison.tables for row in table.rows))
+    samplers = list(dict.fromkeys(row.label for table in comparison.tables for row in table.rows if not row.unpaired))
     tables = []
     for table, group in zip(comparison.tables, starts, strict=True):
         runs = list(dict.fromkeys(run.folder for row in table.rows for run in row.runs))

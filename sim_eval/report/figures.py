@@ -121,7 +121,7 @@ def cost(table: Table, styles: Styles) -> Panel | None:
 
 def speed(table: Table, styles: Styles) -> Panel | None:
     """The share of episodes solved within so many control steps."""
-    rows = [row for row in table.rows if row.n]
+    rows = [row for row in table.rows if row.n and row.steps is not None]
     if not any(row.successes for row in rows):
         return None
     longest = max(record.steps for row in rows for record in row.records)

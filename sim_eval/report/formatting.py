@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ABSENT = "-"
+#: In the place of a difference, where another harness ran the episodes.
+UNPAIRED = "unpaired"
 _MOST_LISTED = 6
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sim_eval.analysis.compare import Comparison, Overall, Table
 from sim_eval.analysis.episode_selection import BASELINE
@@ -11,8 +12,11 @@ from sim_eval.report.formatting import interval, listed, percent, signed
 
 
 def headline(comparison: Comparison) -> list[str]:
-    """One sentence or more, the answer first."""
+    """One sentence or more, the answer first; it leaves out what other harnesses ran."""
+    comparison = replace(comparison, tables=[table for table in comparison.tables if not table.unpaired])
     tables = comparison.tables
+    if not tables:
+        return ["Other harnesses ran all of these episodes, from starts that are not known, so that nothing is paired."]
     if not any(row.n for table in tables for row in table.rows):
         return [f"Every episode of {_names(tables)} ended in an error."]
     if not comparison.overall:

@@ -29,8 +29,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
     tables = comparison.tables
     groups = [starts(table) for table in tables]
     drawn = [strips(table, group) for table, group in zip(tables, groups, strict=True)]
-    trials = _sweeps(comparison, sweeps)
-    styles = _styles(comparison, trials)
+    styles, panels = drawings(comparison, sweeps)
     page = environment().get_template("report.html.j2")
     return page.render(
         comparison=comparison,
@@ -43,12 +42,21 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         observed=observed(tables),
         request_facts=request_facts,
         scale=_difference_scale(comparison),
-        references_of_all=set.intersection(*(set(table.references) for table in tables)),
+        references_of_all=set.intersection(
+            *[set(table.references) for table in tables if not table.unpaired] or [set()]
+        ),
         strips=[strip for group in drawn for strip in group],
-        panels=figures.panels(tables, styles, trials),
+        panels=panels,
         data=episode_data(comparison, groups, drawn, folder),
         outcomes=("rescued", "broken", "both", "neither"),
     )
+
+
+def drawings(comparison: Comparison, sweeps: Path = RESULTS) -> tuple[figures.Styles, dict[str, list[figures.Panel]]]:
+    """The style of each label, and every figure's panels by the figure's name; `sweeps` as in `html`."""
+    trials = _sweeps(comparison, sweeps)
+    styles = _styles(comparison, trials)
+    return styles, figures.panels(comparison.tables, styles, trials)
 
 
 def environment() -> Environment:
@@ -79,6 +87,8 @@ def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
     """The published trials of each table that were drawn with the very models of its runs."""
     found = {}
     for table in comparison.tables:
+        if table.unpaired:
+            continue
         config = table.rows[0].runs[0].config
         published = read_sweep(folder / f"{table.task}-{config['policy']}-{config['critic']}.json")
         accounts = [account for row in table.rows for run in row.runs for account in run.provenance]

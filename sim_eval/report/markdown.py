@@ -43,6 +43,9 @@ def markdown(comparison: Comparison) -> str:
     )
     lines += [escaped(legend), "", "## Runs", ""]
     for run in comparison.runs:
+        if run.foreign is not None:
+            lines.append(f"- {_code(run.name)}: run by {escaped(run.config['task']['target'])}")
+            continue
         account = run.provenance[-1] if run.provenance else {}
         versions = ", ".join(f"{name} {version}" for name, version in account.get("versions", {}).items())
         lines.append(f"- {_code(run.name)}: {_code(' '.join(account.get('command', [])))}; {escaped(versions)}")

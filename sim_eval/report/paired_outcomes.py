@@ -32,9 +32,9 @@ class Start:
 
 
 def starts(table: Table) -> list[Start]:
-    """Every key of the table in episode order, those that ended in an error included."""
+    """Every key of the table in episode order, those that ended in an error included; unpaired rows have none."""
     found: dict[tuple[int, int], Start] = {}
-    for row in table.rows:
+    for row in [row for row in table.rows if not row.unpaired]:
         for record in [*row.records, *row.failed]:
             key = key_of(record)
             start = found.setdefault(key, Start(record.episode, *key))

@@ -36,4 +36,5 @@ def _table(table: Table) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     figures = {name: value for name, value in vars(row).items() if name not in ("records", "failed", "run_of")}
     pairing = asdict(row.pairing) if row.pairing else None
-    return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing}
+    mark = {"unpaired": True} if row.unpaired else {}
+    return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing, **mark}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Row
-from sim_eval.report.formatting import ABSENT, interval, number, p_value, percent, points
+from sim_eval.report.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
 
 HEAD = (
@@ -63,7 +63,7 @@ def row_cells(row: Row) -> list[str]:
         p_value(pairing.p) if pairing else ABSENT,
         p_value(pairing.p_holm) if pairing else ABSENT,
         row.letters or ABSENT,
-        points(pairing.difference, pairing.interval) if pairing else ABSENT,
+        points(pairing.difference, pairing.interval) if pairing else UNPAIRED if row.unpaired else ABSENT,
         number(row.ms, ".1f"),
         number(row.policy_rows, ".0f"),
         number(row.critic_rows, ".0f"),

@@ -58,7 +58,11 @@ class _Account(TypedDict):
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as read. `name` identifies it among other runs; `videos`: latest MP4 by (sampler, episode)."""
+    """A run folder as read. `name` identifies it among other runs; `videos`: latest MP4 by (sampler, episode).
+
+    `foreign`: the name of another harness's file, `folder`, that it was read from. Its episodes cannot be paired, and
+    `notes` says what a reader must know about them. None: a run folder of this suite.
+    """
 
     name: str
     folder: Path
@@ -66,6 +70,8 @@ class Run:
     provenance: list[dict[str, Any]]
     records: list[Record]
     videos: dict[tuple[str, int], Path] = field(default_factory=dict)
+    foreign: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def setting(self) -> tuple[str, str]:
