@@ -52,7 +52,7 @@ FLOORS = (
     {"checkpoints", "rollout"},
     {"config"},
     {"models", "runs"},
-    {"analysis"},
+    {"analysis", "engine"},
     {"training", "video"},
     {"evaluation"},
     {"learning", "probing", "serving", "tuning"},

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from policies.observation import ObservationRequest
+from sim_eval.engine.engine import Engine
+from sim_eval.engine.start import open_engine
 from sim_eval.evaluation.progress import Progress, tell_of_compiling
 from sim_eval.evaluation.settings import Settings, check_tuned
 from sim_eval.evaluation.tracking import Track, tracking
 from sim_eval.models import check_needs
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.rollout.episodes import Episode, run_episodes
+from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_keys
-from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
@@ -61,10 +62,10 @@ def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: Mak
         before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,
-            open_pool(make_task, settings.workers, settings.batch) as pool,
+            open_engine(make_task, settings.workers, settings.batch) as engine,
         ):
             for name, sampler in samplers.items():
-                _run_sampler(settings, name, sampler, models, pool, folder, progress, track)
+                _run_sampler(settings, name, sampler, models, engine, folder, progress, track)
         return [record for record in folder.done.values() if record.sampler in samplers]
 
 
@@ -73,7 +74,7 @@ def _run_sampler(
     name: str,
     sampler: Sampler,
     models: Models,
-    pool: Pool,
+    engine: Engine,
     folder: RunFolder,
     progress: Progress,
     track: Track,
@@ -81,7 +82,7 @@ def _run_sampler(
     everything = episode_keys(settings.task_name, settings.seed, settings.episodes, settings.block)
     missing = [key for key in everything if (name, key.episode) not in folder.done]
     strength = settings.sampler[name].get("strength")
-    for episode in run_episodes(pool, missing, sampler, models, name):
+    for episode in engine.play(missing, sampler, models, name):
         record = record_of(episode, settings.policy.label, name, strength)
         folder.append(record, episode.actions)
         if episode.key.episode == 0:
