@@ -25,7 +25,6 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_settings
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.learning.learn import learn
-from sim_eval.rollout.episodes import Keep
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.runs.records import read
 from sim_eval.samplers.sampler import Models
@@ -38,7 +37,7 @@ from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
 
 ROOT = Path(__file__).parent.parent
-CLUSTER = Cluster(workers=2)
+CLUSTER, ONE = Cluster(workers=2), Cluster(workers=1)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -95,19 +94,11 @@ def test_the_users_own_files_travel(tmp_path: Path) -> None:
     keys = episode_keys("toy", 0, 3)
     with open_engine(task.build, 0, batch=2) as engine:
         here = {episode.key: episode.actions.tobytes() for episode in engine.play(keys, sampler, models, "toy")}
-    with open_engine(task.build, CLUSTER, batch=2) as engine:
+    with open_engine(task.build, ONE, batch=2) as engine:
         for file in own.iterdir():
             file.rename(file.with_suffix(".moved"))
         there = {episode.key: episode.actions.tobytes() for episode in engine.play(keys, sampler, models, "toy")}
     assert there == here
-
-
-def test_what_is_kept_for_training_comes_back() -> None:
-    keys, models = episode_keys("toy", 0, 4), Models(ToyDenoiser(), ToyCritic())
-    with open_engine(ToyTask, CLUSTER, batch=2) as engine:
-        for episode in engine.play(keys, ToySampler(), models, "toy", Keep(("position",), decisions=True)):
-            assert episode.trace["position"].shape == (episode.steps + 1, 2)
-            assert len(episode.seen) == episode.decisions
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
@@ -122,8 +113,7 @@ def test_an_episode_that_ends_every_worker_is_an_error(tmp_path: Path, monkeypat
     """The others of its shard are played; a run without the cause plays it again."""
     monkeypatch.setattr("sim_eval.engine.crew.TRIES", 1)
     make_task = functools.partial(ToyTask, crash="kill", crash_in=(5,))
-    cluster = Cluster(workers=1)
-    toy_run.run(tmp_path, make_task=make_task, workers=cluster, samplers=("unsteered",), episodes=6, batch=3)
+    toy_run.run(tmp_path, make_task=make_task, workers=ONE, samplers=("unsteered",), episodes=6, batch=3)
     errors = {record.episode: record.error for record in read(tmp_path)}
     assert errors.pop(5) == "its worker was lost 3 times"
     assert set(errors.values()) == {None}
@@ -164,7 +154,7 @@ def test_videos_come_back_and_are_the_same(tmp_path: Path) -> None:
     toy_run.run(run, episodes=2, samplers=("unsteered",))
     (run / "actions" / "unsteered" / "0001.npy").write_bytes(b"")
     made = {}
-    for name, workers in {"here": 0, "there": CLUSTER}.items():
+    for name, workers in {"here": 0, "there": ONE}.items():
         rendered = render(RenderSettings(run, tmp_path / name, size=64, sheet=True, workers=workers), ToyTask)
         assert rendered.skipped == 1
         made[name] = {path.name: path.read_bytes() for path in rendered.paths}
@@ -184,7 +174,7 @@ def test_work_comes_in_the_order_of_its_items() -> None:
 def test_a_users_error_is_told_as_here(tmp_path: Path) -> None:
     models = Models(ToyDenoiser(), ToyCritic(nan_above=-9.0))
     with pytest.raises(RunError, match=r"^the critic returned NaN or infinity, sampler=unsteered task=toy episode="):
-        toy_run.run(tmp_path, workers=CLUSTER, models=models)
+        toy_run.run(tmp_path, workers=ONE, models=models)
 
 
 def test_what_cannot_travel_is_named() -> None:

@@ -25,7 +25,7 @@ from sim_eval.runs.records import Record, append, drop_torn_line
 _LOCK = ".lock"
 
 # Options that may change when a run is resumed, as results do not depend on them. Samplers and episodes only grow.
-_FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
+_FREE = {"engine", "workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
 
 
 @dataclass
