@@ -28,7 +28,7 @@ from sim_eval.engine.start import open_engine
 from sim_eval.models import build_models
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_keys
-from sim_eval.runs.records import append, record_of
+from sim_eval.runs.records import append_all, record_of
 from sim_eval.samplers import Unsteered
 from tasks.task import EpisodeKey
 
@@ -69,20 +69,21 @@ class Fake:
         return [replace(self._episode, key=key) for key in keys]
 
 
-def limit(records: int) -> None:
+def limit(count: int) -> None:
     """Records a second for several numbers of workers."""
     ray.init("local", num_cpus=PROCESSES, include_dashboard=False, logging_level="error", log_to_driver=False)
-    keys = episode_keys("can", 0, records)
+    keys = episode_keys("can", 0, count)
     episode = _episode(keys[0])
     fakes = [ray.remote(Fake).options(num_cpus=0).remote(episode) for _ in range(PROCESSES)]
     for workers in (10, 100, 1000):
         for written in (False, True):
             with tempfile.TemporaryDirectory(dir=".") as folder:
                 start = time.perf_counter()
-                for done in _played(fakes, workers, keys):
+                for episodes in _played(fakes, workers, keys):
                     if written:
-                        append(Path(folder), record_of(done, "flow", "unsteered", None), done.actions)
-                rate = records / (time.perf_counter() - start)
+                        records = [record_of(done, "flow", "unsteered", None) for done in episodes]
+                        append_all(Path(folder), records, [done.actions for done in episodes])
+                rate = len(keys) / (time.perf_counter() - start)
             print(f"{workers} workers, {'written' if written else 'received'}: {rate:.0f} records a second", flush=True)
     ray.shutdown()
 
@@ -94,12 +95,12 @@ def _episode(key: EpisodeKey) -> Episode:
     return Episode(key, "0" * 64, True, 200, None, 9.0, 25, 8, 3.0, **rows, q=(0.5,) * 25, actions=actions)
 
 
-def _played(fakes: Sequence[Any], workers: int, keys: Sequence[EpisodeKey]) -> Iterator[Episode]:
+def _played(fakes: Sequence[Any], workers: int, keys: Sequence[EpisodeKey]) -> Iterator[list[Episode]]:
     started = iter(range(workers))
     crew = Crew(start=lambda: fakes[next(started) % len(fakes)], room=lambda: workers)
     shards = [keys[first : first + SHARD] for first in range(0, len(keys), SHARD)]
-    for _, episodes in crew.run(shards, lambda fake, shard: fake.play.remote(shard)):
-        yield from episodes
+    for ended in crew.run(shards, lambda fake, shard: fake.play.remote(shard)):
+        yield [episode for _, episodes in ended for episode in episodes]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m benchmarks.ray_kills [task=can] [episodes=60] [kills=10] [seed=0]    as root
 
-A worker, a machine or the driver is killed with SIGKILL; the machine comes back, the driver's command is repeated. Every
-run folder must then hold the records of `workers=0`, each once.
+A worker, a machine or the driver is killed with SIGKILL; the machine comes back, the driver's command is repeated.
+Every run folder must then hold the records of `workers=0`, each once.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def address(machine: int) -> str:
 def run(*command: str, machine: int | None = None) -> subprocess.Popen[bytes]:
     """Start a command, in a machine's namespace if one is given."""
     inside = () if machine is None else ("ip", "netns", "exec", f"ray{machine}")
-    # Nothing of Ray's is to reach for another network, and a busy machine starts Ray's own processes slowly.
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
-    return subprocess.Popen([*inside, *command], env={**os.environ, **quiet}, stdout=subprocess.DEVNULL)
+    # As docs/many_machines.md says; and a busy machine starts the processes of Ray slowly.
+    options = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
+    return subprocess.Popen([*inside, *command], env={**os.environ, **options}, stdout=subprocess.DEVNULL)
 
 
 def done(*command: str, machine: int | None = None) -> None:
@@ -148,7 +148,5 @@ def main(task: str, episodes: int, kills: int, seed: int) -> None:
 
 if __name__ == "__main__":
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    numbers = {
-        name: int(given.get(name, default)) for name, default in {"episodes": 60, "kills": 10, "seed": 0}.items()
-    }
-    main(given.get("task", "can"), **numbers)
+    counts = {"episodes": 60, "kills": 10, "seed": 0}
+    main(given.get("task", "can"), **{name: int(given.get(name, count)) for name, count in counts.items()})

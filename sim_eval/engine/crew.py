@@ -58,8 +58,8 @@ class Crew:
 
     def run(
         self, shards: Iterable[Shard], submit: Callable[[Any, Shard], ray.ObjectRef]
-    ) -> Iterator[tuple[Shard, Any]]:
-        """Yield each shard with its result, or with `Lost`, as they finish. `submit` gives a shard to a worker.
+    ) -> Iterator[list[tuple[Shard, Any]]]:
+        """Yield the shards that have finished since, each with its result or `Lost`. `submit` gives one to a worker.
 
         Raises RunError if a worker cannot start, and what a shard's call raises.
         """
@@ -72,14 +72,17 @@ class Crew:
             while waiting and self._idle:
                 worker, (shard, tries) = self._idle.pop(), waiting.popleft()
                 self._busy[submit(worker, shard)] = _Job(worker, shard, tries)
+            ended: list[tuple[Shard, Any]] = []
             for call in self._finished():
                 job = self._busy.pop(call)
                 result = self._result(call, job)
                 if isinstance(result, Lost) and job.tries < TRIES:
                     waiting.appendleft((job.shard, job.tries + 1))
                 elif job.tries:
-                    left -= 1
-                    yield job.shard, result
+                    ended.append((job.shard, result))
+            left -= len(ended)
+            if ended:
+                yield ended
 
     def close(self) -> None:
         """End all workers, whatever they do."""

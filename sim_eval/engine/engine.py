@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -18,13 +19,19 @@ class Engine(ABC):
     """Plays episodes of one task. Closes at the end of a `with` block."""
 
     @abstractmethod
+    def finished(
+        self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
+    ) -> Iterator[list[Episode]]:
+        """Run every key once and yield what has finished since: as `run_episodes`, with the same results.
+
+        Raises RunError as `run_episodes`, and if a model cannot be sent to another machine.
+        """
+
     def play(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
     ) -> Iterator[Episode]:
-        """Run every key once and yield episodes as they finish: as `run_episodes`, with the same results.
-
-        Raises RunError as `run_episodes`, and if the task or a model cannot be sent to another machine.
-        """
+        """`finished`, one by one."""
+        return chain.from_iterable(self.finished(keys, sampler, models, label, keep))
 
     @abstractmethod
     def close(self) -> None:
@@ -45,10 +52,10 @@ class LocalEngine(Engine):
     def __init__(self, make_task: MakeTask, workers: int, batch: int) -> None:
         self._pool = open_pool(make_task, workers, batch)
 
-    def play(
+    def finished(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
-    ) -> Iterator[Episode]:
-        return run_episodes(self._pool, keys, sampler, models, label, keep)
+    ) -> Iterator[list[Episode]]:
+        return ([episode] for episode in run_episodes(self._pool, keys, sampler, models, label, keep))
 
     def close(self) -> None:
         self._pool.close()

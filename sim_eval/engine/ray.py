@@ -54,36 +54,37 @@ class RayEngine(Engine):
             room=lambda: _room(cluster) if cluster.workers is None else cluster.workers,
         )
 
-    def play(
+    def finished(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
-    ) -> Iterator[Episode]:
+    ) -> Iterator[list[Episode]]:
         order = ray.put(self._order(sampler, models, label, keep))
         lost: list[EpisodeKey] = []
 
         def submit(worker: Any, shard: Sequence[EpisodeKey]) -> ray.ObjectRef:
             return worker.play.remote(shard, [order])
 
-        for shard, played in self._crew.run(self._shards(list(keys)), submit):
-            if not isinstance(played, Lost):
-                yield from played
-            elif len(shard) > 1:
-                lost += shard
-            else:
-                yield _lost(shard[0], models)
-        for (key,), played in self._crew.run([(key,) for key in lost], submit):  # which of them ends its worker?
-            yield _lost(key, models) if isinstance(played, Lost) else played[0]
+        for ended in self._crew.run(self._shards(list(keys)), submit):
+            for shard, played in ended:
+                if isinstance(played, Lost):
+                    lost += shard
+            if found := [episode for _, played in ended if not isinstance(played, Lost) for episode in played]:
+                yield found
+        for ended in self._crew.run([(key,) for key in lost], submit):  # which of them ends its worker?
+            for (key,), played in ended:
+                yield [_lost(key, models)] if isinstance(played, Lost) else played
 
     def work(self, items: Sequence[Item], work: Callable[[Task, Item], Result]) -> Generator[Result]:
         """`work(task, item)` for each item, in order. Raises RunError if an item loses its worker every time."""
         order = ray.put(carried("the work", work))
         done: dict[int, Result] = {}
         following = 0
-        for (number, _), result in self._crew.run(
+        for ended in self._crew.run(
             enumerate(items), lambda worker, numbered: worker.work.remote(numbered[1], [order])
         ):
-            if isinstance(result, Lost):
-                raise RunError(f"item {number} has lost its Ray worker {TRIES} times; a machine may lack memory")
-            done[number] = result
+            for (number, _), result in ended:
+                if isinstance(result, Lost):
+                    raise RunError(f"item {number} has lost its Ray worker {TRIES} times; a machine may lack memory")
+                done[number] = result
             while following in done:
                 yield done.pop(following)
                 following += 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sim_eval.config.engine import Cluster, Workers
-from sim_eval.engine.engine import Engine, LocalEngine
 from sim_eval.errors import RunError
 from sim_eval.rollout import workers as local
 from sim_eval.rollout.environment import MakeTask
 from tasks.task import Task
+
+if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
+    from sim_eval.engine.engine import Engine
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,6 +25,8 @@ def open_engine(make_task: MakeTask, workers: Workers, batch: int) -> Engine:
     Raises RunError if Ray is not installed, no cluster answers, or none of its machines has room for a worker.
     """
     if not isinstance(workers, Cluster):
+        from sim_eval.engine.engine import LocalEngine
+
         return LocalEngine(make_task, workers, batch)
     check_ray()
     from sim_eval.engine.ray import RayEngine

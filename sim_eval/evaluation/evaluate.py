@@ -82,14 +82,15 @@ def _run_sampler(
     everything = episode_keys(settings.task_name, settings.seed, settings.episodes, settings.block)
     missing = [key for key in everything if (name, key.episode) not in folder.done]
     strength = settings.sampler[name].get("strength")
-    for episode in engine.play(missing, sampler, models, name):
-        record = record_of(episode, settings.policy.label, name, strength)
-        folder.append(record, episode.actions)
-        if episode.key.episode == 0:
-            folder.keep_pictures(_pictures(episode, models.policy.request))
-        won, finished = progress.note(record)
-        if record.error is None:
-            track(name, won / finished, finished)
+    for episodes in engine.finished(missing, sampler, models, name):
+        records = [record_of(episode, settings.policy.label, name, strength) for episode in episodes]
+        folder.append_all(records, [episode.actions for episode in episodes])
+        for episode, record in zip(episodes, records, strict=True):
+            if episode.key.episode == 0:
+                folder.keep_pictures(_pictures(episode, models.policy.request))
+            won, finished = progress.note(record)
+            if record.error is None:
+                track(name, won / finished, finished)
 
 
 def _pictures(episode: Episode, request: ObservationRequest) -> dict[str, np.ndarray]:
