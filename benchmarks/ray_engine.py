@@ -9,6 +9,7 @@ answer at once, so that the driver alone is busy: with Ray's part alone, and wit
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import time
@@ -71,7 +72,7 @@ class Fake:
 
 def limit(count: int) -> None:
     """Records a second for several numbers of workers."""
-    ray.init("local", num_cpus=PROCESSES, include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init("local", num_cpus=PROCESSES, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     keys = episode_keys("can", 0, count)
     episode = _episode(keys[0])
     fakes = [ray.remote(Fake).options(num_cpus=0).remote(episode) for _ in range(PROCESSES)]
@@ -90,9 +91,22 @@ def limit(count: int) -> None:
 
 def _episode(key: EpisodeKey) -> Episode:
     """As long as an episode of Can."""
-    rows = {"policy_rows": 250, "critic_rows": 0, "posterior_rows": 0}
-    actions = np.random.default_rng(0).standard_normal((200, 7)).astype(np.float32)
-    return Episode(key, "0" * 64, True, 200, None, 9.0, 25, 8, 3.0, **rows, q=(0.5,) * 25, actions=actions)
+    return Episode(
+        key=key,
+        state_hash="0" * 64,
+        success=True,
+        steps=200,
+        error=None,
+        wall_s=9.0,
+        decisions=25,
+        execute=8,
+        decision_ms=3.0,
+        policy_rows=250,
+        critic_rows=0,
+        posterior_rows=0,
+        q=(0.5,) * 25,
+        actions=np.random.default_rng(0).standard_normal((200, 7)).astype(np.float32),
+    )
 
 
 def _played(fakes: Sequence[Any], workers: int, keys: Sequence[EpisodeKey]) -> Iterator[list[Episode]]:

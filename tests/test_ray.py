@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import ray
 
-from sim_eval.config.engine import Cluster
+from sim_eval.config.engine import Cluster, Workers
 from sim_eval.config.plugins import Component
 from sim_eval.config.tasks import task_factory
 from sim_eval.engine.start import open_engine, work_through
@@ -153,8 +153,9 @@ def test_videos_come_back_and_are_the_same(tmp_path: Path) -> None:
     run = tmp_path / "run"
     toy_run.run(run, episodes=2, samplers=("unsteered",))
     (run / "actions" / "unsteered" / "0001.npy").write_bytes(b"")
-    made = {}
-    for name, workers in {"here": 0, "there": ONE}.items():
+    made: dict[str, dict[str, bytes]] = {}
+    places: dict[str, Workers] = {"here": 0, "there": ONE}
+    for name, workers in places.items():
         rendered = render(RenderSettings(run, tmp_path / name, size=64, sheet=True, workers=workers), ToyTask)
         assert rendered.skipped == 1
         made[name] = {path.name: path.read_bytes() for path in rendered.paths}

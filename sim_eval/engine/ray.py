@@ -69,9 +69,9 @@ class RayEngine(Engine):
                     lost += shard
             if found := [episode for _, played in ended if not isinstance(played, Lost) for episode in played]:
                 yield found
-        for ended in self._crew.run([(key,) for key in lost], submit):  # which of them ends its worker?
-            for (key,), played in ended:
-                yield [_lost(key, models)] if isinstance(played, Lost) else played
+        for ended in self._crew.run([[key] for key in lost], submit):  # which of them ends its worker?
+            for shard, played in ended:
+                yield [_lost(shard[0], models)] if isinstance(played, Lost) else played
 
     def work(self, items: Sequence[Item], work: Callable[[Task, Item], Result]) -> Generator[Result]:
         """`work(task, item)` for each item, in order. Raises RunError if an item loses its worker every time."""
