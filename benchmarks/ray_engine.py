@@ -71,7 +71,7 @@ class Fake:
 
 
 def limit(count: int) -> None:
-    """Records a second for several numbers of workers, and the driver's CPU time, which a busy machine leaves as it is."""
+    """Records a second for several numbers of workers, and the driver's CPU time, however busy the machine."""
     ray.init("local", num_cpus=PROCESSES, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     keys = episode_keys("can", 0, count)
     episode = _episode(keys[0])
