@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Adds LeRobot and a sentence model, for policy=lerobot, new instructions of mini_vla and their tests, to an environment that
-# scripts/setup.sh has made: 0.6 GB.
+# Adds LeRobot, a sentence model and Ray, for policy=lerobot, new instructions of mini_vla, engine=ray and their tests, to an
+# environment that scripts/setup.sh has made: 0.9 GB.
 # usage: scripts/vla.sh VENV
 set -euo pipefail
 venv=$1

@@ -53,7 +53,7 @@ FLOORS = (
     {"config"},
     {"models", "runs"},
     {"interchange"},
-    {"analysis"},
+    {"analysis", "engine"},
     {"training", "video"},
     {"evaluation"},
     {"learning", "probing", "serving", "tuning"},

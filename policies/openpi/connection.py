@@ -46,6 +46,10 @@ class Connection:
         self.handshake = Handshake()
         self._open()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process connects for itself."""
+        return Connection, (self._address, self._token, self._answer_s)
+
     def exchange(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any] | NoAnswer]:
         """The answer to each request, as many at a time as the server's window allows.
 

@@ -228,8 +228,24 @@ def _module(place: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+def own_modules() -> list[ModuleType]:
+    """The imported modules of the user's own files, which other machines may lack."""
+    mine = []
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "/")
+        installed = name.partition(".")[0] in ("sim_eval", *OWN_PACKAGES) or "site-packages" in file.parts
+        if not installed and any(Path(folder) in file.parents for folder in _FOLDERS):
+            mine.append(module)
+    return mine
+
+
+#: The folders of the files and modules that components were imported from.
+_FOLDERS: set[str] = set()
+
+
 def _importable(folder: str) -> None:
     """Search `folder` last, so that nothing in it hides an installed package."""
+    _FOLDERS.add(folder)
     if folder not in sys.path:
         sys.path.append(folder)
 

@@ -8,15 +8,16 @@ import numpy as np
 
 from policies.observation import ObservationRequest
 from sim_eval.analysis.rows import DECIDED
+from sim_eval.engine.engine import Engine
+from sim_eval.engine.start import open_engine
 from sim_eval.evaluation.progress import Progress, tell_of_compiling
 from sim_eval.evaluation.settings import Settings, check_tuned
 from sim_eval.evaluation.stopping import playing_on, rounds
 from sim_eval.evaluation.tracking import Track, tracking
 from sim_eval.models import check_needs
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.rollout.episodes import Episode, run_episodes
+from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
-from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler
@@ -63,11 +64,11 @@ def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: Mak
         before = [record for record in folder.done.values() if record.sampler in samplers]
         with (
             Progress(len(samplers) * settings.episodes, before) as progress,
-            open_pool(make_task, settings.workers, settings.batch) as pool,
+            open_engine(make_task, settings.workers, settings.batch) as engine,
         ):
-            for episodes in rounds(settings.episodes) if settings.until == DECIDED else [range(settings.episodes)]:
-                for name in _playing(settings, samplers, folder, episodes.start):
-                    _run_sampler(settings, name, samplers[name], episodes, models, pool, folder, progress, track)
+            for numbers in rounds(settings.episodes) if settings.until == DECIDED else [range(settings.episodes)]:
+                for name in _playing(settings, samplers, folder, numbers.start):
+                    _run_sampler(settings, name, samplers[name], numbers, models, engine, folder, progress, track)
         return [record for record in folder.done.values() if record.sampler in samplers]
 
 
@@ -82,27 +83,28 @@ def _run_sampler(
     settings: Settings,
     name: str,
     sampler: Sampler,
-    episodes: range,
+    numbers: range,
     models: Models,
-    pool: Pool,
+    engine: Engine,
     folder: RunFolder,
     progress: Progress,
     track: Track,
 ) -> None:
     missing = [
         episode_key(settings.task_name, settings.seed, episode, settings.block)
-        for episode in episodes
+        for episode in numbers
         if (name, episode) not in folder.done
     ]
     strength = settings.sampler[name].get("strength")
-    for episode in run_episodes(pool, missing, sampler, models, name):
-        record = record_of(episode, settings.policy.label, name, strength)
-        folder.append(record, episode.actions)
-        if episode.key.episode == 0:
-            folder.keep_pictures(_pictures(episode, models.policy.request))
-        won, finished = progress.note(record)
-        if record.error is None:
-            track(name, won / finished, finished)
+    for episodes in engine.finished(missing, sampler, models, name):
+        records = [record_of(episode, settings.policy.label, name, strength) for episode in episodes]
+        folder.append_all(records, [episode.actions for episode in episodes])
+        for episode, record in zip(episodes, records, strict=True):
+            if episode.key.episode == 0:
+                folder.keep_pictures(_pictures(episode, models.policy.request))
+            won, finished = progress.note(record)
+            if record.error is None:
+                track(name, won / finished, finished)
 
 
 def _pictures(episode: Episode, request: ObservationRequest) -> dict[str, np.ndarray]:

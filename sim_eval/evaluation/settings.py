@@ -14,11 +14,12 @@ from sim_eval.analysis.episode_selection import Pick, check_pick, read_pick
 from sim_eval.analysis.rows import DECIDED
 from sim_eval.checkpoints import ROOT
 from sim_eval.config.compose import compose, folder
+from sim_eval.config.engine import Workers, read_workers, stored_workers
 from sim_eval.config.models import read_models
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import SHIPPED, Tuned, fill_strengths, known_strengths
 from sim_eval.config.tasks import read_task, task_name
-from sim_eval.config.values import one_of, whole, worker_count
+from sim_eval.config.values import one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import SamplerConfigs, build_sampler, read_samplers
 from sim_eval.evaluation.tracking import TRACKERS, check_installed
@@ -27,7 +28,7 @@ from sim_eval.samplers.sampler import Models, Sampler
 
 #: When a run stops: after all its episodes, or as soon as its comparisons are decided.
 UNTIL = ("episodes", DECIDED)
-_STORED_AS_THEY_ARE = ("episodes", "seed", "block", "workers", "batch", "videos", "log")
+_STORED_AS_THEY_ARE = ("episodes", "seed", "block", "batch", "videos", "log")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ class RolloutSettings:
     """Which samplers draw with which models, on which task and episodes.
 
     `task`: as `task_factory` takes it. `sampler`: `_target_` and fields of each selected sampler, in order.
-    `device`: auto, cpu or cuda. `workers`: processes, 0 for none. `batch`: episodes that run at the same time.
+    `device`: auto, cpu or cuda. `workers`: what plays. `batch`: episodes that run at the same time, on a
+    cluster on each worker.
     """
 
     task: Mapping[str, Any]
@@ -47,7 +49,7 @@ class RolloutSettings:
     sampler: SamplerConfigs
     episodes: int
     seed: int
-    workers: int
+    workers: Workers
     batch: int
 
     @property
@@ -102,7 +104,7 @@ class Settings(TunedSettings):
             "checkpoints": self.checkpoints and str(self.checkpoints),
             "output": str(self.output),
         }
-        plain |= {name: getattr(self, name) for name in _STORED_AS_THEY_ARE}
+        plain |= {name: getattr(self, name) for name in _STORED_AS_THEY_ARE} | stored_workers(self.workers)
         device = models.resolve_device(self.device).type
         plain |= {} if device == "cpu" else {"device": device}
         plain |= {} if self.until == UNTIL[0] else {"until": self.until}
@@ -148,7 +150,7 @@ def read_rollouts(config: Mapping[str, Any]) -> dict[str, Any]:
         "sampler": read_samplers(config),
         "episodes": whole("episodes", config["episodes"], 1),
         "seed": whole("seed", config["seed"], 0),
-        "workers": worker_count(config["workers"]),
+        "workers": read_workers(config),
         "batch": whole("batch", config["batch"], 1),
     }
 

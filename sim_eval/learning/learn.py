@@ -21,6 +21,8 @@ from critics.actor import ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.config.tasks import task_factory
+from sim_eval.engine.engine import Engine
+from sim_eval.engine.start import open_engine
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.learning.actors import ACTOR_LEARNERS, ActorLearner
@@ -28,9 +30,8 @@ from sim_eval.learning.folder import Evaluation, LearnFolder, Progress, open_fol
 from sim_eval.learning.settings import LearnSettings
 from sim_eval.learning.trainer import CriticTrainer, Played
 from sim_eval.models import check_needs
-from sim_eval.rollout.episodes import Episode, run_episodes
+from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
-from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.samplers import Models, Sampler, Unsteered
 from sim_eval.training.collect import keep_for, state_of, trajectory_of
 from sim_eval.training.critic import SPREAD_STATES, chunk_rows, set_normalisation, state_rows, valued_policy
@@ -57,9 +58,9 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
     tell_of_compiling(settings.task)
     with (
         open_folder(settings.output, options) as folder,
-        open_pool(make_task, settings.workers, settings.batch) as pool,
+        open_engine(make_task, settings.workers, settings.batch) as engine,
     ):
-        return _Learner(settings, sampler, frozen, critic, actors, folder, pool).run()
+        return _Learner(settings, sampler, frozen, critic, actors, folder, engine).run()
 
 
 #: Of the critic, which is updated at every few control steps: half the time of the shipped ones' 192.
@@ -76,7 +77,7 @@ class _Learner:
     critic: EnsembleCritic  # the one that learns
     actors: Mapping[str, ActorLearner]
     folder: LearnFolder
-    pool: Pool
+    engine: Engine
     progress: Progress = field(default_factory=Progress)
 
     def run(self) -> list[Evaluation]:
@@ -165,7 +166,7 @@ class _Learner:
         """Episodes in the order of their keys. Raises RunError if one crashes."""
         settings = self.settings
         keep, name = keep_for(models.policy.request, self.critic.observations), settings.sampler_name
-        episodes = list(run_episodes(self.pool, keys, sampler, models, name, keep))
+        episodes = list(self.engine.play(keys, sampler, models, name, keep))
         for episode in episodes:
             if episode.error is not None:
                 raise RunError(f"{name}, episode {episode.key.episode}: {episode.error}")

@@ -103,7 +103,8 @@ def probe(settings: ProbeSettings) -> Probe:
 
 
 def _measured(settings: ProbeSettings, samplers: Mapping[str, Sampler], models: Models) -> Probe:
-    recording = Recording(settings.steps)
+    recording = Recording(settings.steps)  # in this process, so that no cluster can play
+    assert isinstance(settings.workers, int)
     with (
         open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool,
         tqdm(total=2 * settings.episodes, desc="episodes", disable=None) as progress,

@@ -31,6 +31,10 @@ class Keep:
     decisions: bool = False
 
 
+#: Nothing besides the outcome.
+OUTCOME = Keep()
+
+
 @dataclass(frozen=True)
 class Episode:
     """A finished episode. If it has an `error`, the other fields say how far it got, and `success` means nothing.
@@ -151,7 +155,7 @@ def run_episodes(
     sampler: Sampler,
     models: Models,
     label: str,
-    keep: Keep = Keep(),
+    keep: Keep = OUTCOME,
 ) -> Iterator[Episode]:
     """Run every key once, up to `pool.slots` at a time, and yield episodes as they finish.
 
@@ -176,6 +180,11 @@ def run_episodes(
                 if episode is not None:
                     del active[slot]
                     yield episode
+
+
+def ended_by(error: str, key: EpisodeKey, execute: int) -> Episode:
+    """An episode that an error ended before anything of it is known."""
+    return _Slot(key, Keep(), execute).fail(error)
 
 
 def _starts(

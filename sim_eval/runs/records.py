@@ -6,9 +6,11 @@ An episode's executed actions are written before its line, so that every line th
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -24,6 +26,8 @@ if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do wi
 
 RECORDS = "records.jsonl"
 _ACTIONS = "actions"
+#: Threads that write the actions of episodes that finished together.
+_WRITERS = 16
 
 #: Schema version of the lines that are written. Version 1 had no field `version`, and its costs were not nested.
 VERSION = 2
@@ -172,14 +176,20 @@ def actions_path(folder: Path, sampler: str, episode: int) -> Path:
 
 
 def append(folder: Path, record: Record, actions: np.ndarray) -> None:
-    """Store the actions (steps, D), then the record; both are on disk when this returns.
+    """`append_all` for one episode."""
+    append_all(folder, [record], [actions])
 
-    The caller must have locked the folder. Raises RunError if they cannot be written.
+
+def append_all(folder: Path, records: Sequence[Record], actions: Sequence[np.ndarray]) -> None:
+    """Store the actions (steps, D) of each episode, then the records; all are on disk when this returns.
+
+    A disk commits files together that several threads wait for. The caller must have locked the folder. Raises RunError
+    if they cannot be written.
     """
     try:
-        with replacing(actions_path(folder, record.sampler, record.episode)) as part:
-            np.save(part, actions)
-        _append_line(folder / RECORDS, to_line(record))
+        with ThreadPoolExecutor(min(len(records), _WRITERS)) as writers:
+            list(writers.map(functools.partial(_store_actions, folder), records, actions))
+        _append_lines(folder / RECORDS, b"".join(map(to_line, records)))
     except OSError as error:
         raise RunError(
             f"cannot write {folder}: {error.strerror or error}; every earlier record is intact, "
@@ -187,7 +197,12 @@ def append(folder: Path, record: Record, actions: np.ndarray) -> None:
         ) from None
 
 
-def _append_line(path: Path, content: bytes) -> None:
+def _store_actions(folder: Path, record: Record, actions: np.ndarray) -> None:
+    with replacing(actions_path(folder, record.sampler, record.episode)) as part:
+        np.save(part, actions)
+
+
+def _append_lines(path: Path, content: bytes) -> None:
     with open(path, "ab", buffering=0) as handle:
         end = handle.seek(0, os.SEEK_END)
         try:
@@ -195,7 +210,7 @@ def _append_line(path: Path, content: bytes) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(handle.fileno())
         except OSError:
-            handle.truncate(end)  # remove the incomplete line
+            handle.truncate(end)  # remove an incomplete line
             raise
 
 

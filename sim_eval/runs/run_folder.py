@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ from sim_eval.files import locked, write_text
 from sim_eval.runs.pictures import write_pictures
 from sim_eval.runs.provenance import SIMULATION, provenance, stored_request, versions
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
-from sim_eval.runs.records import Record, append, drop_torn_line
+from sim_eval.runs.records import Record, append_all, drop_torn_line
 
 _LOCK = ".lock"
 
 # Options that may change when a run is resumed, as results do not depend on them. Samplers and episodes only grow.
-_FREE = {"workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
+_FREE = {"engine", "workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
 
 
 @dataclass
@@ -40,9 +40,13 @@ class RunFolder:
     done: dict[tuple[str, int], Record]
 
     def append(self, record: Record, actions: np.ndarray) -> None:
-        """Store one more episode durably; its executed actions are (steps, D). Raises RunError as `append`."""
-        append(self.path, record, actions)
-        self.done[record.sampler, record.episode] = record
+        """`append_all` for one episode."""
+        self.append_all([record], [actions])
+
+    def append_all(self, records: Sequence[Record], actions: Sequence[np.ndarray]) -> None:
+        """Store more episodes durably; the executed actions of each are (steps, D). Raises RunError if that fails."""
+        append_all(self.path, records, actions)
+        self.done |= {(record.sampler, record.episode): record for record in records}
 
     def keep_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
         """Store pictures (H, W, 3) uint8 that the policy saw, by name, for the report. Raises RunError."""

@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 import tasks
 from policies.observation import ObservationRequest
+from sim_eval.config.engine import Workers
+from sim_eval.engine.start import open_engine, work_through
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
-from sim_eval.rollout.episodes import Episode, Keep, run_episodes
+from sim_eval.rollout.episodes import Episode, Keep
 from sim_eval.rollout.keys import episode_keys
-from sim_eval.rollout.pool import open_pool
-from sim_eval.rollout.workers import work_through
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.training.trajectories import Trajectory
 from tasks.task import EpisodeKey, Observation, Task, TaskSpec
@@ -38,7 +38,7 @@ def state_of(spec: TaskSpec) -> tuple[str, ...]:
 
 
 def demonstrations(
-    task: str, make_task: MakeTask, episodes: int, sloppy: float, seed: int, workers: int
+    task: str, make_task: MakeTask, episodes: int, sloppy: float, seed: int, workers: Workers
 ) -> Iterator[Trajectory]:
     """Scripted demonstrations of mixed quality, a share `sloppy` in [0, 1] of them by the sloppy expert.
 
@@ -69,7 +69,7 @@ def _demonstrate(task: Task, key: EpisodeKey, sloppy: float) -> Trajectory:
 
 
 def demonstrations_with_pictures(
-    task: str, make_task: MakeTask, request: ObservationRequest, count: int, style: str, seed: int, workers: int
+    task: str, make_task: MakeTask, request: ObservationRequest, count: int, style: str, seed: int, workers: Workers
 ) -> Iterator[Trajectory]:
     """`count` demonstrations in one `style` of `tasks.expert`, with what `request` names at every `STRIDE`-th step.
 
@@ -133,7 +133,7 @@ def _wander(task: Task, rng: np.random.Generator) -> None:
 
 
 def policy_rollouts(
-    task: str, make_task: MakeTask, models: Models, state: Sequence[str], episodes: int, seed: int, workers: int
+    task: str, make_task: MakeTask, models: Models, state: Sequence[str], episodes: int, seed: int, workers: Workers
 ) -> Iterator[Trajectory]:
     """Unsteered episodes of the frozen policy on the training block of keys, in the order of the keys.
 
@@ -146,8 +146,8 @@ def policy_rollouts(
     keep = keep_for(request, state)
     waiting: dict[int, Trajectory] = {}
     successes = following = 0
-    with open_pool(make_task, workers, slots=8) as pool:
-        finished = run_episodes(pool, keys, Unsteered(), models, "unsteered", keep)
+    with open_engine(make_task, workers, batch=8) as engine:
+        finished = engine.play(keys, Unsteered(), models, "unsteered", keep)
         progress = tqdm(finished, total=episodes, desc=f"{task} rollouts", disable=None)
         for done, episode in enumerate(progress, 1):
             if episode.error is not None:

@@ -10,10 +10,11 @@ from typing import Any
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
 from sim_eval.config.compose import CONFIGS, TARGETS, compose, folder, load_yaml
+from sim_eval.config.engine import Workers, read_workers
 from sim_eval.config.models import DEVICES, own_policies, shared_policies
 from sim_eval.config.plugins import Component, component
 from sim_eval.config.tasks import read_task, task_factory, task_name
-from sim_eval.config.values import listed, one_of, whole, worker_count
+from sim_eval.config.values import listed, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import OUTSIDE, STAGES, Recipe
@@ -27,7 +28,7 @@ class TrainSettings:
     stages: tuple[str, ...]
     workspace: Workspace
     recipe: Recipe
-    workers: int
+    workers: Workers
 
 
 def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
@@ -46,7 +47,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         variant=config["variant"],
     )
     stages = _stages(config, from_outside=config["policy"] is not None)
-    return TrainSettings(stages, workspace, _recipe(config, families, policies), worker_count(config["workers"]))
+    return TrainSettings(stages, workspace, _recipe(config, families, policies), read_workers(config))
 
 
 def _listed_stages(argument: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from policies.policy import Denoiser
+from sim_eval.config.engine import Workers
 from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
 from sim_eval.models import build_models, offers_features
@@ -49,20 +50,20 @@ class Recipe:
     from_outside: bool = False
 
 
-def collect_demos(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+def collect_demos(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Scripted demonstrations of mixed quality to demos.hdf5."""
     found = demonstrations(workspace.task, workspace.make_task, recipe.demos, recipe.sloppy, workspace.seed, workers)
     _write(workspace.demos, workspace, found, "demonstrations")
 
 
-def clone_policies(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+def clone_policies(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Behaviour cloning of one policy a family."""
     trajectories = read_hdf5(workspace.demos, STATE)
     for family in recipe.families:
         train_policy(workspace, family, trajectories, recipe.policy_steps, recipe.batch)
 
 
-def roll_out(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+def roll_out(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Unsteered rollouts of the first frozen policy, which critics and posterior nets learn from."""
     label, models = recipe.policies[0].label, _models(workspace, recipe, recipe.policies[0])
     probe = workspace.make_task()
@@ -74,7 +75,7 @@ def roll_out(workspace: Workspace, recipe: Recipe, workers: int) -> None:
     _write(workspace.rollouts(label), workspace, trajectories, f"{label} rollouts")
 
 
-def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """One critic a method, on the rollouts of the first policy and the demonstrations."""
     models = _models(workspace, recipe, recipe.policies[0])
     path = workspace.rollouts(recipe.policies[0].label)
@@ -94,7 +95,7 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: int) -> None:
         tqdm.write(f"{workspace.task} {method} critic, held-out rollouts: {scores}")
 
 
-def train_posteriors(workspace: Workspace, recipe: Recipe, workers: int) -> None:
+def train_posteriors(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """One posterior net a policy, each from its own frozen policy alone, in states that rollouts visited."""
     path = workspace.rollouts(recipe.policies[0].label)
     states = read_hdf5(path)
@@ -112,7 +113,7 @@ def train_posteriors(workspace: Workspace, recipe: Recipe, workers: int) -> None
         tqdm.write(f"{workspace.task} {policy.label} posterior net, in units of the posterior's spread: {agreed}")
 
 
-Stage = Callable[[Workspace, Recipe, int], None]
+Stage = Callable[[Workspace, Recipe, Workers], None]
 
 STAGES: dict[str, Stage] = {
     "demos": collect_demos,
@@ -126,7 +127,7 @@ STAGES: dict[str, Stage] = {
 OUTSIDE = ("rollouts", "critic", "posterior")
 
 
-def run_stages(names: Sequence[str], workspace: Workspace, recipe: Recipe, workers: int) -> None:
+def run_stages(names: Sequence[str], workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Run the named stages in order.
 
     torch uses one thread: small products gain nothing from more, and results do not depend on the number of cores.

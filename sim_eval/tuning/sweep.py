@@ -16,14 +16,14 @@ from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import Tuned, check_writable, write_strengths
 from sim_eval.config.tasks import task_factory
 from sim_eval.config.values import listed, not_negative, one_of, whole
+from sim_eval.engine.engine import Engine
+from sim_eval.engine.start import open_engine
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
 from sim_eval.models import check_needs
-from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
-from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.tuning.results import Sweep, Trial, check_published, chosen, publish
 
@@ -125,8 +125,8 @@ def try_strengths(settings: SweepSettings) -> Sweep:
     if not missing:
         return published
     tell_of_compiling(settings.task)
-    with open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool:
-        for trial in sweep(settings, missing, models, pool):
+    with open_engine(task_factory(settings.task), settings.workers, settings.batch) as engine:
+        for trial in sweep(settings, missing, models, engine):
             published = publish(settings.published, replace(conditions, trials=(trial,)))
             tqdm.write(
                 f"{trial.sampler} at {trial.strength:g}: {trial.successes}/{trial.episodes}, mean Q {trial.mean_q:.2f}"
@@ -145,7 +145,7 @@ def choose_strengths(settings: SweepSettings, published: Sweep) -> dict[str, flo
 
 
 def sweep(
-    settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models, pool: Pool
+    settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models, engine: Engine
 ) -> Iterator[Trial]:
     """Each of `samplers`, by name and strength, over the same keys of the tune block, each trial as it ends.
 
@@ -156,7 +156,7 @@ def sweep(
         for (name, strength), sampler in samplers.items():
             successes = 0
             values: dict[int, float | None] = {}
-            for episode in run_episodes(pool, keys, sampler, models, f"{name} at {strength}"):
+            for episode in engine.play(keys, sampler, models, f"{name} at {strength}"):
                 if episode.error is not None:
                     raise RunError(f"{name} at {strength}, episode {episode.key.episode}: {episode.error}")
                 successes += episode.success

@@ -12,14 +12,16 @@ import numpy as np
 from tqdm import tqdm
 
 from policies.observation import ObservationRequest
+from sim_eval.config.engine import Cluster
+from sim_eval.engine.start import work_through
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
-from sim_eval.rollout.workers import work_through
 from sim_eval.runs.reader import Run, read_run
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import Shown, read_index, update_index
 from sim_eval.video.contact_sheet import write_sheet
+from sim_eval.video.elsewhere import draw_elsewhere
 from sim_eval.video.encode import check_encoder
 from sim_eval.video.episode_video import EpisodeVideo, draw_video
 from sim_eval.video.replay import ReplayError, View
@@ -141,11 +143,15 @@ def _draw(
     make_task: MakeTask,
 ) -> tuple[dict[tuple[str, int], np.ndarray], int]:
     """Make the videos. Returns the rows of contact sheets, if any, by (sampler, episode), and how many were skipped."""
-    work = functools.partial(draw_video, view=View(settings.camera, settings.size, settings.every, observed))
+    view, workers = View(settings.camera, settings.size, settings.every, observed), settings.workers
+    if isinstance(workers, Cluster):
+        drawn = draw_elsewhere(videos, view, make_task, workers)
+    else:
+        drawn = work_through(videos, functools.partial(draw_video, view=view), make_task, workers)
     rows: dict[tuple[str, int], np.ndarray] = {}
     skipped = 0
     with tqdm(total=len(videos), unit="video", disable=None) as progress:
-        for video, made in zip(videos, work_through(videos, work, make_task, settings.workers), strict=True):
+        for video, made in zip(videos, drawn, strict=True):
             if isinstance(made, ReplayError):
                 tqdm.write(f"skipped: {made}", file=sys.stderr)
                 skipped += 1

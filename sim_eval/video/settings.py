@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sim_eval.analysis.episode_selection import Pick, read_pick
 from sim_eval.config.compose import compose, folder
-from sim_eval.config.values import listed, one_of, whole, worker_count
+from sim_eval.config.engine import Workers, read_workers
+from sim_eval.config.values import listed, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.video.encode import FORMATS
 
@@ -19,8 +20,8 @@ class RenderSettings:
 
     `episodes`, `samplers`: None for all; `videos` picks among these. `side_by_side`: one video per episode, one column
     per sampler. `sheet`: draw contact sheets, too. `size`: pixels, even. `every`: control steps per frame; videos play
-    in real time. `observed`: show the pictures that the policy saw; None: where it saw any. `workers`: processes, 0 for
-    none. `overwrite`: also draw files that exist.
+    in real time. `observed`: show the pictures that the policy saw; None: where it saw any. `workers`: what draws.
+    `overwrite`: also draw files that exist.
     """
 
     folder: Path
@@ -35,7 +36,7 @@ class RenderSettings:
     size: int = 256
     every: int = 1
     observed: bool | None = None
-    workers: int = 0
+    workers: Workers = 0
     overwrite: bool = False
 
 
@@ -54,7 +55,7 @@ def read_render_settings(arguments: Sequence[str]) -> RenderSettings:
         format=one_of("format", options["format"], FORMATS),
         size=size,
         every=whole("every", options["every"], 1),
-        workers=worker_count(options["workers"]),
+        workers=read_workers(options),
         observed=_optional_bool("observed", options["observed"]),
         **{name: options[name] for name in ("side_by_side", "sheet", "camera", "overwrite")},
     )

@@ -1,0 +1,1 @@
+"""Where episodes are played: in processes of this machine, or on a Ray cluster."""
