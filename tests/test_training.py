@@ -244,10 +244,12 @@ def test_a_second_policy_is_valued_by_its_own_critic(tmp_path: Path) -> None:
         settings = read_settings(["task=can", f"policy={policy}", f"checkpoints={tmp_path}", "samplers=[best_of_n]"])
         assert settings.critic is not None
         assert settings.critic.label == expected
+    (tmp_path / "lift").mkdir()
+    for file in ROOT.glob("lift/flow_weak.*"):
+        shutil.copy(file, tmp_path / "lift")
+    chosen_models = Component("flow_weak"), Component("critic_flow_weak"), Component("default")
     with pytest.raises(RunError, match=r"sim-eval-train task=lift policy=flow_weak stage=\[rollouts,critic\]` trains"):
-        build_models(
-            "lift", Component("flow_weak"), Component("critic_flow_weak"), Component("default"), frozenset({"critic"})
-        )
+        build_models("lift", *chosen_models, frozenset({"critic"}), tmp_path)
     asked = read_train_settings(["task=lift", "policy=flow_weak", "stage=[rollouts,critic]"])
     assert [policy.label for policy in asked.recipe.policies] == ["flow_weak"]
 
