@@ -63,6 +63,25 @@ def test_samplers_are_paired_by_task_seed_and_episode_at_the_last_evaluation_of_
     assert "qpilots_u against unsteered at the last evaluation of both: +50 [" in said
     assert "4 of 6 pairs won and 1 lost" in said
     assert compare_curves(read_curves(steered)) == []
+    (at_first,) = compare_curves(read_curves([*steered, *unsteered]), first=True)
+    assert (at_first.pairs, at_first.won, at_first.lost) == (6, 3, 0)
+
+
+def test_tasks_of_one_suite_are_told_apart(tmp_path: Path) -> None:
+    runs = [
+        write(tmp_path / f"{sampler}{index}", {0: [1, index > 30]}, sampler, task={"name": "libero_90", "index": index})
+        for sampler in ("qpilots_u", "best_of_n")
+        for index in (26, 31)
+    ]
+    curves = read_curves(runs)
+    assert [(curve.task, curve.label) for curve in curves] == [
+        ("libero_90_26", "qpilots_u"),
+        ("libero_90_31", "qpilots_u"),
+        ("libero_90_26", "best_of_n"),
+        ("libero_90_31", "best_of_n"),
+    ]
+    (pairing,) = compare_curves(curves)
+    assert (pairing.pairs, pairing.both, pairing.won, pairing.lost) == (4, 3, 0, 0)
 
 
 def test_the_page_shows_every_curve(tmp_path: Path) -> None:

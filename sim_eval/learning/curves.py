@@ -13,6 +13,7 @@ from typing import Any
 from sim_eval.analysis.pairs import corrected, counted, pairing_of
 from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
+from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
 from sim_eval.learning.folder import CURVE, OPTIONS
 
@@ -78,7 +79,7 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
         (sampler,) = options["sampler"]
         by_seed = {run["seed"]: evaluations for _, run, evaluations in runs}
         points, seeds = _points(by_seed, options["evaluate"]), tuple(sorted(by_seed))
-        curves.append((folder, Curve(options["task"]["name"], options["policy"], sampler, seeds, points)))
+        curves.append((folder, Curve(task_name(options["task"]), options["policy"], sampler, seeds, points)))
     names = [(curve.task, curve.policy, curve.label) for _, curve in curves]
     return [
         curve if names.count(name) == 1 else Curve(*name[:2], f"{folder.name}/{name[2]}", curve.seeds, curve.points)
@@ -86,30 +87,32 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
     ]
 
 
-def compare_curves(curves: Sequence[Curve]) -> list[Pairing]:
+def compare_curves(curves: Sequence[Curve], first: bool = False) -> list[Pairing]:
     """Every two samplers, over the tasks and policies that both learned on and the seeds that both have there.
 
-    Pairs are the episodes of the last evaluation that both reached. Holm's correction is over these tests.
+    Pairs are the episodes of the last evaluation that both reached, or of the first one. Holm's correction is over
+    these tests.
     """
     found = []
     for label, against in combinations(dict.fromkeys(curve.label for curve in curves), 2):
         here, there = (
             {(curve.task, curve.policy): curve for curve in curves if curve.label == name} for name in (label, against)
         )
-        tables = [_paired(here[place], there[place]) for place in here if place in there]
+        tables = [_paired(here[place], there[place], first) for place in here if place in there]
         played = [table for table in tables if table is not None]
         if played:
             found.append(pairing_of(label, against, played))
     return corrected(found)
 
 
-def _paired(curve: Curve, other: Curve) -> Tally | None:
-    """(both, won, lost, pairs) at the last evaluation that both curves have; None if they share no seed or none."""
+def _paired(curve: Curve, other: Curve, first: bool) -> Tally | None:
+    """The pairs of the last evaluation that both curves have, or of the first; None if they share no seed or none."""
     theirs = {point.number: point for point in other.points}
     shared = [point for point in curve.points if point.number in theirs]
     if not shared:
         return None
-    point, opposite = shared[-1], theirs[shared[-1].number]
+    point = shared[0 if first else -1]
+    opposite = theirs[point.number]
     pairs = [
         pair
         for seed in point.outcomes

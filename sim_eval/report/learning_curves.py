@@ -39,7 +39,7 @@ def html(curves: Sequence[Curve]) -> str:
 
 
 def said(curves: Sequence[Curve]) -> list[str]:
-    """One sentence a curve, where it starts and ends; then a sentence for every two samplers."""
+    """One sentence a curve, where it starts and ends; then for every two samplers, at the start and at the end."""
     sentences = []
     for curve in curves:
         first, last = curve.points[0], curve.points[-1]
@@ -49,12 +49,14 @@ def said(curves: Sequence[Curve]) -> list[str]:
             f"{curve.task}, {curve.policy}, {curve.label}: {ends} after {last.steps:,.0f} environment steps ({runs}, "
             f"{last.episodes} episodes)."
         )
-    return [*sentences, *(_told(pairing) for pairing in compare_curves(curves))]
+    if any(len(curve.points) > 1 for curve in curves):
+        sentences += [_told(pairing, "first") for pairing in compare_curves(curves, first=True)]
+    return [*sentences, *(_told(pairing, "last") for pairing in compare_curves(curves))]
 
 
-def _told(pairing: Pairing) -> str:
+def _told(pairing: Pairing, evaluation: str) -> str:
     return (
-        f"{pairing.label} against {pairing.against} at the last evaluation of both: "
+        f"{pairing.label} against {pairing.against} at the {evaluation} evaluation of both: "
         f"{points(pairing.difference, pairing.interval)} points, {pairing.won} of {pairing.pairs} pairs won and "
         f"{pairing.lost} lost, p = {p_value(pairing.p_holm)} after Holm's correction."
     )
