@@ -17,18 +17,7 @@ HEAD = (
 )
 #: What a narrow terminal does without, the least important first.
 _LEFT_OUT = (
-    "posterior",
-    "critic",
-    "p",
-    "policy",
-    "steps",
-    "mean Q",
-    "strength",
-    "group",
-    "n",
-    "ms",
-    "won/lost",
-    "95 %",
+    *("posterior", "critic", "p", "policy", "steps", "group", "mean Q", "strength", "n", "ms", "won/lost", "95 %"),
 )
 _SHORTEST_NAME = 12
 _BETWEEN = "  "
