@@ -144,7 +144,7 @@ def test_a_files_row_is_shown_unpaired_and_the_rest_does_not_change(tmp_path: Pa
 def test_every_report_marks_what_is_unpaired(tmp_path: Path) -> None:
     comparison = beside_own(tmp_path, LEROBOT)
     report.write(comparison, tmp_path / "out")
-    assert re.search(r"unsteered \(lerobot_0.4.4.json\) .* unpaired", report.terminal(comparison))
+    assert re.search(r"unsteered \(lerobot_0.4.4.json\) .* unpaired", report.terminal(comparison, 200))
     assert "| unpaired |" in (tmp_path / "out/report.md").read_text()
     page = (tmp_path / "out/report.html").read_text()
     assert page.count(">unpaired</td>") == 3
