@@ -127,7 +127,7 @@ def test_a_run_whose_driver_ends_is_resumed(
         "import functools\nfrom pathlib import Path\nfrom sim_eval.config.engine import Cluster\n"
         "from tests import toy_run\nfrom tests.toy_task import ToyTask\n"
         f"toy_run.run(Path({str(tmp_path)!r}), workers=Cluster({cluster!r}, workers=1), "
-        "make_task=functools.partial(ToyTask, step_s=0.01))\n"
+        "make_task=functools.partial(ToyTask, step_s=0.05))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     records, deadline = tmp_path / "records.jsonl", time.monotonic() + 120
