@@ -49,10 +49,13 @@ def evaluate(
     task: a name ("can"), options ({"name": "libero_goal", "index": 7}), or a callable that builds a `Task`, which must
         pickle if `workers` is not 0.
     policy, critic, posterior: a name, "./file.py:build", or the object itself; critic=None runs without a critic.
-    samplers: names, or samplers by the name that the report gives them. until: "episodes", or "decided": each sampler
-    stops, after `episodes` at the latest, when it is told from the baseline. workers: worker processes; 0: everything
-    in this process. batch: episodes that run at the same time. output: the run folder, resumed if it exists; None:
-    runs/<task>-<policy>-<time>. device: "auto", "cpu" or "cuda".
+    samplers: names, or samplers by the name that the report gives them.
+    until: "episodes", or "decided": each sampler stops, after `episodes` at the latest, when it is told from the
+        baseline.
+    workers: worker processes; 0: everything in this process.
+    batch: episodes that run at the same time.
+    output: the run folder, resumed if it exists; None: runs/<task>-<policy>-<time>.
+    device: "auto", "cpu" or "cuda".
 
     Raises RunError or TaskError, before anything runs, if options, models and task do not fit together.
     """

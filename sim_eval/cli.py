@@ -276,6 +276,16 @@ def serve(arguments: Sequence[str]) -> int:
     return 0
 
 
+@command("sim-eval-view DIR [option=value ...]    e.g. sim-eval-view runs", "view", needs_argument=True)
+def view(arguments: Sequence[str]) -> int:
+    """Show all run folders below a folder as a web page of this machine, until Ctrl-C."""
+    from sim_eval.view.settings import read_view_settings
+    from sim_eval.view.view import view
+
+    view(read_view_settings(arguments))
+    return 0
+
+
 @command("sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all", "train")
 def train(arguments: Sequence[str]) -> int:
     """Train the checkpoints of a task."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -38,7 +39,7 @@ def check_fields(where: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
     if lacking := [name for name in kinds if name not in values]:
         raise RunError(f"{where} lacks {', '.join(lacking)}: the file was changed or is another program's")
     for name, kind in kinds.items():
-        if not _fits(values[name], kind):
+        if not _test(kind)(values[name]):
             shown = json.dumps(values[name], default=str)
             raise RunError(f"{where}: {name} is {shown:.80}; accepted: {_words(kind)}")
 
@@ -52,7 +53,7 @@ def read_entries(path: Path, kind: type) -> list[Any]:
         return []
     try:
         entries = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):  # too deeply nested to be read
         raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
     check_fields(str(path), {"the content": entries}, {"the content": list[dict[str, Any]]})
     for number, entry in enumerate(entries, 1):
@@ -60,22 +61,31 @@ def read_entries(path: Path, kind: type) -> list[Any]:
     return list(entries)
 
 
-def _fits(value: Any, kind: Any) -> bool:
+@functools.cache  # records are many, kinds are few
+def _test(kind: Any) -> Callable[[Any], bool]:
+    """What tells whether a value is of the kind."""
     inner = get_args(kind)
     if isinstance(kind, UnionType):
-        return any(_fits(value, option) for option in inner)
+        options = [_test(option) for option in inner]
+        return lambda value: any(fits(value) for fits in options)
     if get_origin(kind) is list:
-        return isinstance(value, list) and all(_fits(entry, inner[0]) for entry in value)
+        entry = _test(inner[0])
+        return lambda value: isinstance(value, list) and all(map(entry, value))
     if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(isinstance(key, str) and _fits(value[key], inner[1]) for key in value)
+        content = _test(inner[1])
+        return lambda value: (
+            isinstance(value, dict) and all(isinstance(key, str) for key in value) and all(map(content, value.values()))
+        )
     if is_typeddict(kind):
-        hints = get_type_hints(kind)
-        return isinstance(value, dict) and all(name in value and _fits(value[name], hints[name]) for name in hints)
+        hints = {name: _test(hint) for name, hint in get_type_hints(kind).items()}
+        return lambda value: (
+            isinstance(value, dict) and all(name in value and fits(value[name]) for name, fits in hints.items())
+        )
     if kind is int:
-        return type(value) is int and value >= 0
+        return lambda value: type(value) is int and value >= 0
     if kind is float:
-        return type(value) in (int, float) and abs(value) < float("inf")
-    return kind is Any or isinstance(value, kind)
+        return lambda value: type(value) in (int, float) and abs(value) < float("inf")
+    return lambda value: kind is Any or isinstance(value, kind)
 
 
 def _words(kind: Any) -> str:

@@ -47,7 +47,7 @@ def test_only_training_and_the_options_know_the_suites_own_tasks() -> None:
 
 #: The engine's floors, the ground first: a package imports those below its own floor alone.
 FLOORS = (
-    {"errors", "own_packages", "resources", "schedules"},
+    {"closing", "errors", "own_packages", "resources", "schedules"},
     {"fields", "files", "samplers"},
     {"checkpoints", "rollout"},
     {"config"},
@@ -58,7 +58,7 @@ FLOORS = (
     {"evaluation"},
     {"learning", "probing", "serving", "tuning"},
     {"report"},
-    {"export"},
+    {"export", "view"},
     {"api"},
     {"cli"},
 )

@@ -124,8 +124,9 @@ def test_a_run_whose_driver_ends_is_resumed(
     tmp_path: Path, cluster: str, reference: list[dict[str, Any]], ended_by: signal.Signals
 ) -> None:
     script = (
-        "import functools\nfrom pathlib import Path\nfrom sim_eval.config.engine import Cluster\n"
+        "import functools\nimport signal\nfrom pathlib import Path\nfrom sim_eval.config.engine import Cluster\n"
         "from tests import toy_run\nfrom tests.toy_task import ToyTask\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         f"toy_run.run(Path({str(tmp_path)!r}), workers=Cluster({cluster!r}, workers=1), "
         "make_task=functools.partial(ToyTask, step_s=0.05))\n"
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -19,11 +17,9 @@ from sim_eval.report import HTML, write
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from tests import made_run
+from tests.chromium import DESKTOP, PHONE, needs_chromium, open_chromium, resize
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver on the path")
-
-PHONE, DESKTOP = (390, 844), (1280, 900)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +42,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for switch in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"):
-        options.add_argument(f"--{switch}")
-    for switch in ("disable-background-networking", "disable-component-update", "disable-dev-shm-usage"):
-        options.add_argument(f"--{switch}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver = open_chromium(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
@@ -64,12 +52,6 @@ def page(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
     resize(browser, DESKTOP)
     browser.get(report.as_uri())
     return browser
-
-
-def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
-    width, height = size
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def rows(page: webdriver.Chrome) -> list[str]:

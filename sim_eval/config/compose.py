@@ -7,6 +7,7 @@ files and the `name=value` syntax, and every user error is one line.
 from __future__ import annotations
 
 import functools
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import AnchorToken, YAMLError, scan  # type: ignore[import-untyped]
 
 from sim_eval.config.values import did_you_mean, shown
 from sim_eval.errors import RunError
@@ -92,10 +93,15 @@ def help_text(name: str, usage: str) -> str:
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping. Raises RunError if it cannot be read or is not a mapping."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise RunError(f"{path} is no file")
     try:
-        content = OmegaConf.load(path)
-    except (YAMLError, OSError) as error:
-        raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        text = path.read_text()
+        if "&" in text and any(isinstance(token, AnchorToken) for token in scan(text)):
+            raise RunError(f"{path} has a YAML anchor; accepted: plain values")  # a few lines can stand for millions
+        content = OmegaConf.load(io.StringIO(text))
+    except (YAMLError, OSError, UnicodeDecodeError, RecursionError, OmegaConfBaseException) as error:
+        raise RunError(f"{path} cannot be read: {[*str(error).splitlines(), 'no reason given'][0]}") from None
     if not isinstance(content, DictConfig):
         raise RunError(f"{path} is not a mapping of options")
     return _plain(content)

@@ -32,6 +32,13 @@ def whole(option: str, value: object, least: int) -> int:
     raise RunError(f"{option} is {shown(value)}; accepted: a whole number of at least {least}")
 
 
+def port(option: str, value: object) -> int:
+    """The value, if it is a number of a port, or 0; else RunError."""
+    if (number := whole(option, value, 0)) > 65535:
+        raise RunError(f"{option} is {number}; accepted: 0 to 65535")
+    return number
+
+
 def not_negative(option: str, value: object) -> float:
     """The value, if it is a finite number of at least 0; else RunError."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):

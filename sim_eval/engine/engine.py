@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from types import TracebackType
-from typing import Self
 
+from sim_eval.closing import Closing
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import OUTCOME, Episode, Keep, run_episodes
 from sim_eval.rollout.pool import open_pool
@@ -15,8 +14,8 @@ from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey
 
 
-class Engine(ABC):
-    """Plays episodes of one task. Closes at the end of a `with` block."""
+class Engine(Closing):
+    """Plays episodes of one task."""
 
     @abstractmethod
     def finished(
@@ -32,18 +31,6 @@ class Engine(ABC):
     ) -> Iterator[Episode]:
         """`finished`, one by one."""
         return chain.from_iterable(self.finished(keys, sampler, models, label, keep))
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free every environment."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LocalEngine(Engine):

@@ -8,14 +8,59 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 from sim_eval.analysis.pairs import corrected, counted, pairing_of
 from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
-from sim_eval.learning.folder import CURVE, OPTIONS
+from sim_eval.fields import check_fields, read_entries
+
+CURVE = "curve.json"
+OPTIONS = "options.json"
+
+
+class _Task(TypedDict):
+    name: str
+
+
+class _Options(TypedDict):
+    """The required fields of options.json."""
+
+    task: _Task
+    policy: str
+    sampler: dict[str, Any]
+    evaluate: int
+    seed: int
+
+
+class _Evaluation(TypedDict):
+    """The required fields of each entry of curve.json."""
+
+    steps: int
+    outcomes: list[bool]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A folder of `sim-eval-learn` as read. `evaluations`: entries of curve.json, in the order of their steps."""
+
+    folder: Path
+    options: dict[str, Any]
+    evaluations: list[dict[str, Any]]
+
+    @property
+    def task(self) -> str:
+        return task_name(self.options["task"])
+
+    @property
+    def policy(self) -> str:
+        return str(self.options["policy"])
+
+    @property
+    def sampler(self) -> str:
+        return str(next(iter(self.options["sampler"])))
 
 
 @dataclass(frozen=True)
@@ -63,23 +108,40 @@ def is_learned(folder: Path) -> bool:
     return (folder / CURVE).is_file() and (folder / OPTIONS).is_file()
 
 
+def read_learned(folder: Path) -> Learned:
+    """Read a folder, which may not have been evaluated yet. Raises RunError if sim-eval-learn did not write it."""
+    path = folder / OPTIONS
+    if not path.is_file():
+        raise RunError(f"{folder} holds no {OPTIONS}; accepted: folders of sim-eval-learn")
+    try:
+        options = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
+    check_fields(str(path), {"the content": options}, {"the content": dict[str, Any]})
+    check_fields(str(path), options, get_type_hints(_Options))
+    if len(options["sampler"]) != 1 or not options["evaluate"]:
+        raise RunError(f"{path} has not one sampler, or evaluate is 0: the file was changed")
+    return Learned(folder, options, read_entries(folder / CURVE, _Evaluation))
+
+
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
-    """The curves of these folders, seeds pooled. Raises RunError for a folder that sim-eval-learn did not write."""
-    groups: dict[str, list[tuple[Path, dict[str, Any], list[dict[str, Any]]]]] = defaultdict(list)
+    """The curves of these folders, seeds pooled.
+
+    Raises RunError as `read_learned`, and for seeds that share no evaluation.
+    """
+    groups: dict[str, list[Learned]] = defaultdict(list)
     for folder in dict.fromkeys(path.resolve() for path in folders):
-        if not is_learned(folder):
-            raise RunError(f"{folder} holds no {CURVE}; accepted: folders of sim-eval-learn")
-        options = json.loads((folder / OPTIONS).read_text())
-        evaluations = json.loads((folder / CURVE).read_text())
-        setup = json.dumps({name: value for name, value in options.items() if name != "seed"}, sort_keys=True)
-        groups[setup].append((folder, options, evaluations))
+        learned = read_learned(folder)
+        setup = json.dumps({name: value for name, value in learned.options.items() if name != "seed"}, sort_keys=True)
+        groups[setup].append(learned)
     curves = []
     for runs in groups.values():
-        folder, options, _ = runs[0]
-        (sampler,) = options["sampler"]
-        by_seed = {run["seed"]: evaluations for _, run, evaluations in runs}
-        points, seeds = _points(by_seed, options["evaluate"]), tuple(sorted(by_seed))
-        curves.append((folder, Curve(task_name(options["task"]), options["policy"], sampler, seeds, points)))
+        first = runs[0]
+        by_seed = {run.options["seed"]: run.evaluations for run in runs}
+        points, seeds = _points(by_seed, first.options["evaluate"]), tuple(sorted(by_seed))
+        if not points:
+            raise RunError(f"{', '.join(str(run.folder) for run in runs)}: no evaluation that all of these have")
+        curves.append((first.folder, Curve(first.task, first.policy, first.sampler, seeds, points)))
     names = [(curve.task, curve.policy, curve.label) for _, curve in curves]
     return [
         curve if names.count(name) == 1 else Curve(*name[:2], f"{folder.name}/{name[2]}", curve.seeds, curve.points)

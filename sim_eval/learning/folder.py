@@ -20,11 +20,11 @@ import torch
 
 from sim_eval.errors import RunError
 from sim_eval.files import replacing, write_text
+from sim_eval.learning.curves import CURVE, OPTIONS
 from sim_eval.runs.run_folder import lock, make_folder
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 
-CURVE = "curve.json"
-OPTIONS, _STATE = "options.json", "state.pt"
+_STATE = "state.pt"
 
 
 @dataclass(frozen=True)

@@ -13,38 +13,25 @@ import signal
 import socket
 import subprocess
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Self
 
+from sim_eval.closing import Closing
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
 
 _START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.rollout.pool import serve; serve({handle})"
 
 
-class Pool(ABC):
-    """A fixed number of environment slots that act in lockstep. Closes at the end of a `with` block."""
+class Pool(Closing):
+    """A fixed number of environment slots that act in lockstep."""
 
     slots: int
 
     @abstractmethod
     def exchange(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
         """Send a command to each slot given, wait for all replies. Raises RunError if the task cannot be built."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free every environment."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LocalPool(Pool):

@@ -131,7 +131,7 @@ def read(folder: Path, check: Callable[[str, Record], None] | None = None) -> li
 def _parse(line: bytes, where: str) -> Record:
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # too deeply nested to be read
         raise RunError(f"{where} is not JSON: the file was changed or the disk is damaged") from None
     if not isinstance(values, dict):
         raise RunError(f"{where} is no record; accepted: a JSON object")

@@ -22,7 +22,8 @@ from sim_eval.runs.provenance import SIMULATION, provenance, stored_request, ver
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
 from sim_eval.runs.records import Record, append_all, drop_torn_line
 
-_LOCK = ".lock"
+#: The file that the process locks that writes the folder.
+LOCK = ".lock"
 
 # Options that may change when a run is resumed, as results do not depend on them. Samplers and episodes only grow.
 _FREE = {"engine", "workers", "batch", "videos", "log", "output", "checkpoints", "samplers", "sampler", "episodes"}
@@ -89,7 +90,7 @@ def open_run(
 
 def lock(folder: Path) -> AbstractContextManager[None]:
     """Keep other processes from writing into the folder. Raises RunError if another one holds the lock."""
-    return locked(folder / _LOCK, f"another process is writing {folder}: wait for it or choose another output")
+    return locked(folder / LOCK, f"another process is writing {folder}: wait for it or choose another output")
 
 
 def make_folder(path: Path, marker: str) -> None:

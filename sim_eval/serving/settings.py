@@ -13,11 +13,9 @@ from sim_eval.config.compose import compose
 from sim_eval.config.models import read_models
 from sim_eval.config.plugins import Component
 from sim_eval.config.tasks import read_task, task_name
-from sim_eval.config.values import whole
+from sim_eval.config.values import port, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import SamplerConfigs, read_samplers
-
-_PORTS = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +70,7 @@ def read_serve_settings(arguments: Sequence[str]) -> ServeSettings:
 
 def _access(config: Mapping[str, Any]) -> dict[str, Any]:
     """Address and token. Raises RunError for an address that others can reach without a token."""
-    host, port = str(config["host"]), whole("port", config["port"], 0)
-    if port > _PORTS:
-        raise RunError(f"port is {port}; accepted: 0 to {_PORTS}")
+    host = str(config["host"])
     try:
         token = read_token(config["token_file"])
     except ValueError as error:
@@ -84,7 +80,7 @@ def _access(config: Mapping[str, Any]) -> dict[str, Any]:
             f"host is {host}, which other machines can reach, and there is no token; accepted: token_file=FILE, a "
             f"token in the environment variable {VARIABLE}, or host=127.0.0.1"
         )
-    return {"host": host, "port": port, "token": token}
+    return {"host": host, "port": port("port", config["port"]), "token": token}
 
 
 def is_loopback(host: str) -> bool:

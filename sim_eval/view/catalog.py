@@ -1,0 +1,103 @@
+"""All run folders below a root, read as they change. Nothing is written, and no link to a folder is followed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from sim_eval.view.entry import MARKS, Entry, Stamp, lock_of, read, stamp, unread
+
+#: Seconds between two looks for new and changed folders.
+_LOOK_S = 1.0
+
+#: Linux's list of file locks; other systems have none, and no run is shown as running there.
+_LOCKS = Path("/proc/locks")
+
+
+class Catalog:
+    """What is known of the run folders below `root`. Threads may call `refresh` at the same time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        #: Changes whenever an entry does.
+        self.version = 0
+        self._entries: dict[Path, Entry] = {}
+        self._stamps: dict[Path, Stamp] = {}
+        self._stale: list[Path] = []
+        self._next_look = 0.0
+        self._lock = threading.Lock()
+
+    def refresh(self, budget_s: float) -> list[Entry]:
+        """Read what has changed, for about so many seconds, and return every entry, the newest run first.
+
+        Those that are still to be read are among them, as they were, or in the state "reading".
+        """
+        end = time.monotonic() + budget_s
+        with self._lock:
+            if time.monotonic() >= self._next_look:
+                self._look()
+                self._next_look = time.monotonic() + _LOOK_S
+            while self._stale:
+                self._read(self._stale.pop())
+                if time.monotonic() >= end:
+                    break
+            return sorted(self._entries.values(), key=lambda entry: (entry.started, entry.name), reverse=True)
+
+    @property
+    def reading(self) -> int:
+        """How many folders are still to be read."""
+        return len(self._stale)
+
+    def _look(self) -> None:
+        """Note which folders have come, gone or changed."""
+        found = list(_run_folders(self.root))
+        for folder in self._entries.keys() - found:
+            del self._entries[folder], self._stamps[folder]
+            self.version += 1
+        self._stale = []
+        locked = _locked()
+        for folder in found:
+            if folder not in self._entries:
+                self._publish(unread(folder, self.root))
+            state = self._entries[folder].state
+            begun_or_ended = state != "broken" and (state == "running") != (lock_of(folder) in locked)
+            if begun_or_ended or self._stamps.get(folder) != stamp(folder):
+                self._stale.append(folder)
+
+    def _read(self, folder: Path) -> None:
+        self._stamps[folder] = stamp(folder)  # before it is read: what is written meanwhile is a change
+        entry = read(unread(folder, self.root), self.root)
+        if entry.state != "broken" and lock_of(folder) in _locked():
+            entry = replace(entry, state="running")
+        self._publish(entry)
+
+    def _publish(self, entry: Entry) -> None:
+        if self._entries.get(entry.folder) != entry:
+            self._entries[entry.folder] = entry
+            self.version += 1
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """The folder itself, if it is a run's, or those below it; a run folder holds no others."""
+    if any(os.path.lexists(folder / mark) for mark in MARKS):
+        yield folder
+        return
+    try:
+        inside = [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # gone since, or not for this user to read
+        return
+    for name in sorted(inside):
+        if not name.startswith("."):
+            yield from _run_folders(folder / name)
+
+
+def _locked() -> set[int]:
+    """The inodes of all files that a process of this machine has locked."""
+    if not _LOCKS.exists():
+        return set()
+    fields = (line.split() for line in _LOCKS.read_text().splitlines())
+    return {int(each[5].rpartition(":")[2]) for each in fields if len(each) > 5 and each[1] == "FLOCK"}

@@ -1,0 +1,175 @@
+"""One run folder as the page shows it. A folder that cannot be read is an entry, too, and says why."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from sim_eval.errors import RunError
+from sim_eval.learning.curves import CURVE, OPTIONS, read_learned
+from sim_eval.runs.reader import CONFIG, PROVENANCE, Run, read_run
+from sim_eval.runs.records import RECORDS
+from sim_eval.runs.run_folder import LOCK
+from sim_eval.runs.videos import INDEX
+
+#: A folder with any of these is a run folder, `sim-eval`'s or `sim-eval-learn`'s, perhaps a broken one.
+MARKS = (CONFIG, RECORDS, OPTIONS, CURVE)
+
+#: What an entry is made of.
+_SOURCES = (*MARKS, PROVENANCE, INDEX)
+
+#: reading: not read yet. running: a process of this machine writes it. ended: it has all its episodes. unfinished: it
+#: lacks some. broken: it cannot be read.
+State = Literal["reading", "running", "ended", "unfinished", "broken"]
+
+#: For each file of `_SOURCES`, when it was changed and its size; 0 where there is none.
+Stamp = tuple[tuple[int, int], ...]
+
+
+class Played(NamedTuple):
+    """A finished episode. `film`: the path of its video below the root, None if there is none."""
+
+    sampler: str
+    episode: int
+    success: bool
+    steps: int
+    mean_q: float | None
+    error: str | None
+    film: str | None
+
+
+class Share(NamedTuple):
+    """How often a sampler has succeeded; `errors`: episodes that ended in an error, beside these."""
+
+    sampler: str
+    successes: int
+    episodes: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run folder.
+
+    id: of its path, safe in an address. name: its path below the root. learned: `sim-eval-learn` wrote it; its shares
+    are then of the last evaluation, `done` are environment steps, and it has no episodes. asked: episodes of all
+    samplers together; 0 if unknown. problem: why it is broken. started: ISO 8601, empty if unknown.
+    """
+
+    id: str
+    folder: Path
+    name: str
+    state: State = "reading"
+    learned: bool = False
+    task: str = ""
+    policy: str = ""
+    shares: tuple[Share, ...] = ()
+    done: int = 0
+    asked: int = 0
+    started: str = ""
+    problem: str = ""
+    episodes: tuple[Played, ...] = ()
+
+
+def unread(folder: Path, root: Path) -> Entry:
+    """The entry of a folder that has not been read yet."""
+    path = os.fsencode(folder)
+    name = os.path.relpath(path, os.fsencode(root)).decode(errors="replace")
+    return Entry(hashlib.sha256(path).hexdigest()[:12], folder, folder.name if name == "." else name)
+
+
+def stamp(folder: Path) -> Stamp:
+    """What changes when the folder's content does."""
+    return tuple(_changed(folder / name) for name in _SOURCES)
+
+
+def lock_of(folder: Path) -> int:
+    """The inode of the file that a process locks while it writes the folder; 0 if there is none."""
+    return _inode(folder / LOCK)
+
+
+def read(entry: Entry, root: Path) -> Entry:
+    """The entry with the folder's content; its state is "ended", "unfinished" or "broken"."""
+    try:
+        is_run = any(os.path.lexists(entry.folder / name) for name in (CONFIG, RECORDS))
+        return _of_run(entry, read_run(entry.folder), root) if is_run else _of_learner(entry)
+    except (RunError, OSError) as error:
+        return replace(entry, state="broken", problem=str(error))
+
+
+def _of_run(entry: Entry, run: Run, root: Path) -> Entry:
+    samplers = run.config["samplers"]
+    order = {name: number for number, name in enumerate(samplers)}
+    played = [
+        Played(
+            record.sampler,
+            record.episode,
+            record.success,
+            record.steps,
+            record.mean_q,
+            record.error,
+            _below(run.video(record), root),
+        )
+        for record in sorted(run.records, key=lambda record: (record.episode, order[record.sampler]))
+    ]
+    task, policy = run.setting
+    asked = run.config["episodes"] * len(samplers)
+    shares = tuple(_share(name, [episode for episode in played if episode.sampler == name]) for name in samplers)
+    done = sum(share.episodes for share in shares)
+    return replace(
+        entry,
+        state="ended" if done == asked else "unfinished",
+        task=task,
+        policy=policy,
+        shares=shares,
+        done=done,
+        asked=asked,
+        started=str(run.provenance[0].get("started", "")) if run.provenance else "",
+        episodes=tuple(played),
+    )
+
+
+def _share(sampler: str, episodes: Sequence[Played]) -> Share:
+    finished = [episode.success for episode in episodes if episode.error is None]
+    return Share(sampler, sum(finished), len(finished), len(episodes) - len(finished))
+
+
+def _of_learner(entry: Entry) -> Entry:
+    learned = read_learned(entry.folder)
+    latest = learned.evaluations[-1] if learned.evaluations else None
+    outcomes = latest["outcomes"] if latest else []
+    return replace(
+        entry,
+        state="ended",
+        learned=True,
+        task=learned.task,
+        policy=learned.policy,
+        shares=(Share(learned.sampler, sum(outcomes), len(outcomes), 0),),
+        done=latest["steps"] if latest else 0,
+    )
+
+
+def _below(video: Path | None, root: Path) -> str | None:
+    """The path of an existing video below the root. A folder's index may name any file."""
+    if video is None or not video.is_relative_to(root) or not video.is_file():
+        return None
+    return video.relative_to(root).as_posix()
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0

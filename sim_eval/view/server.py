@@ -1,0 +1,123 @@
+"""The page's web server: this machine alone reaches it, and it only reads."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from sim_eval.errors import RunError
+from sim_eval.view.catalog import Catalog
+from sim_eval.view.entry import Entry
+from sim_eval.view.query import Query, answer
+
+_HERE = Path(__file__).parent / "templates"
+_REPORT_STYLE = Path(__file__).parents[1] / "report" / "templates" / "style.css"
+
+#: Seconds that one answer may take to read run folders; the page asks for the rest at once.
+_BUDGET_S = 0.2
+
+_CLOSED = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+# matplotlib's settings, which the figures of a report change for a while, are the whole process's.
+_drawing = threading.Lock()
+
+
+def application(root: Path) -> Starlette:
+    """The page over all run folders of `root`. A request for another host than this machine is refused."""
+    catalog = Catalog(root)
+
+    def page(request: Request) -> Response:
+        policy = f"{_CLOSED}; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; img-src data:"
+        return _safe(FileResponse(_HERE / "page.html"), policy)
+
+    def script(request: Request) -> Response:
+        return _safe(FileResponse(_HERE / "page.js"))
+
+    def style(request: Request) -> Response:
+        text = _REPORT_STYLE.read_text() + (_HERE / "page.css").read_text()
+        return _safe(Response(text, media_type="text/css"))
+
+    def view(request: Request) -> Response:
+        """What passes the filters; nothing if the page has seen this version of it."""
+        parameters = dict(request.query_params)
+        seen = parameters.pop("seen", None)
+        query = Query.of(parameters)
+        entries = catalog.refresh(_BUDGET_S)
+        version, reading = str(catalog.version), catalog.reading
+        if seen == version and not reading:
+            return _safe(Response(status_code=204))
+        return _safe(JSONResponse({"version": version, "reading": reading, **answer(entries, query)}))
+
+    def report(request: Request) -> Response:
+        """The report of the runs named, as `sim-eval-compare` would write it. Links to videos are relative to it."""
+        wanted = request.query_params.getlist("run")
+        entries = {entry.id: entry for entry in catalog.refresh(_BUDGET_S)}
+        if not wanted or any(name not in entries for name in wanted):
+            raise RunError("no such run; go back and choose again")
+        with _drawing:
+            text = _report([entries[name] for name in dict.fromkeys(wanted)], root)
+        _, _, last_script = text.rpartition("<script>")
+        digest = hashlib.sha256(last_script.partition("</script>")[0].encode()).digest()
+        allowed = f"script-src 'sha256-{base64.b64encode(digest).decode()}'; style-src 'unsafe-inline'; img-src data:"
+        return _safe(HTMLResponse(text), f"{_CLOSED}; {allowed}; media-src 'self'")
+
+    def film(request: Request) -> Response:
+        """A video below the root; nothing else, wherever a path or a link leads."""
+        path = (root / request.path_params["path"]).resolve()
+        if path.suffix != ".mp4" or not path.is_relative_to(root) or not path.is_file():
+            return _safe(PlainTextResponse("no such video", 404))
+        return _safe(FileResponse(path, media_type="video/mp4"))
+
+    def refused(request: Request, error: Exception) -> Response:
+        return _safe(PlainTextResponse(str(error), 400))
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/page.js", script),
+            Route("/style.css", style),
+            Route("/view.json", view),
+            Route("/files/report", report),
+            Route("/files/{path:path}", film),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+        exception_handlers={RunError: refused},
+    )
+
+
+def _report(entries: list[Entry], root: Path) -> str:
+    """The page of these runs, or the curves of these learners. Raises RunError if both kinds are among them."""
+    # They load matplotlib and SciPy, for which the first view shall not wait.
+    from sim_eval.analysis.compare import compare
+    from sim_eval.learning.curves import read_curves
+    from sim_eval.report import learning_curves
+    from sim_eval.report.html import html
+
+    folders = [entry.folder for entry in entries]
+    if all(entry.learned for entry in entries):
+        return learning_curves.html(read_curves(folders))
+    if any(entry.learned for entry in entries):
+        raise RunError("learning curves and evaluations have no report in common; choose some of one kind")
+    return html(compare(folders), root)
+
+
+def _safe(response: Response, policy: str = _CLOSED) -> Response:
+    """The response with headers that keep browsers from running, guessing, caching or showing more than is meant."""
+    response.headers.update(
+        {
+            "Content-Security-Policy": policy,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-cache",
+        }
+    )
+    return response

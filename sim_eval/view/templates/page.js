@@ -1,0 +1,180 @@
+"use strict";
+// The server filters; this page sends it the filters' values and draws the answer. Texts of run folders are set as
+// text, never as markup.
+(() => {
+  const STEP = 50;
+  const WAIT = 2000; // milliseconds between two looks for what has changed
+  const FULL = { task: "task", policy: "policy", sampler: "sampler", state: "state" };
+  const filter = document.getElementById("filter");
+  const narrow = document.getElementById("narrow");
+  const compare = document.getElementById("compare");
+  const [runs, episodes] = [...document.querySelectorAll("tbody")];
+  const more = document.getElementById("more");
+  const problem = document.getElementById("problem");
+  const chosen = new Set(); // ids of the runs to compare
+  let count = STEP;
+  let asked = 0; // requests so far: only the latest one's answer is drawn
+  let seen = ""; // the version that is drawn
+  let timer;
+
+  const element = (name, properties = {}, ...children) => {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...children);
+    return made;
+  };
+  const number = (value) => value.toLocaleString("en");
+  const percent = ({ successes, episodes: of }) => (of ? `${Math.round((100 * successes) / of)} %` : "–");
+
+  const shareOf = (share) => {
+    const errors = share.errors ? `, ${share.errors} errors` : "";
+    const title = `${share.successes} of ${share.episodes} episodes${errors}`;
+    return element("span", { className: "share", title }, `${share.sampler} `, element("b", { textContent: percent(share) }));
+  };
+
+  const runRow = (run) => {
+    const broken = run.state === "broken" || run.state === "reading";
+    const tick = element("input", { type: "checkbox", name: "run", value: run.id, disabled: broken, checked: chosen.has(run.id) });
+    tick.ariaLabel = `compare ${run.name}`;
+    const name = broken
+      ? element("span", { textContent: run.name, title: run.name })
+      : element("a", { textContent: run.name, title: run.name, href: `/files/report?run=${run.id}` });
+    const row = element("tr", {}, element("th", { scope: "row" }, element("div", { className: "name" }, tick, name)));
+    row.dataset.run = run.id;
+    const state = element("td", {}, element("span", { className: `state-${run.state}`, textContent: run.state }));
+    if (run.problem) {
+      row.append(element("td"), element("td"), state, element("td", { className: "problem", colSpan: 3, textContent: run.problem }));
+      return row;
+    }
+    const done = run.learned ? `${number(run.done)} steps` : run.asked ? `${number(run.done)} of ${number(run.asked)}` : "";
+    const part = element("td", { className: "number" }, done);
+    if (run.state === "running" && run.asked) part.prepend(element("progress", { max: run.asked, value: run.done, ariaLabel: "done" }), " ");
+    row.append(
+      element("td", { textContent: run.task }),
+      element("td", { textContent: run.policy }),
+      state,
+      part,
+      element("td", { className: "shares" }, ...run.shares.map(shareOf)),
+      element("td", { textContent: run.started.slice(0, 16).replace("T", " ") }),
+    );
+    return row;
+  };
+
+  const detail = (episode) => {
+    const inside = element("td", { colSpan: 5 });
+    if (episode.error) inside.append(element("p", { textContent: episode.error }));
+    if (episode.film) {
+      const title = `${episode.name}, ${episode.sampler}, episode ${episode.episode}`;
+      const film = element("video", { src: episode.film, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
+      inside.append(element("div", {}, film));
+    } else {
+      inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval-render DIR episodes=[${episode.episode}]` })));
+    }
+    inside.append(element("p", {}, element("a", { href: `/files/report?run=${episode.run}`, textContent: `the report of ${episode.name}` })));
+    return element("tr", { className: "detail" }, inside);
+  };
+
+  const episodeRow = (episode) => {
+    const name = `${episode.name} ${episode.episode}`;
+    const button = element("button", { type: "button", textContent: `▸ ${name}`, ariaExpanded: "false" });
+    const mark = { success: "✓ success", failure: "✗ failure", error: "error" }[episode.outcome];
+    const shade = { success: "cell rescued", failure: "cell neither", error: "cell broken" }[episode.outcome];
+    const row = element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, button),
+      element("td", { textContent: episode.sampler }),
+      element("td", {}, element("span", { className: shade, textContent: mark }), episode.film ? " ▶" : ""),
+      element("td", { textContent: episode.steps }),
+      element("td", { textContent: episode.mean_q === null ? "" : episode.mean_q.toFixed(2) }),
+    );
+    button.addEventListener("click", () => {
+      const open = button.ariaExpanded !== "true";
+      button.ariaExpanded = String(open);
+      button.textContent = `${open ? "▾" : "▸"} ${name}`;
+      if (open) row.after(detail(episode));
+      else row.nextElementSibling.remove();
+    });
+    return row;
+  };
+
+  const offer = (select, choices) => {
+    const wanted = select.value;
+    const options = ["", ...new Set([...choices, ...(wanted ? [wanted] : [])])];
+    if (options.join("\n") === [...select.options].map((option) => option.value).join("\n")) return;
+    select.replaceChildren(...options.map((value) => element("option", { value, textContent: value || "all" })));
+    select.value = wanted;
+  };
+
+  const countChosen = () => {
+    compare.querySelector("button").disabled = chosen.size === 0;
+    compare.querySelector("button").textContent = chosen.size ? `compare ${chosen.size}` : "compare";
+  };
+
+  const draw = (answer, keepEpisodes) => {
+    Object.keys(FULL).forEach((name) => offer(filter.elements[name], answer.choices[name]));
+    runs.replaceChildren(...answer.runs.map(runRow));
+    const some = answer.found_runs === answer.all_runs ? "" : `${number(answer.found_runs)} of `;
+    const listed = answer.runs.length < answer.found_runs ? `, the first ${answer.runs.length} shown` : "";
+    const left = answer.reading ? `, ${answer.reading} still to be read` : "";
+    document.getElementById("run-count").textContent = `${some}${number(answer.all_runs)} runs${listed}${left}`;
+    const kept = keepEpisodes && episodes.querySelector(".detail"); // a film that plays goes on
+    if (!kept) episodes.replaceChildren(...answer.episodes.map(episodeRow));
+    const part = answer.found_episodes === answer.all_episodes ? "" : `${number(answer.found_episodes)} of `;
+    const first = answer.episodes.length < answer.found_episodes ? `, the first ${answer.episodes.length} shown` : "";
+    document.getElementById("episode-count").textContent = `${part}${number(answer.all_episodes)} episodes${first}`;
+    more.hidden = answer.episodes.length === answer.found_episodes;
+    countChosen();
+  };
+
+  // `again`: nothing was changed here, so an answer is needed only if something has changed there.
+  const ask = async (again = false) => {
+    clearTimeout(timer);
+    asked += 1;
+    const mine = asked;
+    const values = new URLSearchParams([...new FormData(filter), ...new FormData(narrow)].filter(([, value]) => value));
+    values.set("count", count);
+    if (!again) seen = ""; // what is drawn answers another question
+    values.set("seen", seen);
+    const response = await fetch(`/view.json?${values}`).catch(() => null);
+    const text = (await response?.text().catch(() => null)) ?? "sim-eval-view does not answer; was it ended?";
+    if (mine !== asked) return;
+    const found = response?.status === 200;
+    problem.hidden = Boolean(response?.ok);
+    if (!response?.ok) problem.textContent = text;
+    const answer = found ? JSON.parse(text) : { reading: 0 };
+    timer = setTimeout(() => ask(true), answer.reading ? 0 : WAIT);
+    if (!found) return;
+    seen = answer.version;
+    draw(answer, again);
+  };
+  const filterAgain = () => {
+    count = STEP;
+    ask();
+  };
+
+  [filter, narrow].forEach((form) => {
+    // Not both for all: a text field changes again as it loses the focus.
+    form.querySelectorAll("input:not([type=checkbox])").forEach((field) => field.addEventListener("input", filterAgain));
+    form.querySelectorAll("select, [type=checkbox]").forEach((field) => field.addEventListener("change", filterAgain));
+    form.addEventListener("submit", (event) => event.preventDefault());
+  });
+  filter.addEventListener("reset", () => {
+    narrow.reset();
+    setTimeout(filterAgain);
+  });
+  compare.addEventListener("change", ({ target }) => {
+    if (target.checked) chosen.add(target.value);
+    else chosen.delete(target.value);
+    countChosen();
+  });
+  // Those that the filters hide are compared, too.
+  compare.addEventListener("submit", (event) => {
+    event.preventDefault();
+    location.assign(`/files/report?${new URLSearchParams([...chosen].map((id) => ["run", id]))}`);
+  });
+  more.addEventListener("click", () => {
+    count += STEP;
+    ask();
+  });
+  ask();
+})();

@@ -1,0 +1,240 @@
+"""The page's server: what it finds, filters, refreshes and refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+from sim_eval.runs.run_folder import lock
+from sim_eval.runs.videos import update_index
+from sim_eval.video.encode import write_video
+from sim_eval.view.catalog import Catalog
+from tests import hostile_runs, made_run, test_learning_curves
+from tests.view_server import serving
+
+#: Far more than reading these folders takes.
+LONG = 60.0
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks, one of them with a video and a run that is not finished, and a learner."""
+    root = tmp_path_factory.mktemp("runs")
+    made_run.write(root / "can", "can", {"unsteered": [0, 1, 0], "qpilots_u": [1, 1, 0]})
+    made_run.write(root / "deeper" / "lift", "lift", {"unsteered": [0, 1], "best_of_n": [1, 1]}, {"episodes": 5})
+    test_learning_curves.write(root / "learned", {0: [0, 1], 120: [1, 1]})
+    film = root / "films" / "a film.mp4"
+    write_video(film, [np.zeros((32, 32, 3), np.uint8)] * 4, fps=20)
+    update_index(root / "can", {film: (("qpilots_u", 1),)})
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    with serving(root) as address:
+        yield address
+
+
+def get(address: str, **headers: str) -> tuple[int, str, dict[str, str]]:
+    """Status, content and headers."""
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.read().decode(errors="replace"), dict(response.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), dict(error.headers)
+
+
+def view(address: str, query: str = "") -> dict[str, Any]:
+    """The answer to a query, once every folder is read."""
+    while True:
+        status, content, _ = get(f"{address}/view.json?{query}")
+        assert status == 200, content
+        answer: dict[str, Any] = json.loads(content)
+        if not answer["reading"]:
+            return answer
+
+
+def test_every_run_folder_is_found(address: str) -> None:
+    runs = {run["name"]: run for run in view(address)["runs"]}
+    assert set(runs) == {"can", "deeper/lift", "learned"}
+    assert [runs[name]["state"] for name in ("can", "deeper/lift", "learned")] == ["ended", "unfinished", "ended"]
+    assert (runs["can"]["done"], runs["can"]["asked"]) == (6, 6)
+    assert (runs["deeper/lift"]["done"], runs["deeper/lift"]["asked"]) == (4, 10)
+    assert runs["can"]["shares"][1] == {"sampler": "qpilots_u", "successes": 2, "episodes": 3, "errors": 0}
+    assert runs["learned"]["shares"] == [{"sampler": "qpilots_u", "successes": 2, "episodes": 2, "errors": 0}]
+    assert runs["learned"]["done"] == 120
+
+
+@pytest.mark.parametrize(
+    ("query", "runs", "episodes"),
+    [
+        ("", 3, 10),
+        ("task=can", 2, 6),
+        ("policy=flow", 3, 10),
+        ("policy=other", 0, 0),
+        ("sampler=unsteered", 2, 5),
+        ("state=unfinished", 1, 4),
+        ("text=deeper+best", 1, 4),
+        ("text=deeper+qpilots", 0, 0),
+        ("outcome=failure", 3, 4),
+        ("outcome=error", 3, 0),
+        ("sampler=qpilots_u&outcome=success", 2, 2),
+        ("episode=2", 3, 2),
+        ("film=yes", 3, 1),
+    ],
+)
+def test_filters_of_runs_and_episodes(address: str, query: str, runs: int, episodes: int) -> None:
+    answer = view(address, query)
+    assert (answer["found_runs"], answer["found_episodes"]) == (runs, episodes)
+    assert (len(answer["runs"]), len(answer["episodes"])) == (runs, episodes)
+    assert (answer["all_runs"], answer["all_episodes"]) == (3, 10)
+
+
+def test_no_more_episodes_come_than_are_asked_for(address: str) -> None:
+    answer = view(address, "count=3")
+    assert (len(answer["episodes"]), answer["found_episodes"]) == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("smell=x", "unknown parameter smell; accepted: text, task,"),
+        ("outcome=x", "outcome is x; accepted: success, failure, error"),
+        ("count=-1", "count is -1; accepted: a whole number"),
+        ("episode=a", "episode is a; accepted: a whole number"),
+    ],
+)
+def test_other_queries_are_refused(address: str, query: str, said: str) -> None:
+    status, content, _ = get(f"{address}/view.json?{query}")
+    assert status == 400
+    assert content.startswith(said)
+
+
+def test_a_video_is_served_and_seekable(address: str, root: Path) -> None:
+    (film,) = [episode["film"] for episode in view(address, "film=yes")["episodes"]]
+    assert film == "/files/films/a%20film.mp4"
+    status, _, headers = get(address + film, Range="bytes=10-19")
+    assert (status, headers["content-length"], headers["content-type"]) == (206, "10", "video/mp4")
+
+
+@pytest.mark.parametrize("path", ["can/records.jsonl", "can/config.yaml", "../secret.mp4", "no.mp4", "can"])
+def test_nothing_but_videos_below_the_root_is_served(address: str, root: Path, path: str) -> None:
+    (root.parent / "secret.mp4").write_bytes(b"secret")
+    for written in (path, quote(path, safe=""), path.replace("..", "%2e%2e")):
+        status, content, _ = get(f"{address}/files/{written}")
+        assert (status, "secret" in content) == (404, False)
+
+
+def test_the_report_is_that_of_compare(address: str) -> None:
+    runs = {run["name"]: run["id"] for run in view(address)["runs"]}
+    status, content, headers = get(f"{address}/files/report?run={runs['can']}&run={runs['deeper/lift']}")
+    assert status == 200
+    assert "can flow" in content
+    assert "lift flow" in content
+    assert '"films/a%20film.mp4"' in content
+    assert "script-src 'sha256-" in headers["content-security-policy"]
+    status, content, _ = get(f"{address}/files/report?run={runs['learned']}")
+    assert status == 200
+    assert "environment steps" in content
+    status, content, _ = get(f"{address}/files/report?run={runs['learned']}&run={runs['can']}")
+    assert (status, "choose some of one kind" in content) == (400, True)
+    assert get(f"{address}/files/report?run=x")[0] == 400
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example"])
+def test_a_page_of_another_host_learns_nothing(address: str, host: str) -> None:
+    """Such a page could point its own name at this machine."""
+    status, content, _ = get(f"{address}/view.json", Host=host)
+    assert (status, "can" in content) == (400, False)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("path", ["/", "/view.json", "/files/report", "/files/films/a%20film.mp4"])
+def test_it_only_reads(address: str, method: str, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        urllib.request.urlopen(urllib.request.Request(address + path, data=b"", method=method))
+
+
+def test_changes_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim_eval.view.catalog._LOOK_S", 0.0)
+    folder = made_run.write(tmp_path / "a", "can", {"unsteered": [0, 1, 0]})
+    lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "records.jsonl").write_bytes(b"".join(lines[:1]))
+    catalog = Catalog(tmp_path)
+    (entry,) = catalog.refresh(LONG)
+    assert (entry.state, entry.done) == ("unfinished", 1)
+    version = catalog.version
+    catalog.refresh(LONG)
+    assert catalog.version == version
+    (folder / "records.jsonl").write_bytes(b"".join(lines[:2]) + lines[2][:20])  # one is being written
+    (entry,) = catalog.refresh(LONG)
+    assert (entry.state, entry.done) == ("unfinished", 2)
+    with lock(folder):
+        (entry,) = catalog.refresh(LONG)
+        assert (entry.state, entry.done) == ("running", 2)
+        (folder / "records.jsonl").write_bytes(b"".join(lines))
+        (entry,) = catalog.refresh(LONG)
+        assert (entry.state, entry.done) == ("running", 3)
+    made_run.write(tmp_path / "b", "can", {"unsteered": [0]})
+    assert [entry.state for entry in catalog.refresh(LONG)] == ["ended", "ended"]
+    shutil.rmtree(folder)
+    assert [entry.name for entry in catalog.refresh(LONG)] == ["b"]
+    assert catalog.version > version
+
+
+def test_folders_that_are_not_read_yet_are_listed(tmp_path: Path) -> None:
+    for name in "abc":
+        made_run.write(tmp_path / name, "can", {"unsteered": [0]})
+    catalog = Catalog(tmp_path)
+    assert sorted(entry.state for entry in catalog.refresh(0.0)) == ["ended", "reading", "reading"]
+    assert catalog.reading == 2
+    assert {entry.state for entry in catalog.refresh(LONG)} == {"ended"}
+
+
+def test_broken_and_hostile_folders_are_listed_and_do_no_harm(tmp_path: Path) -> None:
+    folders = hostile_runs.write(tmp_path / "runs")
+    found = {entry.folder: entry for entry in Catalog(tmp_path / "runs").refresh(LONG)}
+    assert set(found) == set(folders.values())
+    states = {name: found[folder].state for name, folder in folders.items()}
+    sound = {"markup", "videos elsewhere"}
+    assert {name for name, state in states.items() if state != "broken"} == sound
+    for name in states.keys() - sound:
+        assert str(folders[name]) in found[folders[name]].problem, name
+    assert not (tmp_path / "runs" / "made by yaml").exists()
+    assert {episode.film for episode in found[folders["videos elsewhere"]].episodes} == {None}
+    with serving(tmp_path / "runs") as address:
+        assert len(view(address)["runs"]) == len(folders)
+        assert get(f"{address}/files/videos%20elsewhere/link.mp4")[0] == 404
+
+
+def test_the_root_may_be_a_run_folder(tmp_path: Path) -> None:
+    made_run.write(tmp_path / "only", "can", {"unsteered": [0]})
+    (entry,) = Catalog(tmp_path / "only").refresh(LONG)
+    assert (entry.name, entry.state) == ("only", "ended")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no_such_folder"], "no_such_folder is not a folder; accepted: sim-eval-view DIR"),
+        ([".", "port=70000"], "port is 70000; accepted: 0 to 65535"),
+        ([".", "host=0.0.0.0"], "unknown option host; accepted: port"),
+    ],
+)
+def test_wrong_options_are_named(arguments: list[str], said: str) -> None:
+    script = "from sim_eval import cli; cli.view()"
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr

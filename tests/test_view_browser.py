@@ -1,0 +1,163 @@
+"""The page over run folders in a browser. Skipped where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from sim_eval.runs.run_folder import lock
+from sim_eval.runs.videos import update_index
+from sim_eval.video.encode import write_video
+from tests import hostile_runs, made_run
+from tests.chromium import DESKTOP, PHONE, needs_chromium, open_chromium, resize
+from tests.view_server import serving
+
+pytestmark = needs_chromium
+
+SAMPLERS = {"unsteered": [0, 1] * 40, "qpilots_u": [1] * 70 + [0] * 10}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    driver = open_chromium(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sound runs, one with a video, among hostile ones."""
+    root = tmp_path_factory.mktemp("page") / "runs"
+    hostile_runs.write(root)
+    for task in ("can", "lift"):
+        made_run.write(root / task, task, SAMPLERS)
+    film = root / "can" / "film.mp4"
+    write_video(film, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
+    update_index(root / "can", {film: (("qpilots_u", 3),)})
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    with serving(root) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, address: str) -> webdriver.Chrome:
+    resize(browser, DESKTOP)
+    browser.get(address)
+    wait(browser, "19 runs")
+    return browser
+
+
+def wait(page: webdriver.Chrome, runs: str) -> None:
+    """Until the page says so about its runs."""
+    WebDriverWait(page, 20).until(lambda shown: shown.find_element(By.ID, "run-count").text == runs)
+
+
+def names(page: webdriver.Chrome) -> list[str]:
+    return [cell.text for cell in page.find_elements(By.CSS_SELECTOR, ".runs tbody .name")]
+
+
+def choose(page: webdriver.Chrome, name: str, value: str) -> None:
+    Select(page.find_element(By.NAME, name)).select_by_visible_text(value)
+
+
+def test_hostile_folders_are_text(page: webdriver.Chrome) -> None:
+    assert page.title == "sim-eval-view"
+    assert not page.find_elements(By.CSS_SELECTOR, "img")
+    assert any(hostile_runs.MARKUP in name for name in names(page))
+    choose(page, "state", "broken")
+    wait(page, "15 of 19 runs")
+    assert all(row.text for row in page.find_elements(By.CSS_SELECTOR, "td.problem"))
+    choose(page, "state", "all")
+    wait(page, "19 runs")
+    page.find_element(By.PARTIAL_LINK_TEXT, "<img").click()  # its report
+    WebDriverWait(page, 20).until(lambda shown: "Steering on made" in shown.title)
+    assert not page.find_elements(By.CSS_SELECTOR, "img[src=x]")
+    assert page.get_log("browser") == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_page_fits(page: webdriver.Chrome, size: tuple[int, int]) -> None:
+    resize(page, size)
+    root = "document.documentElement"
+    assert page.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+    assert page.execute_script("return innerWidth") == size[0]
+
+
+def test_filters_narrow_runs_and_episodes(page: webdriver.Chrome) -> None:
+    def episodes() -> str:
+        return page.find_element(By.ID, "episode-count").text
+
+    choose(page, "task", "can")
+    wait(page, "1 of 19 runs")
+    assert names(page) == ["can"]
+    assert episodes().startswith("160 of ")
+    choose(page, "sampler", "qpilots_u")
+    choose(page, "outcome", "failure")
+    WebDriverWait(page, 5).until(lambda _: episodes().startswith("10 of "))
+    page.find_element(By.NAME, "episode").send_keys("75")
+    WebDriverWait(page, 5).until(lambda _: episodes().startswith("1 of "))
+    assert page.find_element(By.CSS_SELECTOR, ".episodes tbody th").text == "▸ can 75"
+    page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
+    wait(page, "19 runs")
+    page.find_element(By.NAME, "text").send_keys("lift qpilots")
+    wait(page, "1 of 19 runs")
+    assert names(page) == ["lift"]
+    more = page.find_element(By.ID, "more")
+    page.execute_script("arguments[0].click()", more)
+    WebDriverWait(page, 5).until(lambda _: "the first 100 shown" in episodes())
+
+
+def test_an_episode_opens_and_its_video_plays(page: webdriver.Chrome) -> None:
+    page.find_element(By.NAME, "film").click()
+    WebDriverWait(page, 5).until(lambda shown: len(shown.find_elements(By.CSS_SELECTOR, ".episodes tbody tr")) == 1)
+    page.find_element(By.CSS_SELECTOR, ".episodes tbody button").click()
+    page.execute_script("document.querySelector('video').play()")
+    playing = "return document.querySelector('video').currentTime > 0"
+    WebDriverWait(page, 20).until(lambda shown: shown.execute_script(playing))
+    assert page.execute_script("return document.querySelector('video').videoWidth") == 64
+    assert page.get_log("browser") == []
+
+
+def test_any_two_runs_are_compared(page: webdriver.Chrome) -> None:
+    compare = page.find_element(By.CSS_SELECTOR, "#compare button")
+    assert not compare.is_enabled()
+    for name in ("can", "lift"):
+        choose(page, "task", name)
+        wait(page, "1 of 19 runs")
+        WebDriverWait(page, 5).until(lambda _, name=name: names(page) == [name])
+        page.find_element(By.CSS_SELECTOR, ".runs input").click()
+    assert compare.text == "compare 2"
+    compare.click()
+    WebDriverWait(page, 30).until(lambda shown: shown.title.startswith("Steering on"))
+    assert {"can flow", "lift flow"} <= {
+        span.text for span in page.find_elements(By.CSS_SELECTOR, ".results tr.group span")
+    }
+    assert page.find_elements(By.CSS_SELECTOR, "table.episodes tbody button")  # its script was allowed to run
+    assert page.get_log("browser") == []
+
+
+def test_a_running_run_is_refreshed(page: webdriver.Chrome, root: Path) -> None:
+    folder = made_run.write(root / "growing", "square", {"unsteered": [1] * 20})
+    lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "records.jsonl").write_bytes(b"".join(lines[:5]))
+    row = "return document.querySelector('.runs tbody tr:has([title=growing])')?.innerText ?? ''"
+
+    def shows(*words: str) -> None:
+        WebDriverWait(page, 20).until(lambda shown: all(word in shown.execute_script(row) for word in words))
+
+    with lock(folder):
+        shows("running", "5 of 20")
+        (folder / "records.jsonl").write_bytes(b"".join(lines[:12]))
+        shows("running", "12 of 20")
+        (folder / "records.jsonl").write_bytes(b"".join(lines))
+    shows("ended", "20 of 20")
