@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -21,6 +22,8 @@ _WORDS = {
     list: "a list",
     dict: "a mapping",
 }
+_NUMBERS = {int, float}
+_FINITE = inf.__gt__  # of an absolute value
 _NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
 
 
@@ -39,7 +42,7 @@ def check_fields(where: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
     if lacking := [name for name in kinds if name not in values]:
         raise RunError(f"{where} lacks {', '.join(lacking)}: the file was changed or is another program's")
     for name, kind in kinds.items():
-        if not _test(kind)(values[name]):
+        if not test_of(kind)(values[name]):
             shown = json.dumps(values[name], default=str)
             raise RunError(f"{where}: {name} is {shown:.80}; accepted: {_words(kind)}")
 
@@ -62,30 +65,37 @@ def read_entries(path: Path, kind: type) -> list[Any]:
 
 
 @functools.cache  # records are many, kinds are few
-def _test(kind: Any) -> Callable[[Any], bool]:
-    """What tells whether a value is of the kind."""
+def test_of(kind: Any) -> Callable[[Any], bool]:
+    """What tells whether a value is of the kind, as `check_fields` knows it."""
     inner = get_args(kind)
     if isinstance(kind, UnionType):
-        options = [_test(option) for option in inner]
-        return lambda value: any(fits(value) for fits in options)
+        return functools.reduce(_either, map(test_of, inner))
+    if kind == list[float]:
+        return lambda value: (
+            isinstance(value, list) and {*map(type, value)} <= _NUMBERS and all(map(_FINITE, map(abs, value)))
+        )
     if get_origin(kind) is list:
-        entry = _test(inner[0])
+        entry = test_of(inner[0])
         return lambda value: isinstance(value, list) and all(map(entry, value))
     if get_origin(kind) is dict:
-        content = _test(inner[1])
+        content = test_of(inner[1])
         return lambda value: (
             isinstance(value, dict) and all(isinstance(key, str) for key in value) and all(map(content, value.values()))
         )
     if is_typeddict(kind):
-        hints = {name: _test(hint) for name, hint in get_type_hints(kind).items()}
+        hints = {name: test_of(hint) for name, hint in get_type_hints(kind).items()}
         return lambda value: (
             isinstance(value, dict) and all(name in value and fits(value[name]) for name, fits in hints.items())
         )
     if kind is int:
         return lambda value: type(value) is int and value >= 0
     if kind is float:
-        return lambda value: type(value) in (int, float) and abs(value) < float("inf")
+        return lambda value: type(value) in _NUMBERS and _FINITE(abs(value))
     return lambda value: kind is Any or isinstance(value, kind)
+
+
+def _either(first: Callable[[Any], bool], second: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: first(value) or second(value)
 
 
 def _words(kind: Any) -> str:

@@ -28,7 +28,9 @@ def write(root: Path) -> dict[str, Path]:
     first_line, *_ = (run("damaged record") / "records.jsonl").read_text().splitlines()
     folders = {
         "markup": made_run.write(root / MARKUP.replace("/", "_"), "made", outcomes, error=MARKUP, success=False),
-        "records of markup": run("sampler", "records.jsonl", first_line.replace("unsteered", json.dumps(MARKUP)[1:-1]) + "\n"),
+        "records of markup": run(
+            "sampler", "records.jsonl", first_line.replace("unsteered", json.dumps(MARKUP)[1:-1]) + "\n"
+        ),
         "damaged record": run("damaged record", "records.jsonl", f"{first_line}\n{first_line[:40]}\n{first_line}\n"),
         "deep record": run("deep record", "records.jsonl", f"{_DEEP}\n"),
         "not a number": run("not a number", "records.jsonl", first_line.replace('"mean_q": ', '"mean_q": NaN, "x": ')),

@@ -110,5 +110,5 @@ def test_compare_writes_the_page_for_learned_folders(
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"holds no curve\.json; accepted: folders of sim-eval-learn"):
+    with pytest.raises(RunError, match=r"holds no options\.json; accepted: folders of sim-eval-learn"):
         read_curves([write(tmp_path / "a", {0: [0]}), tmp_path])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as ec
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from sim_eval.runs.run_folder import lock
@@ -134,7 +135,7 @@ def test_any_two_runs_are_compared(page: webdriver.Chrome) -> None:
     for name in ("can", "lift"):
         choose(page, "task", name)
         wait(page, "1 of 19 runs")
-        WebDriverWait(page, 5).until(lambda _, name=name: names(page) == [name])
+        WebDriverWait(page, 5).until(ec.text_to_be_present_in_element((By.CSS_SELECTOR, ".runs .name"), name))
         page.find_element(By.CSS_SELECTOR, ".runs input").click()
     assert compare.text == "compare 2"
     compare.click()

@@ -6,6 +6,7 @@ decision index), so the sampler, the batch size and the number of workers cannot
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ _ENV_SEED_BITS = 32  # numpy's global generator, which robosuite draws from, tak
 _DRAWN = 1 << (_ENV_SEED_BITS - 1)
 
 
+@functools.lru_cache(8192)  # each of several samplers has the same keys
 def episode_key(task: str, seed: int, episode: int, block: str = "eval") -> EpisodeKey:
     """The key of one episode. `seed` and `episode` are non-negative; `block` is one of `BLOCKS`.
 

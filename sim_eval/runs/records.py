@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 import numpy as np
 
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, check_name
+from sim_eval.fields import check_fields, check_name, test_of
 from sim_eval.files import replacing
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
@@ -79,6 +79,7 @@ _Stored = TypeVar("_Stored", Cost, Record)
 
 _KINDS = {kind: {k: v for k, v in get_type_hints(kind).items() if k != "extra"} for kind in (Cost, Record)}
 _KINDS[Record]["cost"] = dict[str, Any]
+_TESTS = {kind: {name: test_of(hint) for name, hint in hints.items()} for kind, hints in _KINDS.items()}
 _NEEDED = {kind: [f.name for f in fields(kind) if (f.default, f.default_factory) == (MISSING,) * 2] for kind in _KINDS}
 
 
@@ -156,7 +157,8 @@ def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: 
             f"{where} is no {kind.__name__.lower()} of version {VERSION}: it is of version {version}, lacks "
             f"{', '.join(lacking)}{besides}"
         )
-    check_fields(where, known, {name: kinds[name] for name in known})
+    if not all(_TESTS[kind][name](value) for name, value in known.items()):
+        check_fields(where, known, {name: kinds[name] for name in known})  # says which of them
     if kind is Record:
         known["cost"] = _built(Cost, known["cost"], f"{where}: cost", version)
     return kind(**known, extra=extra)

@@ -58,7 +58,7 @@ class Catalog:
         for folder in self._entries.keys() - found:
             del self._entries[folder], self._stamps[folder]
             self.version += 1
-        self._stale = []
+        stale = []
         locked = _locked()
         for folder in found:
             if folder not in self._entries:
@@ -66,7 +66,8 @@ class Catalog:
             state = self._entries[folder].state
             begun_or_ended = state != "broken" and (state == "running") != (lock_of(folder) in locked)
             if begun_or_ended or self._stamps.get(folder) != stamp(folder):
-                self._stale.append(folder)
+                stale.append(folder)
+        self._stale = sorted(stale, key=lambda folder: self._entries[folder].started)  # the newest is read first
 
     def _read(self, folder: Path) -> None:
         self._stamps[folder] = stamp(folder)  # before it is read: what is written meanwhile is a change

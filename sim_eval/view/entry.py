@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -57,12 +58,14 @@ class Entry:
 
     id: of its path, safe in an address. name: its path below the root. learned: `sim-eval-learn` wrote it; its shares
     are then of the last evaluation, `done` are environment steps, and it has no episodes. asked: episodes of all
-    samplers together; 0 if unknown. problem: why it is broken. started: ISO 8601, empty if unknown.
+    samplers together; 0 if unknown. problem: why it is broken. started: ISO 8601; where it is unknown, when the folder
+    was last written.
     """
 
     id: str
     folder: Path
     name: str
+    started: str
     state: State = "reading"
     learned: bool = False
     task: str = ""
@@ -70,7 +73,6 @@ class Entry:
     shares: tuple[Share, ...] = ()
     done: int = 0
     asked: int = 0
-    started: str = ""
     problem: str = ""
     episodes: tuple[Played, ...] = ()
 
@@ -79,7 +81,13 @@ def unread(folder: Path, root: Path) -> Entry:
     """The entry of a folder that has not been read yet."""
     path = os.fsencode(folder)
     name = os.path.relpath(path, os.fsencode(root)).decode(errors="replace")
-    return Entry(hashlib.sha256(path).hexdigest()[:12], folder, folder.name if name == "." else name)
+    written = max(changed for changed, _ in stamp(folder)) / 1e9
+    return Entry(
+        id=hashlib.sha256(path).hexdigest()[:12],
+        folder=folder,
+        name=folder.name if name == "." else name,
+        started=datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"),
+    )
 
 
 def stamp(folder: Path) -> Stamp:
@@ -128,7 +136,7 @@ def _of_run(entry: Entry, run: Run, root: Path) -> Entry:
         shares=shares,
         done=done,
         asked=asked,
-        started=str(run.provenance[0].get("started", "")) if run.provenance else "",
+        started=str(run.provenance[0].get("started", entry.started)) if run.provenance else entry.started,
         episodes=tuple(played),
     )
 
