@@ -1,14 +1,16 @@
 """Three machines, made of network namespaces, of which one part is killed at a random moment of each run.
 
-    python -m benchmarks.ray_kills [task=can] [episodes=60] [kills=10] [seed=0]    as root
+    python -m benchmarks.ray_kills [tasks=can,libero_goal] [episodes=60] [kills=5] [seed=0]    as root
 
-A worker, a machine or the driver is killed with SIGKILL; the machine comes back, the driver's command is repeated.
-Every run folder must then hold the records of `workers=0`, each once.
+For each task a run that nothing disturbs, then `kills` runs in which a worker, a machine or the driver is killed with
+SIGKILL; the machine comes back, the driver's command is repeated. Every run folder must then hold the records of
+`workers=0`, each once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from sim_eval.runs.records import RECORDS, read
@@ -27,7 +30,7 @@ MACHINES = (1, 2, 3)
 PORT = 6379
 #: Seconds between the first record of a run and the kill, at most.
 LATEST_S = 20.0
-_WHAT = ("worker", "machine", "driver")
+_KILLED = ("worker", "machine", "driver")
 
 
 def address(machine: int) -> str:
@@ -120,33 +123,44 @@ def kill_and_finish(what: str, command: tuple[str, ...], folder: Path, after: fl
         raise SystemExit(f"{' '.join(command)} failed after the {what} was killed")
 
 
-def main(task: str, episodes: int, kills: int, seed: int) -> None:
+def check(what: str, folder: Path, here: Path, episodes: int) -> None:
+    """Say what the folder lacks, has twice, or has differently from the reference `here`."""
+    times = Counter(json.loads(line)["episode"] for line in (folder / RECORDS).read_text().splitlines())
+    print(
+        f"{what}: {episodes - len(times)} of {episodes} lost, {sum(count > 1 for count in times.values())} doubled, "
+        f"outcomes {'equal' if outcomes(folder) == outcomes(here) else 'DIFFER'}: {outcomes(folder)[:16]}",
+        flush=True,
+    )
+
+
+def play(task: str, episodes: int, killed: Iterable[str], place: Path) -> None:
+    here, undisturbed = place / "here", place / "undisturbed"
+    done(*evaluation(task, episodes, here, "workers=0"))
+    there = ("engine=ray", f"ray.address={address(1)}:{PORT}")
+    done(*evaluation(task, episodes, undisturbed, *there), machine=1)
+    check(f"{task}, nothing killed", undisturbed, here, episodes)
+    for number, what in enumerate(killed):
+        after = random.uniform(0, LATEST_S)
+        folder = place / f"killed-{number}"
+        kill_and_finish(what, evaluation(task, episodes, folder, *there), folder, after)
+        check(f"{task}, {what} killed {after:.1f} s after the first record", folder, here, episodes)
+
+
+def main(tasks: str, episodes: int, kills: int, seed: int) -> None:
     random.seed(seed)
-    with tempfile.TemporaryDirectory() as name:
-        here = Path(name) / "here"
-        done(*evaluation(task, episodes, here, "workers=0"))
-        connect_machines()
-        try:
-            for machine in MACHINES:
-                start_ray(machine)
-            for number in range(kills):
-                what, after = _WHAT[number % len(_WHAT)], random.uniform(0, LATEST_S)
-                folder = Path(name) / f"there-{number}"
-                options = ("engine=ray", f"ray.address={address(1)}:{PORT}")
-                kill_and_finish(what, evaluation(task, episodes, folder, *options), folder, after)
-                lines = (folder / RECORDS).read_text().splitlines()
-                times = Counter(json.loads(line)["episode"] for line in lines)
-                print(
-                    f"{what} killed {after:.1f} s after the first record: {episodes - len(times)} lost, "
-                    f"{sum(count > 1 for count in times.values())} doubled, outcomes "
-                    f"{'equal' if outcomes(folder) == outcomes(here) else 'DIFFER'}: {outcomes(folder)[:16]}",
-                    flush=True,
-                )
-        finally:
-            disconnect_machines()
+    killed = itertools.cycle(_KILLED)
+    connect_machines()
+    try:
+        for machine in MACHINES:
+            start_ray(machine)
+        for task in tasks.split(","):
+            with tempfile.TemporaryDirectory() as place:
+                play(task, episodes, itertools.islice(killed, kills), Path(place))
+    finally:
+        disconnect_machines()
 
 
 if __name__ == "__main__":
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    counts = {"episodes": 60, "kills": 10, "seed": 0}
-    main(given.get("task", "can"), **{name: int(given.get(name, count)) for name, count in counts.items()})
+    counts = {"episodes": 60, "kills": 5, "seed": 0}
+    main(given.get("tasks", "can,libero_goal"), **{name: int(given.get(name, count)) for name, count in counts.items()})
