@@ -28,6 +28,11 @@ from sim_eval.learning.learn import learn
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.runs.records import read
 from sim_eval.samplers.sampler import Models
+from sim_eval.training.settings import read_train_settings
+from sim_eval.training.stages import run_stages
+from sim_eval.training.trajectories import read_hdf5
+from sim_eval.tuning.results import Trial
+from sim_eval.tuning.sweep import read_sweep_settings, try_strengths
 from sim_eval.video.render import render
 from sim_eval.video.settings import RenderSettings
 from tasks.task import Outcome, Task
@@ -36,7 +41,8 @@ from tests.test_engine_records import comparable
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
 
-ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 CLUSTER, ONE = Cluster(workers=2), Cluster(workers=1)
 
 
@@ -148,6 +154,37 @@ def test_learning_gives_the_same_folder(tmp_path: Path) -> None:
     learn(here)
     learn(replace(there, workers=CLUSTER))
     assert test_learning.learned(tmp_path / "there") == test_learning.learned(tmp_path / "here")
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"),
+    [
+        ("demos", ["task=lift", "demos=2"]),
+        ("rollouts", [f"task={HERE}/toy_task.py:ToyTask", f"policy={HERE}/toy_models.py:ToyDenoiser", "rollouts=4"]),
+    ],
+)
+def test_training_data_are_the_same(tmp_path: Path, stage: str, options: list[str]) -> None:
+    def collected(name: str, workers: Workers) -> list[bytes]:
+        folders = [f"data={tmp_path / name}", f"checkpoints={tmp_path / name}"]
+        settings = read_train_settings([*options, f"stage={stage}", *folders])
+        run_stages(settings.stages, settings.workspace, settings.recipe, workers)
+        (file,) = (tmp_path / name).rglob("*.hdf5")
+        return [trajectory.actions.tobytes() for trajectory in read_hdf5(file)]
+
+    assert collected("there", CLUSTER) == collected("here", 0)
+
+
+def test_a_sweep_gives_the_same_trials(tmp_path: Path) -> None:
+    models = [
+        f"{role}={HERE}/toy_models.py:{name}" for role, name in (("policy", "ToyDenoiser"), ("critic", "ToyCritic"))
+    ]
+    asked = [f"task={HERE}/toy_task.py:ToyTask", *models, "sampler=best_of_n", "strengths=[1,3]", "episodes=6"]
+
+    def trials(name: str, workers: Workers) -> tuple[Trial, ...]:
+        settings = read_sweep_settings([*asked, "choose=false", f"results={tmp_path / name}"])
+        return tuple(try_strengths(replace(settings, workers=workers)).trials)
+
+    assert trials("there", CLUSTER) == trials("here", 0)
 
 
 def test_videos_come_back_and_are_the_same(tmp_path: Path) -> None:
