@@ -74,14 +74,15 @@ def test_a_csv_file_holds_the_table(runs: list[Path], tmp_path: Path) -> None:
 
 def test_a_latex_table_is_the_reports(runs: list[Path], tmp_path: Path) -> None:
     text = written(tmp_path / "table.tex", *runs, LEROBOT, "format=latex")
-    assert "qpilots\\_u & 40 & 90 (77--96) & $+40^{\\star}$ [$22$, $57$] & $8 \\cdot 10^{-4}$ & 4.4 \\\\" in text
-    assert "unsteered (lerobot\\_0.4.4.json) & 4 & 75 (30--95) & unpaired &  &  \\\\" in text
+    assert "qpilots\\_u & 40 & 90 (77--96) & $+40^{\\star}$ [$22$, $57$] & $8 \\cdot 10^{-4}$ & a & 4.4 \\\\" in text
+    assert "unsteered (lerobot\\_0.4.4.json) & 4 & 75 (30--95) & unpaired &  &  &  \\\\" in text
     body = [line for line in text.splitlines() if line.endswith("\\\\")]
-    assert {line.count(" & ") for line in body if "multicolumn" not in line} == {5}
+    assert {line.count(" & ") for line in body if "multicolumn" not in line} == {6}
     assert "over 2 comparisons" in text
 
 
 def test_latex_prints_every_character_as_it_is() -> None:
+    assert escaped('"') == "''"
     assert escaped("a_b%c\\d{e}~^\n#&$") == (r"a\_b\%c\textbackslash{}d\{e\}\textasciitilde{}\textasciicircum{} \#\&\$")
 
 

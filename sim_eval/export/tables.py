@@ -20,12 +20,13 @@ _CSV_HEAD = (
     *(*_PAIRED, "difference_low", "difference_high", "significant"),
     *("decision_ms", *_MEANS),
 )
-_LATEX_HEAD = ("sampler", "$n$", "success, \\%", "difference", "$p$, Holm", "ms")
+_LATEX_HEAD = ("sampler", "$n$", "success, \\%", "difference", "$p$, Holm", "group", "ms")
 _COMMANDS = {"~": "asciitilde", "^": "asciicircum", "\\": "backslash", "<": "less", ">": "greater", "|": "bar"}
-_COMMANDS |= {'"': "quotedbl", "`": "asciigrave"}
+_COMMANDS["`"] = "asciigrave"
 _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     character: f"\\text{command}{{}}" for character, command in _COMMANDS.items()
 }
+_SPECIAL['"'] = "''"  # its command is not in every font encoding
 
 
 def csv_table(comparison: Comparison) -> str:
@@ -55,7 +56,7 @@ def latex_table(comparison: Comparison) -> str:
     """A `tabular` for the package booktabs, a group of rows for each table; what it marks and tests stands below."""
     lines = [
         "% needs \\usepackage{booktabs}",
-        "\\begin{tabular}{lrlrrr}",
+        "\\begin{tabular}{lrlrrlr}",
         "\\toprule",
         _line(_LATEX_HEAD),
     ]
@@ -67,7 +68,7 @@ def latex_table(comparison: Comparison) -> str:
     legend = (
         f"% Success in per cent with its Wilson 95 % interval. Difference in points from {against} on the "
         f"same episodes, with its paired bootstrap 95 % interval. p: {test_name(comparison)}, Holm's correction over "
-        f"{comparison.comparisons} comparisons; star: p < {ALPHA}. ms: median wall time of a decision."
+        f"{comparison.comparisons} comparisons; star: p < {ALPHA}. Samplers that share a letter cannot be told apart. ms: median wall time of a decision."
     )
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", " ".join(legend.split())]) + "\n"
 
@@ -85,6 +86,7 @@ def _latex_cells(row: Row) -> list[str]:
         f"{percent(row.rate)} ({interval(row.interval, '--')})" if row.n else "",
         difference,
         _latex_p(pairing.p_holm) if pairing else "",
+        row.letters,
         "" if row.ms is None else number(row.ms, ".1f"),
     ]
 
