@@ -68,7 +68,8 @@ def latex_table(comparison: Comparison) -> str:
     legend = (
         f"% Success in per cent with its Wilson 95 % interval. Difference in points from {against} on the "
         f"same episodes, with its paired bootstrap 95 % interval. p: {test_name(comparison)}, Holm's correction over "
-        f"{comparison.comparisons} comparisons; star: p < {ALPHA}. Samplers that share a letter cannot be told apart. ms: median wall time of a decision."
+        f"{comparison.comparisons} comparisons; star: p < {ALPHA}. Samplers that share a letter cannot be told "
+        "apart. ms: median wall time of a decision."
     )
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", " ".join(legend.split())]) + "\n"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -107,5 +109,11 @@ def _run(entry: Entry) -> dict[str, Any]:
 
 
 def _episode(entry: Entry, episode: Played) -> dict[str, Any]:
-    film = None if episode.film is None else f"/files/{quote(episode.film)}"
-    return {**episode._asdict(), "film": film, "outcome": _outcome(episode), "run": entry.id, "name": entry.name}
+    return {
+        **episode._asdict(),
+        "film": None if episode.film is None else f"/files/{quote(episode.film)}",
+        "outcome": _outcome(episode),
+        "run": entry.id,
+        "name": entry.name,
+        "folder": shlex.quote(os.fsencode(entry.folder).decode(errors="replace")),
+    }

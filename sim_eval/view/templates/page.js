@@ -67,7 +67,7 @@
       const film = element("video", { src: episode.film, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
       inside.append(element("div", {}, film));
     } else {
-      inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval-render DIR episodes=[${episode.episode}]` })));
+      inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval-render ${episode.folder} episodes=[${episode.episode}]` })));
     }
     inside.append(element("p", {}, element("a", { href: `/files/report?run=${episode.run}`, textContent: `the report of ${episode.name}` })));
     return element("tr", { className: "detail" }, inside);
