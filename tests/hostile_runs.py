@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from sim_eval.runs.videos import update_index
 from tests import made_run
 
 #: Would name itself in the title of a page that takes it for markup.
@@ -15,7 +16,7 @@ _DEEP = "[" * 100_000
 
 
 def write(root: Path) -> dict[str, Path]:
-    """Folders below `root` by what is wrong with them. All but "markup" and "videos elsewhere" cannot be read."""
+    """Folders below `root` by what is wrong with them. "markup", "bytes" and "videos elsewhere" can be read."""
     root.mkdir(exist_ok=True)
     outcomes = {"unsteered": [0, 1], "qpilots_u": [1, 1]}
 
@@ -27,7 +28,10 @@ def write(root: Path) -> dict[str, Path]:
 
     first_line, *_ = (run("damaged record") / "records.jsonl").read_text().splitlines()
     folders = {
-        "markup": made_run.write(root / MARKUP.replace("/", "_"), "made", outcomes, error=MARKUP, success=False),
+        "markup": made_run.write(
+            root / MARKUP.replace("/", "_"), "made", outcomes, error=f"{MARKUP}\ud800", success=False
+        ),
+        "bytes": run(os.fsdecode(b"no \xff text")),
         "records of markup": run(
             "sampler", "records.jsonl", first_line.replace("unsteered", json.dumps(MARKUP)[1:-1]) + "\n"
         ),
@@ -67,6 +71,9 @@ def write(root: Path) -> dict[str, Path]:
         for number, name in enumerate(("../../secret.mp4", "link.mp4"))
     ]
     (folders["videos elsewhere"] / "videos.json").write_text(json.dumps(shows))
+    film = folders["bytes"] / "film.mp4"
+    film.write_bytes(b"no film")
+    update_index(folders["bytes"], {film: (("unsteered", 0),)})
     (root / "loop").symlink_to(root)
     return folders
 

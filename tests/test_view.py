@@ -208,14 +208,18 @@ def test_broken_and_hostile_folders_are_listed_and_do_no_harm(tmp_path: Path) ->
     found = {entry.folder: entry for entry in Catalog(tmp_path / "runs").refresh(LONG)}
     assert set(found) == set(folders.values())
     states = {name: found[folder].state for name, folder in folders.items()}
-    sound = {"markup", "videos elsewhere"}
+    sound = {"markup", "bytes", "videos elsewhere"}
     assert {name for name, state in states.items() if state != "broken"} == sound
     for name in states.keys() - sound:
         assert str(folders[name]) in found[folders[name]].problem, name
     assert not (tmp_path / "runs" / "made by yaml").exists()
     assert {episode.film for episode in found[folders["videos elsewhere"]].episodes} == {None}
     with serving(tmp_path / "runs") as address:
-        assert len(view(address)["runs"]) == len(folders)
+        runs = view(address)["runs"]
+        assert len(runs) == len(folders)
+        for run in runs:
+            status, _, _ = get(f"{address}/files/report?run={run['id']}")
+            assert status == (400 if run["state"] == "broken" else 200), run["name"]
         assert get(f"{address}/files/videos%20elsewhere/link.mp4")[0] == 404
 
 

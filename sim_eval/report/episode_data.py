@@ -68,7 +68,7 @@ def _cell(start: Start, label: str, folder: Path) -> list[Any]:
         int(record.success),
         record.steps,
         None if record.mean_q is None else round(record.mean_q, 2),
-        quote(Path(os.path.relpath(video, folder)).as_posix()) if video and video.is_file() else 0,
+        quote(os.fsencode(Path(os.path.relpath(video, folder)).as_posix())) if video and video.is_file() else 0,
         record.error or 0,
     ]
     while not cell[-1] and len(cell) > 4:

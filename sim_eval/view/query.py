@@ -111,7 +111,7 @@ def _run(entry: Entry) -> dict[str, Any]:
 def _episode(entry: Entry, episode: Played) -> dict[str, Any]:
     return {
         **episode._asdict(),
-        "film": None if episode.film is None else f"/files/{quote(episode.film)}",
+        "film": None if episode.film is None else f"/files/{quote(os.fsencode(episode.film))}",
         "outcome": _outcome(episode),
         "run": entry.id,
         "name": entry.name,

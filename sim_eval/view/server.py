@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sim_eval.errors import RunError
@@ -55,7 +56,9 @@ def application(root: Path) -> Starlette:
         version, reading = str(catalog.version), catalog.reading
         if seen == version and not reading:
             return _safe(Response(status_code=204))
-        return _safe(JSONResponse({"version": version, "reading": reading, **answer(entries, query)}))
+        found = {"version": version, "reading": reading, **answer(entries, query)}
+        # In ASCII: names of files and texts of records may hold what UTF-8 cannot.
+        return _safe(Response(json.dumps(found), media_type="application/json"))
 
     def report(request: Request) -> Response:
         """The report of the runs named, as `sim-eval-compare` would write it. Links to videos are relative to it."""
@@ -68,7 +71,7 @@ def application(root: Path) -> Starlette:
         _, _, last_script = text.rpartition("<script>")
         digest = hashlib.sha256(last_script.partition("</script>")[0].encode()).digest()
         allowed = f"script-src 'sha256-{base64.b64encode(digest).decode()}'; style-src 'unsafe-inline'; img-src data:"
-        return _safe(HTMLResponse(text), f"{_CLOSED}; {allowed}; media-src 'self'")
+        return _safe(HTMLResponse(text.encode(errors="replace")), f"{_CLOSED}; {allowed}; media-src 'self'")
 
     def film(request: Request) -> Response:
         """A video below the root; nothing else, wherever a path or a link leads."""
@@ -78,7 +81,7 @@ def application(root: Path) -> Starlette:
         return _safe(FileResponse(path, media_type="video/mp4"))
 
     def refused(request: Request, error: Exception) -> Response:
-        return _safe(PlainTextResponse(str(error), 400))
+        return _safe(PlainTextResponse(str(error).encode(errors="replace"), 400))
 
     return Starlette(
         routes=[
