@@ -34,23 +34,29 @@ class Catalog:
     def refresh(self, budget_s: float) -> list[Entry]:
         """Read what has changed, for about so many seconds, and return every entry, the newest run first.
 
-        Those that are still to be read are among them, as they were, or in the state "reading".
+        Those that are still to be read are among them, as they were, or in the state "reading". While another thread
+        reads, nothing is read here.
         """
-        end = time.monotonic() + budget_s
-        with self._lock:
-            if time.monotonic() >= self._next_look:
-                self._look()
-                self._next_look = time.monotonic() + _LOOK_S
-            while self._stale:
-                self._read(self._stale.pop())
-                if time.monotonic() >= end:
-                    break
-            return sorted(self._entries.values(), key=lambda entry: (entry.started, entry.name), reverse=True)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._refresh(time.monotonic() + budget_s)
+            finally:
+                self._lock.release()
+        return sorted(list(self._entries.values()), key=lambda entry: (entry.started, entry.name), reverse=True)
 
     @property
     def reading(self) -> int:
         """How many folders are still to be read."""
         return len(self._stale)
+
+    def _refresh(self, end: float) -> None:
+        if time.monotonic() >= self._next_look:
+            self._look()
+            self._next_look = time.monotonic() + _LOOK_S
+        while self._stale:
+            self._read(self._stale.pop())
+            if time.monotonic() >= end:
+                break
 
     def _look(self) -> None:
         """Note which folders have come, gone or changed."""

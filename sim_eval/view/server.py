@@ -23,8 +23,9 @@ from sim_eval.view.query import Query, answer
 _HERE = Path(__file__).parent / "templates"
 _REPORT_STYLE = Path(__file__).parents[1] / "report" / "templates" / "style.css"
 
-#: Seconds that one answer may take to read run folders; the page asks for the rest at once.
-_BUDGET_S = 0.2
+#: Seconds that an answer may take to read run folders; the page asks for the rest at once. It waits longer where it has
+#: drawn something already, for drawing takes time, too.
+_FIRST_S, _NEXT_S = 0.2, 1.0
 
 _CLOSED = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
@@ -52,7 +53,7 @@ def application(root: Path) -> Starlette:
         parameters = dict(request.query_params)
         seen = parameters.pop("seen", None)
         query = Query.of(parameters)
-        entries = catalog.refresh(_BUDGET_S)
+        entries = catalog.refresh(_NEXT_S if seen else _FIRST_S)
         version, reading = str(catalog.version), catalog.reading
         if seen == version and not reading:
             return _safe(Response(status_code=204))
@@ -63,7 +64,7 @@ def application(root: Path) -> Starlette:
     def report(request: Request) -> Response:
         """The report of the runs named, as `sim-eval-compare` would write it. Links to videos are relative to it."""
         wanted = request.query_params.getlist("run")
-        entries = {entry.id: entry for entry in catalog.refresh(_BUDGET_S)}
+        entries = {entry.id: entry for entry in catalog.refresh(_FIRST_S)}
         if not wanted or any(name not in entries for name in wanted):
             raise RunError("no such run; go back and choose again")
         with _drawing:
