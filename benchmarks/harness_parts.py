@@ -1,8 +1,8 @@
-"""CPU seconds of the parts of an episode, for `benchmarks.lerobot_eval`.
+"""CPU seconds of the parts of an episode, for `benchmarks.harnesses`.
 
-usage: PYTHON lerobot_parts.py lerobot|sim_eval SUITE TASK POLICY N_ACTION_STEPS
+usage: PYTHON harness_parts.py lerobot|vla_eval|sim_eval SUITE TASK POLICY N_ACTION_STEPS
 
-Runs by itself under the interpreter of either program, so it imports what that program has. Prints JSON.
+Runs by itself under the interpreter of each program, so it imports what that program has. Prints JSON.
 """
 
 from __future__ import annotations
@@ -97,6 +97,57 @@ def _policy_parts(batch: Any, observation: Any, path: str, n_action_steps: int) 
     }
 
 
+def vla_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> dict[str, float]:
+    """The same parts of vla-eval, with its server in this process."""
+    import anyio
+    from vla_eval.api import serve_background
+    from vla_eval.benchmarks.libero.benchmark import LIBEROBenchmark
+    from vla_eval.connection import Connection
+    from vla_eval.model_servers.lerobot import LeRobotModelServer
+
+    benchmark = LIBEROBenchmark(suite=suite, send_wrist_image=True, send_state=True, quat_no_antipodal=True)
+    chosen = {**benchmark.get_tasks()[task], "episode_idx": 0}
+    start = time.process_time()
+    anyio.run(benchmark.start_episode, chosen)
+    first_reset = time.process_time() - start
+    robosuite = benchmark._env.env
+    seen = anyio.run(benchmark.get_observation)
+
+    def draw() -> None:
+        for camera in _CAMERAS:
+            robosuite.sim.render(camera_name=camera, width=_IMAGE_SIZE, height=_IMAGE_SIZE, depth=False)
+
+    kind = json.loads((Path(policy) / "config.json").read_text())["type"]
+    cameras = {"agentview": "image", "wrist": "image2"}
+    server = LeRobotModelServer(kind, policy, cameras, device="cpu", chunk_size=n_action_steps)
+
+    async def exchange(url: str) -> float:
+        """CPU seconds of both sides where the server has an action left."""
+        seconds = 0.0
+        async with Connection(url) as connection:
+            await connection.start_episode({"task": {}})
+            for step in range(n_action_steps * _REPEATS):
+                before = time.process_time()
+                await connection.act(seen)
+                seconds += time.process_time() - before if step % n_action_steps else 0.0
+        return seconds / max(1, (n_action_steps - 1) * _REPEATS)
+
+    with serve_background(server) as served:
+        exchanged = anyio.run(exchange, served.url)
+    figures = {
+        "control step with what it draws": cpu_seconds(lambda: benchmark.step({"actions": _STILL})),
+        "two pictures": cpu_seconds(draw),
+        "reset with 10 settling steps": cpu_seconds(lambda: benchmark.reset(chosen), 1),
+        "decision of the policy": cpu_seconds(lambda: server.predict(seen, None)),
+        "pictures to the server and an action back": exchanged,
+    }
+    for name, observable in robosuite._observables.items():
+        if name.endswith("_image"):
+            observable.set_enabled(False)
+    figures["control step without pictures"] = cpu_seconds(lambda: robosuite.step(_STILL))
+    return {"first reset": first_reset, **figures}
+
+
 def sim_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> dict[str, float]:
     """The same parts of sim-eval."""
     import tasks
@@ -125,7 +176,7 @@ def sim_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> d
 def main() -> None:
     torch.set_num_threads(1)  # threads that wait for one another would count as work
     program, suite, task, policy, n_action_steps = sys.argv[1:]
-    parts = {"lerobot": lerobot_parts, "sim_eval": sim_eval_parts}[program]
+    parts = {"lerobot": lerobot_parts, "vla_eval": vla_eval_parts, "sim_eval": sim_eval_parts}[program]
     figures = parts(suite, int(task), policy, int(n_action_steps))
     print(json.dumps(figures))
 
