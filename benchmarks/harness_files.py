@@ -25,7 +25,7 @@ class Kind:
 
     name: str  # with N for each number
     files: int
-    bytes: int
+    bytes: int  # of the files, a database counted whole
     parts: int | None  # what the first file is a list of: lines, rows of a table; None if it is one piece
     fields: tuple[str, ...]  # of the first file; a list's elements and a mapping's numbered keys count as one
 
@@ -34,7 +34,8 @@ def kinds(folder: Path) -> list[Kind]:
     """Everything below `folder`, the tables of a database one by one."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        found[_NAMED_BY_RUN.sub("N", path.relative_to(folder).as_posix())].append(path)
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        found[_NAMED_BY_RUN.sub("N", name) + path.suffix].append(path)
     return [
         Kind(f"{name}{table}", len(paths), sum(path.stat().st_size for path in paths), parts, fields)
         for name, paths in found.items()

@@ -73,6 +73,17 @@ def version(package):
         return None
 print(json.dumps({"versions": {package: version(package) for package in ("lerobot", "vla-eval")}, "paths": paths}))
 """
+_WAITER = """
+import ctypes, os, subprocess, sys
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+status = subprocess.call(sys.argv[1:])
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        sys.exit(status)
+"""
 _NAMES = """
 import json, sys
 from libero.libero.benchmark import get_benchmark
@@ -292,15 +303,21 @@ def _cpu_seconds(process: subprocess.Popen[bytes]) -> float:
 def _timed(commands: Sequence[Sequence[str]], variables: dict[str, str], output: Path) -> tuple[float, float]:
     """Wall-clock and CPU seconds of commands that run at the same time, their processes included.
 
+    Each runs below a process that adopts and awaits what it leaves behind: LeRobot's simulations are children of a fork
+    server that lerobot-eval does not wait for, and their CPU time would be lost.
+
     Raises RuntimeError with the end of what a command printed if it fails.
     """
+    waiter = (sys.executable, "-S", "-c", _WAITER)
     start = time.perf_counter()
-    running = [_start(command, variables, output / f"log-{number}.txt") for number, command in enumerate(commands)]
+    running = [
+        _start([*waiter, *command], variables, output / f"log-{number}.txt") for number, command in enumerate(commands)
+    ]
     cpu = 0.0
-    for started in running:
+    for number, started in enumerate(running):
         cpu += _cpu_seconds(started.process)
         if started.process.returncode:
-            raise RuntimeError(f"{started.process.args!r} failed:\n{started.log.read_text()[-3000:]}")
+            raise RuntimeError(f"{commands[number]} failed:\n{started.log.read_text()[-3000:]}")
     return time.perf_counter() - start, cpu
 
 
