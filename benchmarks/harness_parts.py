@@ -105,6 +105,11 @@ def vla_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> d
     from vla_eval.connection import Connection
     from vla_eval.model_servers.lerobot import LeRobotModelServer
 
+    # Before the simulation: the policy imports triton, which brings LLVM, as Mesa's renderer does; in the other order
+    # the process crashes.
+    kind = json.loads((Path(policy) / "config.json").read_text())["type"]
+    cameras = {"agentview": "image", "wrist": "image2"}
+    server = LeRobotModelServer(kind, policy, cameras, device="cpu", chunk_size=n_action_steps)
     benchmark = LIBEROBenchmark(suite=suite, send_wrist_image=True, send_state=True, quat_no_antipodal=True)
     chosen = {**benchmark.get_tasks()[task], "episode_idx": 0}
     start = time.process_time()
@@ -116,10 +121,6 @@ def vla_eval_parts(suite: str, task: int, policy: str, n_action_steps: int) -> d
     def draw() -> None:
         for camera in _CAMERAS:
             robosuite.sim.render(camera_name=camera, width=_IMAGE_SIZE, height=_IMAGE_SIZE, depth=False)
-
-    kind = json.loads((Path(policy) / "config.json").read_text())["type"]
-    cameras = {"agentview": "image", "wrist": "image2"}
-    server = LeRobotModelServer(kind, policy, cameras, device="cpu", chunk_size=n_action_steps)
 
     async def exchange(url: str) -> float:
         """CPU seconds of both sides where the server has an action left."""

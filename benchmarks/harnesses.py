@@ -19,10 +19,10 @@ What differs:
 - lerobot-eval writes a video of each of a task's first ten episodes, and no option leaves only this out. vla-eval
   writes the action and the robot's state of every step into a database and a file an episode; its videos are off by
   default. sim-eval writes actions, from which it draws videos later, and a report.
-- vla-eval's policy is in a server, which gets both pictures at every step and answers with one action. One process is
-  one simulation beside this server. The time includes the server's start, which one who keeps it running pays once.
-  `vla-eval serve` has uv install the environment that the server's script lists, and run it; here PYTHON runs it. The
-  simulations run without Docker (--no-docker).
+- vla-eval's policy is in a server, which gets both pictures as PNG at every step and answers with one action. One
+  process is one simulation beside this server. The time includes the server's start, which one who keeps it running
+  pays once. `vla-eval serve` has uv install the environment that the server's script lists, and run it; here PYTHON
+  runs it. The simulations run without Docker (--no-docker).
 - lerobot-eval and sim-eval seed the policy's noise. vla-eval's server does not: its episodes do not repeat.
 - sim-eval is one command a task, the others are one command for all tasks.
 
