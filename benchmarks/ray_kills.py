@@ -68,6 +68,7 @@ def disconnect_machines() -> None:
     for machine in MACHINES:
         for process in processes(machine):
             os.kill(process, signal.SIGKILL)
+        run("ip", "link", "del", f"rayout{machine}").wait()  # a namespace that is not empty yet would keep it
         run("ip", "netns", "del", f"ray{machine}").wait()
     run("ip", "link", "del", "raybridge").wait()
 
