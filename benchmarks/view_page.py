@@ -58,7 +58,7 @@ look();
 _FILTER = """
 const [name, value, done] = arguments;
 const field = document.querySelector(`[name=${name}]`);
-const body = document.querySelector(".runs tbody");
+const body = document.querySelector(".episodes tbody");
 const before = body.firstElementChild;
 const begun = performance.now();
 if (field.type === "checkbox") field.checked = Boolean(value);

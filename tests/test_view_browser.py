@@ -64,7 +64,7 @@ def wait(page: webdriver.Chrome, runs: str) -> None:
 
 
 def names(page: webdriver.Chrome) -> list[str]:
-    return [cell.text for cell in page.find_elements(By.CSS_SELECTOR, ".runs tbody .name")]
+    return [cell.text for cell in page.find_elements(By.CSS_SELECTOR, ".runs tbody th")]
 
 
 def choose(page: webdriver.Chrome, name: str, value: str) -> None:
@@ -136,7 +136,7 @@ def test_any_two_runs_are_compared(page: webdriver.Chrome) -> None:
     for name in ("can", "lift"):
         choose(page, "task", name)
         wait(page, "1 of 20 runs")
-        WebDriverWait(page, 5).until(ec.text_to_be_present_in_element((By.CSS_SELECTOR, ".runs .name"), name))
+        WebDriverWait(page, 5).until(ec.text_to_be_present_in_element((By.CSS_SELECTOR, ".runs tbody th"), name))
         page.find_element(By.CSS_SELECTOR, ".runs input").click()
     assert compare.text == "compare 2"
     compare.click()

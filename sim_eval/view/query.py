@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import quote
@@ -56,7 +56,12 @@ class Query:
 def answer(entries: Sequence[Entry], query: Query) -> dict[str, Any]:
     """What passes the filters, as JSON holds it, and the choices that each filter has."""
     shown = [entry for entry in entries if _shows(entry, query)]
-    found = [(entry, episode) for entry in shown for episode in _episodes(entry, query)]
+    count, found_episodes = int(query.count), 0
+    listed: list[dict[str, Any]] = []
+    for entry in shown:
+        found = _episodes(entry, query)
+        found_episodes += len(found)
+        listed += [_episode(entry, episode) for episode in found[: count - len(listed)]]
     return {
         "choices": {
             "task": _choices(entry.task for entry in entries),
@@ -68,8 +73,8 @@ def answer(entries: Sequence[Entry], query: Query) -> dict[str, Any]:
         "found_runs": len(shown),
         "runs": [_run(entry) for entry in shown[:RUNS]],
         "all_episodes": sum(len(entry.episodes) for entry in entries),
-        "found_episodes": len(found),
-        "episodes": [_episode(entry, episode) for entry, episode in found[: int(query.count)]],
+        "found_episodes": found_episodes,
+        "episodes": listed,
     }
 
 
@@ -83,16 +88,17 @@ def _shows(entry: Entry, query: Query) -> bool:
     return all(word in text for word in query.text.lower().split())
 
 
-def _episodes(entry: Entry, query: Query) -> Iterator[Played]:
-    number = int(query.episode) if query.episode else None
-    for episode in entry.episodes:
-        if (
-            (number is None or episode.episode == number)
-            and (not query.sampler or episode.sampler == query.sampler)
-            and (not query.outcome or _outcome(episode) == query.outcome)
-            and (not query.film or episode.film)
-        ):
-            yield episode
+def _episodes(entry: Entry, query: Query) -> Sequence[Played]:
+    found: Sequence[Played] = entry.episodes
+    if query.episode:
+        found = [episode for episode in found if episode.episode == int(query.episode)]
+    if query.sampler:
+        found = [episode for episode in found if episode.sampler == query.sampler]
+    if query.outcome:
+        found = [episode for episode in found if _outcome(episode) == query.outcome]
+    if query.film:
+        found = [episode for episode in found if episode.film]
+    return found
 
 
 def _outcome(episode: Played) -> str:

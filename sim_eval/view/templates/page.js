@@ -31,14 +31,22 @@
     return element("span", { className: "share", title }, `${share.sampler} `, element("b", { textContent: percent(share) }));
   };
 
+  const drawn = new Map(); // by id, what a run's row shows, and the row
+
   const runRow = (run) => {
+    const shows = JSON.stringify(run);
+    if (drawn.get(run.id)?.shows !== shows) drawn.set(run.id, { shows, row: newRow(run) });
+    return drawn.get(run.id).row;
+  };
+
+  const newRow = (run) => {
     const broken = run.state === "broken" || run.state === "reading";
     const tick = element("input", { type: "checkbox", name: "run", value: run.id, disabled: broken, checked: chosen.has(run.id) });
     tick.ariaLabel = `compare ${run.name}`;
     const name = broken
       ? element("span", { textContent: run.name, title: run.name })
       : element("a", { textContent: run.name, title: run.name, href: `/files/report?run=${run.id}` });
-    const row = element("tr", {}, element("th", { scope: "row" }, element("div", { className: "name" }, tick, name)));
+    const row = element("tr", {}, element("th", { scope: "row" }, tick, name));
     row.dataset.run = run.id;
     const state = element("td", {}, element("span", { className: `state-${run.state}`, textContent: run.state }));
     if (run.problem) {
@@ -53,7 +61,7 @@
       element("td", { textContent: run.policy }),
       state,
       part,
-      element("td", { className: "shares" }, ...run.shares.map(shareOf)),
+      element("td", { className: "shares" }, ...run.shares.flatMap((share) => [shareOf(share), " "])),
       element("td", { textContent: run.started.slice(0, 16).replace("T", " ") }),
     );
     return row;
