@@ -47,6 +47,14 @@ def check_fields(where: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
             raise RunError(f"{where}: {name} is {shown:.80}; accepted: {_words(kind)}")
 
 
+def parse_json(text: bytes, where: str) -> Any:
+    """The value of a JSON text. Raises RunError, which begins with `where`, if it has none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # too deeply nested to be read
+        raise RunError(f"{where} is not JSON: the file was changed or the disk is damaged") from None
+
+
 def read_entries(path: Path, kind: type) -> list[Any]:
     """The entries of a JSON file that lists typed dictionaries of this kind; empty if there is no file.
 
@@ -54,10 +62,7 @@ def read_entries(path: Path, kind: type) -> list[Any]:
     """
     if not path.is_file():
         return []
-    try:
-        entries = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):  # too deeply nested to be read
-        raise RunError(f"{path} is not JSON: the file was changed or the disk is damaged") from None
+    entries = parse_json(path.read_bytes(), str(path))
     check_fields(str(path), {"the content": entries}, {"the content": list[dict[str, Any]]})
     for number, entry in enumerate(entries, 1):
         check_fields(f"{path} entry {number}", entry, get_type_hints(kind))

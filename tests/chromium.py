@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 needs_chromium = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver on the path")
@@ -32,3 +34,7 @@ def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
     width, height = size
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def choose(page: webdriver.Chrome, name: str, value: str) -> None:
+    Select(page.find_element(By.NAME, name)).select_by_visible_text(value)

@@ -37,7 +37,9 @@ def write(root: Path) -> dict[str, Path]:
         ),
         "damaged record": run("damaged record", "records.jsonl", f"{first_line}\n{first_line[:40]}\n{first_line}\n"),
         "deep record": run("deep record", "records.jsonl", f"{_DEEP}\n"),
-        "not a number": run("not a number", "records.jsonl", first_line.replace('"mean_q": ', '"mean_q": NaN, "x": ')),
+        "not a number": run(
+            "not a number", "records.jsonl", first_line.replace('"mean_q": ', '"mean_q": NaN, "x": ') + "\n"
+        ),
         "noise": run("noise", "records.jsonl", bytes(range(256)) * 20 + b"\n"),
         "deep options": run("deep options", "config.yaml", f"task: {_DEEP[:3000]}"),
         "bomb": run("bomb", "config.yaml", _bomb()),
@@ -51,8 +53,6 @@ def write(root: Path) -> dict[str, Path]:
         "damaged curve": root / "damaged curve",
         "videos elsewhere": run("videos elsewhere"),
     }
-    records = folders["not a number"] / "records.jsonl"
-    records.write_text(records.read_text() + "\n")
     (folders["no options"] / "config.yaml").unlink()
     for pipe in ("config.yaml", "records.jsonl"):
         (folders["pipe"] / pipe).unlink()

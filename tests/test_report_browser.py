@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import WebDriverWait
 
 from sim_eval.analysis.compare import compare
 from sim_eval.report import HTML, write
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from tests import made_run
-from tests.chromium import DESKTOP, PHONE, needs_chromium, open_chromium, resize
+from tests.chromium import DESKTOP, PHONE, choose, needs_chromium, open_chromium, resize
 
 pytestmark = needs_chromium
 
@@ -57,10 +57,6 @@ def page(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
 def rows(page: webdriver.Chrome) -> list[str]:
     """The names of the episodes shown."""
     return [button.text[2:] for button in page.find_elements(By.CSS_SELECTOR, "table.episodes tbody th button")]
-
-
-def choose(page: webdriver.Chrome, name: str, value: str) -> None:
-    Select(page.find_element(By.NAME, name)).select_by_visible_text(value)
 
 
 def status(page: webdriver.Chrome) -> str:

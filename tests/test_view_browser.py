@@ -10,13 +10,13 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as ec
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import WebDriverWait
 
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from tests import hostile_runs, made_run
-from tests.chromium import DESKTOP, PHONE, needs_chromium, open_chromium, resize
+from tests.chromium import DESKTOP, PHONE, choose, needs_chromium, open_chromium, resize
 from tests.view_server import serving
 
 pytestmark = needs_chromium
@@ -65,10 +65,6 @@ def wait(page: webdriver.Chrome, runs: str) -> None:
 
 def names(page: webdriver.Chrome) -> list[str]:
     return [cell.text for cell in page.find_elements(By.CSS_SELECTOR, ".runs tbody th")]
-
-
-def choose(page: webdriver.Chrome, name: str, value: str) -> None:
-    Select(page.find_element(By.NAME, name)).select_by_visible_text(value)
 
 
 def test_hostile_folders_are_text(page: webdriver.Chrome) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 import numpy as np
 
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, check_name, test_of
+from sim_eval.fields import check_fields, check_name, parse_json, test_of
 from sim_eval.files import replacing
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
@@ -130,10 +130,7 @@ def read(folder: Path, check: Callable[[str, Record], None] | None = None) -> li
 
 
 def _parse(line: bytes, where: str) -> Record:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):  # too deeply nested to be read
-        raise RunError(f"{where} is not JSON: the file was changed or the disk is damaged") from None
+    values = parse_json(line, where)
     if not isinstance(values, dict):
         raise RunError(f"{where} is no record; accepted: a JSON object")
     version = values.pop("version", 1)

@@ -28,6 +28,7 @@ class Catalog:
         self._entries: dict[Path, Entry] = {}
         self._stamps: dict[Path, Stamp] = {}
         self._stale: list[Path] = []
+        self._locked: set[int] = set()
         self._next_look = 0.0
         self._lock = threading.Lock()
 
@@ -65,12 +66,12 @@ class Catalog:
             del self._entries[folder], self._stamps[folder]
             self.version += 1
         stale = []
-        locked = _locked()
+        self._locked = _locked()
         for folder in found:
             if folder not in self._entries:
                 self._publish(unread(folder, self.root))
             state = self._entries[folder].state
-            begun_or_ended = state != "broken" and (state == "running") != (lock_of(folder) in locked)
+            begun_or_ended = state != "broken" and (state == "running") != (lock_of(folder) in self._locked)
             if begun_or_ended or self._stamps.get(folder) != stamp(folder):
                 stale.append(folder)
         self._stale = sorted(stale, key=lambda folder: self._entries[folder].started)  # the newest is read first
@@ -78,7 +79,7 @@ class Catalog:
     def _read(self, folder: Path) -> None:
         self._stamps[folder] = stamp(folder)  # before it is read: what is written meanwhile is a change
         entry = read(unread(folder, self.root), self.root)
-        if entry.state != "broken" and lock_of(folder) in _locked():
+        if entry.state != "broken" and lock_of(folder) in self._locked:
             entry = replace(entry, state="running")
         self._publish(entry)
 

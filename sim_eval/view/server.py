@@ -37,17 +37,6 @@ def application(root: Path) -> Starlette:
     """The page over all run folders of `root`. A request for another host than this machine is refused."""
     catalog = Catalog(root)
 
-    def page(request: Request) -> Response:
-        policy = f"{_CLOSED}; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; img-src data:"
-        return _safe(FileResponse(_HERE / "page.html"), policy)
-
-    def script(request: Request) -> Response:
-        return _safe(FileResponse(_HERE / "page.js"))
-
-    def style(request: Request) -> Response:
-        text = _REPORT_STYLE.read_text() + (_HERE / "page.css").read_text()
-        return _safe(Response(text, media_type="text/css"))
-
     def view(request: Request) -> Response:
         """What passes the filters; nothing if the page has seen this version of it."""
         parameters = dict(request.query_params)
@@ -69,10 +58,7 @@ def application(root: Path) -> Starlette:
             raise RunError("no such run; go back and choose again")
         with _drawing:
             text = _report([entries[name] for name in dict.fromkeys(wanted)], root)
-        _, _, last_script = text.rpartition("<script>")
-        digest = hashlib.sha256(last_script.partition("</script>")[0].encode()).digest()
-        allowed = f"script-src 'sha256-{base64.b64encode(digest).decode()}'; style-src 'unsafe-inline'; img-src data:"
-        return _safe(HTMLResponse(text.encode(errors="replace")), f"{_CLOSED}; {allowed}; media-src 'self'")
+        return _safe(HTMLResponse(text.encode(errors="replace")), _report_policy(text))
 
     def film(request: Request) -> Response:
         """A video below the root; nothing else, wherever a path or a link leads."""
@@ -81,20 +67,17 @@ def application(root: Path) -> Starlette:
             return _safe(PlainTextResponse("no such video", 404))
         return _safe(FileResponse(path, media_type="video/mp4"))
 
-    def refused(request: Request, error: Exception) -> Response:
-        return _safe(PlainTextResponse(str(error).encode(errors="replace"), 400))
-
     return Starlette(
         routes=[
-            Route("/", page),
-            Route("/page.js", script),
-            Route("/style.css", style),
+            Route("/", _page),
+            Route("/page.js", _script),
+            Route("/style.css", _style),
             Route("/view.json", view),
             Route("/files/report", report),
             Route("/files/{path:path}", film),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
-        exception_handlers={RunError: refused},
+        exception_handlers={RunError: _refused},
     )
 
 
@@ -112,6 +95,32 @@ def _report(entries: list[Entry], root: Path) -> str:
     if any(entry.learned for entry in entries):
         raise RunError("learning curves and evaluations have no report in common; choose some of one kind")
     return html(compare(folders), root)
+
+
+def _page(request: Request) -> Response:
+    policy = f"{_CLOSED}; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; img-src data:"
+    return _safe(FileResponse(_HERE / "page.html"), policy)
+
+
+def _script(request: Request) -> Response:
+    return _safe(FileResponse(_HERE / "page.js"))
+
+
+def _style(request: Request) -> Response:
+    text = _REPORT_STYLE.read_text() + (_HERE / "page.css").read_text()
+    return _safe(Response(text, media_type="text/css"))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return _safe(PlainTextResponse(str(error).encode(errors="replace"), 400))
+
+
+def _report_policy(text: str) -> str:
+    """What a report may load, and run: its own script, the last one, by its hash."""
+    _, _, last_script = text.rpartition("<script>")
+    digest = hashlib.sha256(last_script.partition("</script>")[0].encode()).digest()
+    allowed = f"script-src 'sha256-{base64.b64encode(digest).decode()}'; style-src 'unsafe-inline'; img-src data:"
+    return f"{_CLOSED}; {allowed}; media-src 'self'"
 
 
 def _safe(response: Response, policy: str = _CLOSED) -> Response:

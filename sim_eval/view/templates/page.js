@@ -4,7 +4,6 @@
 (() => {
   const STEP = 50;
   const WAIT = 2000; // milliseconds between two looks for what has changed
-  const FULL = { task: "task", policy: "policy", sampler: "sampler", state: "state" };
   const filter = document.getElementById("filter");
   const narrow = document.getElementById("narrow");
   const compare = document.getElementById("compare");
@@ -47,7 +46,6 @@
       ? element("span", { textContent: run.name, title: run.name })
       : element("a", { textContent: run.name, title: run.name, href: `/files/report?run=${run.id}` });
     const row = element("tr", {}, element("th", { scope: "row" }, tick, name));
-    row.dataset.run = run.id;
     const state = element("td", {}, element("span", { className: `state-${run.state}`, textContent: run.state }));
     if (run.problem) {
       row.append(element("td"), element("td"), state, element("td", { className: "problem", colSpan: 3, textContent: run.problem }));
@@ -118,18 +116,20 @@
     compare.querySelector("button").textContent = chosen.size ? `compare ${chosen.size}` : "compare";
   };
 
+  const counted = (what, answer) => {
+    const [all, found, listed] = [answer[`all_${what}`], answer[`found_${what}`], answer[what].length];
+    const part = found === all ? "" : `${number(found)} of `;
+    return `${part}${number(all)} ${what}${listed < found ? `, the first ${listed} shown` : ""}`;
+  };
+
   const draw = (answer, keepEpisodes) => {
-    Object.keys(FULL).forEach((name) => offer(filter.elements[name], answer.choices[name]));
+    Object.entries(answer.choices).forEach(([name, choices]) => offer(filter.elements[name], choices));
     runs.replaceChildren(...answer.runs.map(runRow));
-    const some = answer.found_runs === answer.all_runs ? "" : `${number(answer.found_runs)} of `;
-    const listed = answer.runs.length < answer.found_runs ? `, the first ${answer.runs.length} shown` : "";
     const left = answer.reading ? `, ${answer.reading} still to be read` : "";
-    document.getElementById("run-count").textContent = `${some}${number(answer.all_runs)} runs${listed}${left}`;
+    document.getElementById("run-count").textContent = counted("runs", answer) + left;
     const kept = keepEpisodes && episodes.querySelector(".detail"); // a film that plays goes on
     if (!kept) episodes.replaceChildren(...answer.episodes.map(episodeRow));
-    const part = answer.found_episodes === answer.all_episodes ? "" : `${number(answer.found_episodes)} of `;
-    const first = answer.episodes.length < answer.found_episodes ? `, the first ${answer.episodes.length} shown` : "";
-    document.getElementById("episode-count").textContent = `${part}${number(answer.all_episodes)} episodes${first}`;
+    document.getElementById("episode-count").textContent = counted("episodes", answer);
     more.hidden = answer.episodes.length === answer.found_episodes;
     countChosen();
   };
