@@ -36,11 +36,9 @@ Run it on an idle machine, or read the CPU seconds, which depend less on what el
 from __future__ import annotations
 
 import argparse
-import http.client
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -52,6 +50,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness_files import Kind, files_table, kinds
+from benchmarks.processes import cpu_seconds, free_port, start, timed, wait_until_healthy
 from tasks.libero_suites import SUITES
 from tests import tiny_lerobot
 
@@ -60,7 +59,7 @@ _PACKAGES = {"lerobot-eval": "lerobot", "vla-eval": "vla-eval"}  # of those in t
 _IMAGE_SIZE = 256  # of LIBERO's protocol
 _ENTRY = "import sys; from sim_eval.cli import evaluate; sys.exit(evaluate())"
 _PARTS = Path(__file__).with_name("harness_parts.py")
-_PATIENCE = 600  # s for a server's start, and for its answers on a loaded machine
+_PATIENCE = 600  # s for an answer of a server on a loaded machine
 _CONFIGURE = """
 import importlib.metadata, importlib.util, json
 root = importlib.util.find_spec("libero").submodule_search_locations[0] + "/libero"
@@ -72,17 +71,6 @@ def version(package):
     except importlib.metadata.PackageNotFoundError:
         return None
 print(json.dumps({"versions": {package: version(package) for package in ("lerobot", "vla-eval")}, "paths": paths}))
-"""
-_WAITER = """
-import ctypes, os, subprocess, sys
-PR_SET_CHILD_SUBREAPER = 36
-ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-status = subprocess.call(sys.argv[1:])
-while True:
-    try:
-        os.wait()
-    except ChildProcessError:
-        sys.exit(status)
 """
 _NAMES = """
 import json, sys
@@ -228,7 +216,7 @@ def sim_eval_command(job: Job, task: int, processes: int, written: Path) -> list
 
 def time_lerobot(environment: Environment, job: Job, processes: int, output: Path, written: Path) -> Timing:
     commands = lerobot_commands(environment, job, processes, written)
-    seconds, cpu = _timed(commands, environment.variables, output)
+    seconds, cpu = timed(commands, environment.variables, output)
     found = [json.loads(path.read_text())["per_task"] for path in sorted(written.glob("share-*/eval_info.json"))]
     successes = [success for tasks in found for task in tasks for success in task["metrics"]["successes"]]
     program = f"lerobot-eval {environment.versions['lerobot']}"
@@ -242,7 +230,7 @@ def time_vla_eval(
 
     Raises RuntimeError if an episode ended in an error, which vla-eval counts as failed.
     """
-    port = _free_port()
+    port = free_port()
     config = output / "libero.yaml"
     config.write_text(json.dumps(vla_eval_config(job, names, port, written)))  # JSON is YAML
     program = str(environment.python.parent / "vla-eval")
@@ -251,18 +239,18 @@ def time_vla_eval(
     if processes > 1:
         shard = [*run, "--eval-id=shared", f"--num-shards={processes}"]
         shards = [[*shard, f"--shard-id={number}"] for number in range(processes)]
-    start = time.perf_counter()
-    server = _start(vla_eval_server(environment, job, port), environment.variables, output / "server.txt")
+    began = time.perf_counter()
+    server = start(vla_eval_server(environment, job, port), environment.variables, output / "server.txt")
     try:
-        _wait_until_healthy(server, port)
-        _, cpu = _timed(shards, environment.variables, output)
+        wait_until_healthy(server, port)
+        _, cpu = timed(shards, environment.variables, output)
         if processes > 1:
             export = [program, "export", str(written / "recording-shared.sqlite")]
-            cpu += _timed([export], environment.variables, output)[1]
+            cpu += timed([export], environment.variables, output)[1]
     finally:
         server.process.terminate()
-        server_cpu = _cpu_seconds(server.process)
-    seconds = time.perf_counter() - start
+        server_cpu = cpu_seconds(server.process)
+    seconds = time.perf_counter() - began
     (aggregate,) = (json.loads(path.read_text()) for path in written.glob("*_aggregate.json"))
     episodes = [episode for task in aggregate["tasks"] for episode in task["episodes"]]
     for episode in episodes:
@@ -275,78 +263,11 @@ def time_vla_eval(
 
 def time_sim_eval(job: Job, processes: int, output: Path, written: Path) -> Timing:
     """One command a task, one after the other."""
-    timed = [_timed([sim_eval_command(job, task, processes, written)], dict(os.environ), output) for task in job.tasks]
+    costs = [timed([sim_eval_command(job, task, processes, written)], dict(os.environ), output) for task in job.tasks]
     lines = [line for path in sorted(written.glob("task-*/records.jsonl")) for line in path.read_text().splitlines()]
     successes = [json.loads(line)["success"] for line in lines]
-    seconds, cpu = (sum(figures) for figures in zip(*timed, strict=True))
+    seconds, cpu = (sum(figures) for figures in zip(*costs, strict=True))
     return Timing("sim-eval", processes, len(successes), sum(successes), seconds, cpu)
-
-
-@dataclass(frozen=True)
-class _Started:
-    process: subprocess.Popen[bytes]
-    log: Path
-
-
-def _start(command: Sequence[str], variables: dict[str, str], log: Path) -> _Started:
-    with log.open("w") as file:
-        return _Started(subprocess.Popen(command, env=variables, stdout=file, stderr=subprocess.STDOUT), log)
-
-
-def _cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Of a process and those that it started, once it has ended."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _timed(commands: Sequence[Sequence[str]], variables: dict[str, str], output: Path) -> tuple[float, float]:
-    """Wall-clock and CPU seconds of commands that run at the same time, their processes included.
-
-    Each runs below a process that adopts and awaits what it leaves behind: LeRobot's simulations are children of a fork
-    server that lerobot-eval does not wait for, and their CPU time would be lost.
-
-    Raises RuntimeError with the end of what a command printed if it fails.
-    """
-    waiter = (sys.executable, "-S", "-c", _WAITER)
-    start = time.perf_counter()
-    running = [
-        _start([*waiter, *command], variables, output / f"log-{number}.txt") for number, command in enumerate(commands)
-    ]
-    cpu = 0.0
-    for number, started in enumerate(running):
-        cpu += _cpu_seconds(started.process)
-        if started.process.returncode:
-            raise RuntimeError(f"{commands[number]} failed:\n{started.log.read_text()[-3000:]}")
-    return time.perf_counter() - start, cpu
-
-
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
-
-
-def _wait_until_healthy(server: _Started, port: int) -> None:
-    """Until a server of vla-eval has its policy. Raises RuntimeError if it ends or takes too long."""
-    deadline = time.perf_counter() + _PATIENCE
-    while time.perf_counter() < deadline and not _ended(server.process):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        try:
-            connection.request("GET", "/health")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        except OSError:
-            time.sleep(0.1)
-        finally:
-            connection.close()
-    raise RuntimeError(f"{server.process.args!r} serves nothing:\n{server.log.read_text()[-3000:]}")
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    """Leaves the process for `_cpu_seconds` to wait for."""
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def measure_parts(python: Path, variables: dict[str, str], job: Job, program: str) -> dict[str, float]:

@@ -7,13 +7,19 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import tasks
 from sim_eval.config.plugins import Component, component
 from tasks.naming import full_name
 from tasks.registry import TASKS, options_of, task_options
 from tasks.task import Task, checked_task
+
+
+class StoredTask(TypedDict):
+    """The required field of a task's options in a folder that a command wrote."""
+
+    name: str
 
 
 def read_task(config: Mapping[str, Any]) -> dict[str, Any]:

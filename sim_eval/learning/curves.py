@@ -13,7 +13,7 @@ from typing import Any, TypedDict, get_type_hints
 from sim_eval.analysis.pairs import corrected, counted, pairing_of
 from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
-from sim_eval.config.tasks import task_name
+from sim_eval.config.tasks import StoredTask, task_name
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, parse_json, read_entries
 
@@ -21,14 +21,10 @@ CURVE = "curve.json"
 OPTIONS = "options.json"
 
 
-class _Task(TypedDict):
-    name: str
-
-
 class _Options(TypedDict):
     """The required fields of options.json."""
 
-    task: _Task
+    task: StoredTask
     policy: str
     sampler: dict[str, Any]
     evaluate: int

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, get_type_hints
 
 from policies.observation import ObservationRequest
 from sim_eval.config.compose import load_yaml
-from sim_eval.config.tasks import task_name
+from sim_eval.config.tasks import StoredTask, task_name
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, read_entries
 from sim_eval.rollout.keys import BLOCKS, episode_key
@@ -21,14 +21,10 @@ CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 
 
-class _Task(TypedDict):
-    name: str
-
-
 class _Config(TypedDict):
     """The required fields of a run's configuration."""
 
-    task: _Task
+    task: StoredTask
     policy: str
     critic: str | None
     samplers: list[str]
