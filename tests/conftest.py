@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from sim_eval import cli
+from tests.commands import QUICK, Call, put_toy
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,3 +43,40 @@ def offline() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", refuse)
         yield
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """A command in an empty folder, with the toy in place of simulator and checkpoints: status, stdout, stderr."""
+
+    put_toy(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+
+    def run(entry: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sim-eval", *arguments])
+        with pytest.raises(SystemExit) as end:
+            entry()
+        captured = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a QUICK run, which tests copy."""
+    folder = tmp_path_factory.mktemp("quick") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        put_toy(monkeypatch)
+        monkeypatch.setattr(sys, "argv", ["sim-eval", *QUICK, f"output={folder}"])
+        with pytest.raises(SystemExit, match="0"):
+            cli.evaluate()
+    return folder
+
+
+@pytest.fixture
+def evaluated(quick_run: Path, call: Call) -> Call:
+    """As `call`, in a folder that holds a QUICK run in ./run."""
+    shutil.copytree(quick_run, "run")
+    return call

@@ -1,0 +1,39 @@
+"""Commands with the toy in place of simulator and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+import sim_eval.models
+import tasks
+from sim_eval.errors import RunError
+from sim_eval.evaluation.settings import build_samplers, read_settings
+from sim_eval.samplers.sampler import Models
+from tasks.task import TaskError
+from tests.toy_models import ToyCritic, ToyDenoiser
+from tests.toy_task import make_toy
+
+#: Options of a run that takes no time.
+QUICK = ["samplers=[unsteered,best_of_n]", "episodes=3", "workers=0"]
+#: A command, and its arguments: status, stdout, stderr. The fixtures `call` and `evaluated`.
+Call = Callable[..., tuple[int, str, str]]
+
+
+def put_toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy in place of simulator and checkpoints."""
+
+    def build_models(*arguments: Any) -> Models:
+        return Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc", "critic": "def"})
+
+    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
+    monkeypatch.setattr(tasks, "make", make_toy)
+
+
+def message(arguments: Sequence[str]) -> str:
+    """What the evaluation says of these arguments, which it must refuse."""
+    with pytest.raises((RunError, TaskError)) as error:
+        build_samplers(read_settings(arguments))
+    return str(error.value)

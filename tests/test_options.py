@@ -1,0 +1,171 @@
+"""Options of the evaluation, checked before any long work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim_eval.checkpoints import ROOT
+from sim_eval.config.compose import CONFIGS, TARGETS, compose
+from sim_eval.config.tasks import task_factory
+from sim_eval.evaluation.settings import build_samplers, read_settings
+from sim_eval.tuning.sweep import read_sweep_settings
+from tasks.registry import TASKS
+from tests.commands import message
+
+STRENGTHS = [f"sampler.{name}.strength=0.5" for name in ("value_guided", "qpilots_u", "qpilots_m")]
+ALL_TASKS = ", ".join(TASKS)
+MINE = """
+class Mine:
+    needs = frozenset()
+
+    def __init__(self, strength, names=()):
+        if strength < 0:
+            raise ValueError("negative")
+        self.strength, self.names = strength, names
+
+def mine(): ...
+def build(a): ...
+def Task(size): return size
+"""
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_composes_and_every_sampler_builds(task: str) -> None:
+    every_sampler = ",".join(compose("eval", [])["sampler"])
+    arguments = [f"task={task}", "policy=tests.toy_models:ToyDenoiser", f"samplers=[{every_sampler}]"]
+    strengths = [f"sampler.{name}.strength=0.5" for name in ("vgps", "qgf")]
+    settings = read_settings([*arguments, *STRENGTHS, *strengths])
+    assert settings.task["name"] == task
+    samplers = build_samplers(settings)
+    for name, sampler in samplers.items():
+        fields = {key: value for key, value in settings.sampler[name].items() if key != "_target_"}
+        assert vars(sampler) == fields, "a sampler's fields ARE its configuration"
+
+
+def test_options_reach_the_settings() -> None:
+    arguments = ["samplers=[qpilots_u,unsteered]", "sampler.qpilots_u.strength=0.5", "sampler.qpilots_u.jacobian=false"]
+    settings = read_settings([*arguments, "episodes=7", "seed=3", "workers=2", "output=here", "task.stepping=stock"])
+    assert tuple(settings.sampler) == ("qpilots_u", "unsteered")
+    assert settings.sampler["qpilots_u"]["strength"] == 0.5
+    assert settings.sampler["qpilots_u"]["jacobian"] is False
+    assert (settings.episodes, settings.seed, settings.workers) == (7, 3, 2)
+    assert settings.output == Path("here")
+    assert settings.task == {"name": "can", "stepping": "stock"}
+
+
+def test_one_sampler_is_picked_like_any_other_group() -> None:
+    assert list(read_settings(["sampler=unsteered"]).sampler) == ["unsteered"]
+    assert list(read_sweep_settings(["sampler=qpilots_u"]).sampler) == ["qpilots_u"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        (
+            "task=cam",
+            f"task is cam; accepted: {ALL_TASKS}, {TARGETS} (did you mean can?)",
+        ),
+        ("taks=can", "(did you mean task?)"),
+        ("polcy=flow", "unknown option polcy; accepted: task, policy, critic, posterior, device, checkpoints, seed, "),
+        ("task.env=Stack", "env is 'Stack' for task 'can'; accepted for task 'robosuite' alone"),
+        ("task.size=3", "task 'can' takes no option size; accepted: index, perturbation, env, instruction, stepping"),
+        ("task.stepping=slow", "stepping is 'slow'; accepted: fast, stock"),
+        ("policy=flaw", "policy is flaw; accepted: diffusion, flow, flow_weak, mini_vla, "),
+        ("policy=flaw", f"lerobot, openpi, {TARGETS}, a checkpoint in {ROOT}/can (did you mean flow?)"),
+        ("policy.size=3", "policy.size: policy=flow takes no options"),
+        ("policy=./no.py:build", "no.py is no Python file"),
+        ("critic=x", "critic is x; accepted: default, flow_weak, mini_vla, mini_vla_strong, none, "),
+        ("critic=iql", "sim-eval-train stage=critic writes iql, monte_carlo and sarsa"),
+        ("device=gpu", "device is gpu; accepted: auto, cpu, cuda"),
+        ("sampler.mine.strength=3", "sampler.mine.strength is of no sampler that runs; samplers is [unsteered, "),
+        ("strengths=no.yaml", "no.yaml cannot be read"),
+        ("samplers=[unsteerd]", "samplers is unsteerd; accepted: "),
+        ("samplers=[unsteered,unsteered]", "samplers is [unsteered, unsteered]: each may be picked once"),
+        ("samplers=[]", "samplers is []; accepted: a list with at least one entry"),
+        ("samplers=unsteered", "samplers is unsteered; accepted: a list such as [a,b]"),
+        ("sampler=unsteerd", "samplers is unsteerd; accepted: "),
+        ("sampler=[unsteered]", "samplers is [unsteered]; accepted: "),
+        ("sampler.qpilots_u=3", "sampler.qpilots_u is a group of options; accepted: sampler.qpilots_u.strength"),
+        ("sampler.qpilots_u.strenght=3", "did you mean sampler.qpilots_u.strength?"),
+        ("sampler.qpilots_u._target_=os.abort", "unknown option sampler.qpilots_u._target_"),
+        ("episode=3", "unknown option episode; accepted: "),
+        ("+episodes=3", "unknown option +episodes"),
+        ("episodes", "episodes is not understood; options are written name=value"),
+        ("episodes=0", "episodes is 0; accepted: a whole number of at least 1"),
+        ("episodes=many", "episodes is many; accepted: a whole number"),
+        ("episodes=2.5", "episodes is 2.5; accepted: a whole number"),
+        ("episodes=null", "episodes is null; accepted: a whole number"),
+        ("episodes=true", "episodes is true; accepted: a whole number"),
+        ("workers=-1", "workers is -1; accepted: a whole number of at least 0"),
+        ("batch=0", "batch is 0; accepted: a whole number of at least 1"),
+        ("seed=-1", "seed is -1; accepted: a whole number of at least 0"),
+        ("videos=-2", "videos is -2; accepted: rescued, broken, all or a whole number, the first so many episodes"),
+        ("videos=saved", "videos is saved; accepted: rescued, broken, all or a whole number"),
+        ("block=test", "block is test; accepted: eval, tune, train"),
+        ("output=", "output is empty; accepted: a path"),
+        ("seed=${episodes}", "seed=${episodes}: nothing is interpolated; accepted: a plain value"),
+        ("episodes=[1", "the options cannot be read, up to episodes=[1"),
+        ("episodes=1,2", "the options cannot be read, up to episodes=1,2"),
+        ("sampler.best_of_n.n=0", "sampler.best_of_n: "),
+        ("sampler.best_of_n.n=x", "sampler.best_of_n.n is x; accepted: a whole number"),
+        ("sampler.qpilots_u.strength=high", "sampler.qpilots_u: strength='high': accepted is a finite number"),
+        ("sampler.qpilots_u.scale=half", "sampler.qpilots_u: scale='half': accepted is exact or matched"),
+        ("sampler.qpilots_u.jacobian=2", "sampler.qpilots_u.jacobian is 2; accepted: true or false"),
+    ],
+)
+def test_bad_options_are_named_with_what_is_accepted(argument: str, told: str) -> None:
+    assert told in message([*STRENGTHS, argument])
+
+
+def test_a_policy_without_a_critic_runs_unsteered(tmp_path: Path) -> None:
+    (tmp_path / "can").mkdir()
+    (tmp_path / "can" / "flow.safetensors").touch()
+    only_flow = [f"checkpoints={tmp_path}", "samplers=[unsteered]"]
+    assert message(only_flow).startswith("critic is default; accepted: none, ")
+    assert message(only_flow).endswith("; sim-eval-train stage=critic writes iql, monte_carlo and sarsa")
+    assert read_settings([*only_flow, "critic=none"]).critic is None
+
+
+def test_an_option_of_a_sampler_that_does_not_run_is_refused() -> None:
+    told = message(["samplers=[unsteered]", "sampler.qpilots_u.strength=3"])
+    assert told == "sampler.qpilots_u.strength is of no sampler that runs; samplers is [unsteered]"
+
+
+def test_samplers_from_outside_take_their_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    mine = ["samplers=[unsteered,./mine.py:Mine]", "sampler.mine.strength=1e-1", "sampler.mine.names=[a,b]"]
+    settings = read_settings(mine)
+    assert tuple(settings.sampler) == ("unsteered", "mine")
+    assert settings.sampler["mine"] == {"_target_": f"{tmp_path}/mine.py:Mine", "strength": 0.1, "names": ["a", "b"]}
+    assert vars(build_samplers(settings)["mine"]) == {"strength": 0.1, "names": ["a", "b"]}
+    assert "mine.py:Mine needs strength; give sampler.mine.strength=VALUE" in message(mine[:1])
+    assert message([*mine, "sampler.mine.strength=-1"]) == "sampler.mine: negative"
+    assert "each may be picked once, mine names two" in message(["samplers=[./mine.py:Mine,mine.py:mine]"])
+    table = tmp_path / "strengths.yaml"
+    table.write_text("can: {flow: {policy: a, critic: b, strengths: {mine: 0.3}}}\n")
+    assert read_settings([mine[0], f"strengths={table}"]).sampler["mine"]["strength"] == 0.3
+
+
+def test_models_and_tasks_from_outside_are_stored_by_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["task=./mine.py:Task", "task.size=2", "policy=~/mine.py:build", "policy.a.b=x", "critic=none"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = read_settings([*arguments, "samplers=[unsteered]", "output=run"])
+    assert settings.task_name == "mine.Task"
+    assert task_factory(settings.task)() == 2
+    stored = settings.stored()
+    assert stored["task"] == {"name": "mine.Task", "target": f"{tmp_path}/mine.py:Task", "options": {"size": 2}}
+    assert (stored["policy"], stored["policy_target"]) == ("mine", f"{tmp_path}/mine.py:build")
+    assert (stored["policy_options"], stored["critic"]) == ({"a": {"b": "x"}}, None)
+    assert "posterior" not in stored
+    assert "takes no option seize; accepted: size" in message([*arguments, "task.seize=2"])
+
+
+def test_the_configuration_files_are_where_the_commands_look() -> None:
+    assert (CONFIGS / "eval.yaml").is_file()
