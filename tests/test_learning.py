@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from critics.ensemble import EnsembleCritic
+from sim_eval.checkpoints import save_checkpoint
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.files import sha256
@@ -72,6 +76,63 @@ def test_a_killed_run_goes_on_to_the_same_result(reference: Path, tmp_path: Path
     assert learned(tmp_path)[0] != learned(reference)[0], "killed in the middle"
     learn(settings(tmp_path))
     assert learned(tmp_path) == learned(reference)
+
+
+@pytest.mark.parametrize("target", ["sim_eval.learning.learn.save_checkpoint", "sim_eval.learning.folder.torch.save"])
+def test_a_run_killed_at_an_evaluation_goes_on_to_the_same_result(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """Before the critic is written, and before the state is: at the first evaluation, and at the last one."""
+    last = learned(reference)[0][-1]["steps"]
+    write = save_checkpoint if target.endswith("checkpoint") else torch.save
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        steps = arguments[3]["steps"] if target.endswith("checkpoint") else evaluated(arguments[0])
+        if steps in pending:
+            pending.remove(steps)
+            raise KeyboardInterrupt
+        write(*arguments, **options)
+
+    def evaluated(progress: dict[str, Any]) -> int | None:
+        curve = progress["curve"]
+        return curve[-1]["steps"] if curve and curve[-1]["steps"] == progress["steps"] else None
+
+    pending = [0, last]
+    monkeypatch.setattr(target, killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            learn(settings(tmp_path))
+    assert pending == []
+    learn(settings(tmp_path))
+    assert learned(tmp_path) == learned(reference)
+
+
+def test_a_damaged_state_is_a_users_error(reference: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference, tmp_path / "run")
+    state = tmp_path / "run" / "state.pt"
+    for content in (b"", b"text", bytes(range(256)) * 20, state.read_bytes()[:-100]):
+        state.write_bytes(content)
+        with pytest.raises(RunError, match=r"state\.pt is damaged or another program's"):
+            learn(settings(tmp_path / "run"))
+    torch.save({"rounds": 1}, state)
+    with pytest.raises(RunError, match=r"state\.pt is damaged or another program's \('curve'\)"):
+        learn(settings(tmp_path / "run"))
+    (tmp_path / "run" / "options.json").write_text("[1]")
+    with pytest.raises(RunError, match="the content is"):
+        learn(settings(tmp_path / "run"))
+
+
+def test_another_simulator_is_another_run(reference: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference, tmp_path / "run")
+    path = tmp_path / "run" / "options.json"
+    options = json.loads(path.read_text())
+    assert options["simulator"]["mujoco"] == importlib.metadata.version("mujoco")
+    path.write_text(json.dumps({**options, "simulator": {"mujoco": "2.0"}}))
+    with pytest.raises(RunError, match=r"was made otherwise: simulator is \{'mujoco': '2.0'\} there"):
+        learn(settings(tmp_path / "run"))
+    del options["simulator"]  # earlier versions stored none
+    path.write_text(json.dumps(options))
+    learn(settings(tmp_path / "run"))
 
 
 def test_more_steps_go_on_from_the_end(reference: Path, tmp_path: Path) -> None:

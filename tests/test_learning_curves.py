@@ -34,6 +34,58 @@ def test_seeds_are_pooled_at_the_evaluations_that_all_have(tmp_path: Path) -> No
     assert [(point.steps, point.successes, point.episodes) for point in curve.points] == [(0, 1, 4), (120, 3, 4)]
 
 
+def test_the_end_of_a_run_is_an_evaluation_of_its_own(tmp_path: Path) -> None:
+    short = write(tmp_path / "a", {0: [0, 0], 110: [0, 0], 154: [1, 1]})
+    (curve,) = read_curves([short])
+    assert [(point.steps, point.rate) for point in curve.points] == [(0, 0.0), (110, 0.0), (154, 1.0)]
+    (curve,) = read_curves([short, write(tmp_path / "b", {0: [0, 0], 130: [1, 1], 210: [1, 1]}, seed=1)])
+    assert [point.steps for point in curve.points] == [0, 120]
+    assert curve.left_out == 2
+    assert (
+        "(2 seeds, 4 episodes); 2 evaluations are left out, for not every seed has them."
+        in (learning_curves.said([curve])[0])
+    )
+
+
+def test_samplers_are_paired_after_as_many_steps(tmp_path: Path) -> None:
+    often = write(tmp_path / "a", {0: [0], 55: [0], 102: [1], 151: [0], 210: [1]}, evaluate=50)
+    seldom = write(tmp_path / "b", {0: [0], 130: [0]}, sampler="best_of_n")
+    (pairing,) = compare_curves(read_curves([often, seldom]))
+    assert (pairing.won, pairing.lost) == (1, 0), "after 102 and 130 steps"
+
+
+def test_other_weights_or_options_of_the_task_are_not_paired(tmp_path: Path) -> None:
+    steered = write(tmp_path / "a", {0: [1]}, fingerprints={"policy": "x"})
+    for name, options in (("b", {"fingerprints": {"policy": "y"}}), ("c", {"task": {"name": "can", "stepping": "s"}})):
+        other = write(tmp_path / name, {0: [0]}, sampler="best_of_n", **options)
+        assert compare_curves(read_curves([steered, other])) == []
+
+
+def test_episodes_of_one_start_are_one_cluster(tmp_path: Path) -> None:
+    """LIBERO publishes starts: the eval block of every seed has the same ones."""
+    for task, clusters in (("libero_goal", 2), ("can", 4)):
+        runs = [
+            write(tmp_path / f"{task}{sampler}{seed}", {0: won}, sampler, task={"name": task}, seed=seed)
+            for sampler, won in (("qpilots_u", [1, 1]), ("best_of_n", [0, 1]))
+            for seed in (0, 1)
+        ]
+        (pairing,) = compare_curves(read_curves(runs))
+        assert (pairing.pairs, sum(cluster.count for cluster in pairing.clusters)) == (4, clusters)
+
+
+def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
+    first, second = (write(tmp_path / name, {0: [0]}) for name in "ab")
+    with pytest.raises(RunError, match="have the same options and seed 0; accepted: one of them"):
+        read_curves([first, second])
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name in "xy":
+        (tmp_path / name).mkdir()
+    folders = [write(tmp_path / name / "s0", {0: [0]}, heads=heads) for heads, name in enumerate("xy", 1)]
+    assert [curve.label for curve in read_curves(folders)] == ["x/s0/qpilots_u", "y/s0/qpilots_u"]
+
+
 def test_other_options_are_another_curve(tmp_path: Path) -> None:
     first = write(tmp_path / "a", {0: [0, 1]})
     second = write(tmp_path / "b", {0: [0, 1]}, heads=3)

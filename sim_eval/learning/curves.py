@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
@@ -16,6 +16,7 @@ from sim_eval.analysis.statistics import wilson
 from sim_eval.config.tasks import StoredTask, task_name
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, parse_json, read_entries
+from sim_eval.rollout.keys import episode_key
 
 CURVE = "curve.json"
 OPTIONS = "options.json"
@@ -59,15 +60,20 @@ class Learned:
         return str(next(iter(self.options["sampler"])))
 
 
+#: What orders evaluations: the multiple of `evaluate` environment steps that it follows, and its place among those that
+#: follow the same one, which the end of a run may be.
+Mark = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Point:
-    """Evaluations of all seeds after `steps` environment steps, their mean, about `number` times the interval between
-    evaluations.
+    """Evaluations of all seeds at one mark.
 
-    outcomes: success by episode of each seed. interval: Wilson's over all of them, as fractions.
+    steps: environment steps, their mean. outcomes: success by episode of each seed. interval: Wilson's over all of
+    them, as fractions.
     """
 
-    number: int
+    mark: Mark
     steps: float
     outcomes: Mapping[int, Sequence[bool]]
 
@@ -90,13 +96,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One sampler on one task and policy. `label`: the sampler's name, with the folder's where others share it."""
+    """One sampler on one task and policy.
+
+    label: the sampler's name, with the folder's where others share it. place: the task's options, and the hash of the
+    policy's weights; curves are compared where these are the same. left_out: evaluations that not all seeds have.
+    """
 
     task: str
     policy: str
     label: str
+    place: str
     seeds: tuple[int, ...]
     points: tuple[Point, ...]
+    left_out: int = 0
 
 
 def is_learned(folder: Path) -> bool:
@@ -120,39 +132,34 @@ def read_learned(folder: Path) -> Learned:
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
     """The curves of these folders, seeds pooled.
 
-    Raises RunError as `read_learned`, and for seeds that share no evaluation.
+    Raises RunError as `read_learned`, for seeds that share no evaluation, and for two folders that differ in nothing.
     """
-    groups: dict[str, list[Learned]] = defaultdict(list)
+    groups: dict[str, dict[int, Learned]] = defaultdict(dict)
     for folder in dict.fromkeys(path.resolve() for path in folders):
         learned = read_learned(folder)
         setup = json.dumps({name: value for name, value in learned.options.items() if name != "seed"}, sort_keys=True)
-        groups[setup].append(learned)
-    curves = []
-    for runs in groups.values():
-        first = runs[0]
-        by_seed = {run.options["seed"]: run.evaluations for run in runs}
-        points, seeds = _points(by_seed, first.options["evaluate"]), tuple(sorted(by_seed))
-        if not points:
-            raise RunError(f"{', '.join(str(run.folder) for run in runs)}: no evaluation that all of these have")
-        curves.append((first.folder, Curve(first.task, first.policy, first.sampler, seeds, points)))
-    names = [(curve.task, curve.policy, curve.label) for _, curve in curves]
+        seed = learned.options["seed"]
+        if same := groups[setup].get(seed):
+            raise RunError(f"{same.folder} and {folder} have the same options and seed {seed}; accepted: one of them")
+        groups[setup][seed] = learned
+    curves = [_curve(runs) for runs in groups.values()]
+    names = [(curve.task, curve.policy, curve.label) for curve in curves]
+    paths = [next(iter(runs.values())).folder for runs in groups.values()]
     return [
-        curve if names.count(name) == 1 else Curve(*name[:2], f"{folder.name}/{name[2]}", curve.seeds, curve.points)
-        for name, (folder, curve) in zip(names, curves, strict=True)
+        curve if names.count(name) == 1 else replace(curve, label=f"{_short(path, paths)}/{curve.label}")
+        for name, path, curve in zip(names, paths, curves, strict=True)
     ]
 
 
 def compare_curves(curves: Sequence[Curve], first: bool = False) -> list[Pairing]:
     """Every two samplers, over the tasks and policies that both learned on and the seeds that both have there.
 
-    Pairs are the episodes of the last evaluation that both reached, or of the first one. Holm's correction is over
+    Pairs are the episodes of the last evaluation that both have, or of the first one. Holm's correction is over
     these tests.
     """
     found = []
     for label, against in combinations(dict.fromkeys(curve.label for curve in curves), 2):
-        here, there = (
-            {(curve.task, curve.policy): curve for curve in curves if curve.label == name} for name in (label, against)
-        )
+        here, there = ({curve.place: curve for curve in curves if curve.label == name} for name in (label, against))
         tables = [_paired(here[place], there[place], first) for place in here if place in there]
         played = [table for table in tables if table is not None]
         if played:
@@ -160,31 +167,51 @@ def compare_curves(curves: Sequence[Curve], first: bool = False) -> list[Pairing
     return corrected(found)
 
 
+def _curve(runs: Mapping[int, Learned]) -> Curve:
+    """The curve of runs that differ in their seed alone, by seed."""
+    first = next(iter(runs.values()))
+    every = first.options["evaluate"]
+    by_seed = {seed: _marked(runs[seed].evaluations, every) for seed in sorted(runs)}
+    shared = sorted(set.intersection(*(set(run) for run in by_seed.values())))
+    if not shared:
+        folders = ", ".join(str(run.folder) for run in runs.values())
+        raise RunError(f"{folders}: no evaluation that all of these have")
+    points = []
+    for mark in shared:
+        same = {seed: run[mark] for seed, run in by_seed.items()}
+        steps = sum(evaluation["steps"] for evaluation in same.values()) / len(same)
+        points.append(Point(mark, steps, {seed: evaluation["outcomes"] for seed, evaluation in same.items()}))
+    weights = first.options.get("fingerprints", {}).get("policy")
+    place = json.dumps([first.options["task"], first.policy, weights], sort_keys=True)
+    left_out = sum(len(run) - len(shared) for run in by_seed.values())
+    return Curve(first.task, first.policy, first.sampler, place, tuple(by_seed), tuple(points), left_out)
+
+
+def _marked(evaluations: Sequence[dict[str, Any]], every: int) -> dict[Mark, dict[str, Any]]:
+    """The evaluations of one run by their marks."""
+    marked: dict[Mark, dict[str, Any]] = {}
+    for multiple, following in groupby(evaluations, lambda evaluation: every * (evaluation["steps"] // every)):
+        marked.update({(multiple, number): evaluation for number, evaluation in enumerate(following)})
+    return marked
+
+
 def _paired(curve: Curve, other: Curve, first: bool) -> Tally | None:
     """The pairs of the last evaluation that both curves have, or of the first; None if they share no seed or none."""
-    theirs = {point.number: point for point in other.points}
-    shared = [point for point in curve.points if point.number in theirs]
+    theirs = {point.mark: point for point in other.points}
+    shared = [point for point in curve.points if point.mark in theirs]
     if not shared:
         return None
     point = shared[0 if first else -1]
-    opposite = theirs[point.number]
-    pairs = [
-        pair
-        for seed in point.outcomes
-        if seed in opposite.outcomes
-        for pair in zip(point.outcomes[seed], opposite.outcomes[seed], strict=False)
-    ]
-    return counted(pairs) if pairs else None
+    opposite = theirs[point.mark]
+    pairs, starts = [], []
+    for seed in sorted(point.outcomes.keys() & opposite.outcomes.keys()):
+        for episode, outcomes in enumerate(zip(point.outcomes[seed], opposite.outcomes[seed], strict=False)):
+            pairs.append(outcomes)
+            starts.append(episode_key(curve.task, seed, episode).env_seed)
+    return counted(pairs, starts) if pairs else None
 
 
-def _points(runs: Mapping[int, Sequence[dict[str, Any]]], every: int) -> tuple[Point, ...]:
-    """The evaluations that the runs of all seeds have, by the multiple of `every` steps that they follow."""
-    by_seed = {
-        seed: {evaluation["steps"] // every: evaluation for evaluation in reversed(run)} for seed, run in runs.items()
-    }
-    points = []
-    for number in sorted(set.intersection(*(set(run) for run in by_seed.values()))):
-        same = {seed: by_seed[seed][number] for seed in sorted(by_seed)}
-        steps = sum(evaluation["steps"] for evaluation in same.values()) / len(same)
-        points.append(Point(number, steps, {seed: evaluation["outcomes"] for seed, evaluation in same.items()}))
-    return tuple(points)
+def _short(path: Path, others: Sequence[Path]) -> str:
+    """The end of a folder's path that tells it from the others."""
+    ends = ("/".join(path.parts[-count:]) for count in range(1, len(path.parts)))
+    return next(end for end in ends if [f"/{other}".endswith(f"/{end}") for other in others].count(True) == 1)

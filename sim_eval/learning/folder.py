@@ -1,10 +1,11 @@
 """The folder of a `sim-eval-learn`. After any interruption the same command goes on in it, to the same result.
 
-options.json        options and hashes of the models; the command that goes on must have the same
+options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
-state.pt            the learner after the last finished round; written last, so replay files of later rounds are ignored
+critic.*            the critic of the last evaluation, for `critic=FOLDER`; also the actors', of samplers that have one
 curve.json          every evaluation: environment steps, successes by episode, mean Q
-critic.*            the critic of the last evaluation, for `critic=FOLDER`
+state.pt            the learner after the last finished round or evaluation; written last, so that what other files hold
+                    beyond it is made again, with the same result
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 
 from sim_eval.errors import RunError
+from sim_eval.fields import check_fields, parse_json
 from sim_eval.files import replacing, write_text
 from sim_eval.learning.curves import CURVE, OPTIONS
 from sim_eval.runs.run_folder import lock, make_folder
@@ -31,7 +35,8 @@ _STATE = "state.pt"
 class Evaluation:
     """The learned critic's sampler on the eval block.
 
-    steps: environment steps that the critic has learned from, beside the frozen policy's. outcomes: success by episode.
+    steps: steered environment steps played before. The critic has learned from all rounds of them but the latest, from
+        which the next critic learns while the next round is played. outcomes: success by episode.
     """
 
     steps: int
@@ -68,23 +73,26 @@ class LearnFolder:
         return self._replay(number).is_file()
 
     def write_progress(self, progress: Progress) -> None:
-        """Keep where the learner is, and the curve. Raises OSError."""
-        with replacing(self.path / _STATE) as part:
-            torch.save(asdict(progress), part)
+        """Keep the curve, then where the learner is. Raises OSError."""
         curve = [asdict(point) for point in progress.curve]
         write_text(self.path / CURVE, json.dumps(curve, indent=1) + "\n")
+        with replacing(self.path / _STATE) as part:
+            torch.save(asdict(progress), part)
 
     def read_progress(self) -> Progress | None:
         """Where an earlier run was; None if it has not finished anything. Raises RunError for a damaged file."""
         path = self.path / _STATE
         if not path.exists():
             return None
+        if not is_zipfile(path):  # as torch writes it; of other files the reader's errors are of every kind
+            raise RunError(f"{path} is damaged or another program's; accepted: another output")
         try:
             stored = torch.load(path, weights_only=True)
-        except (RuntimeError, EOFError, ValueError) as error:
-            raise RunError(f"{path} cannot be read: {error}; accepted: another output") from None
-        curve = [Evaluation(**{**point, "outcomes": tuple(point["outcomes"])}) for point in stored["curve"]]
-        return Progress(**{**stored, "curve": curve})
+            curve = [Evaluation(**{**point, "outcomes": tuple(point["outcomes"])}) for point in stored["curve"]]
+            return Progress(**{**stored, "curve": curve})
+        except (RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+            told = str(error).partition("\n")[0]
+            raise RunError(f"{path} is damaged or another program's ({told}); accepted: another output") from None
 
     def _replay(self, number: int) -> Path:
         return self.path / "replay" / f"{number:05d}.hdf5"
@@ -92,12 +100,18 @@ class LearnFolder:
 
 @contextmanager
 def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]:
-    """Create or resume the folder, and lock it. Raises RunError if it is in use or was made with other options."""
+    """Create or resume the folder, and lock it.
+
+    `options`: plain values; those of "simulator", which folders of earlier versions lack, are taken for theirs. Raises
+    RunError if the folder is in use, was made with other options or is damaged.
+    """
     make_folder(path, OPTIONS)
     with lock(path):
         stored, asked = path / OPTIONS, json.loads(json.dumps(options))
         if stored.exists():
-            there = json.loads(stored.read_text())
+            there = parse_json(stored.read_bytes(), str(stored))
+            check_fields(str(stored), {"the content": there}, {"the content": dict[str, Any]})
+            there = {"simulator": asked.get("simulator"), **there}
             differing = [
                 f"{name} is {there.get(name)} there, {asked.get(name)} asked"
                 for name in sorted(there.keys() | asked.keys())

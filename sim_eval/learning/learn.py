@@ -32,6 +32,7 @@ from sim_eval.learning.trainer import CriticTrainer, Played
 from sim_eval.models import check_needs
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
+from sim_eval.runs.provenance import SIMULATION, versions
 from sim_eval.samplers import Models, Sampler, Unsteered
 from sim_eval.training.collect import keep_for, state_of, trajectory_of
 from sim_eval.training.critic import SPREAD_STATES, chunk_rows, set_normalisation, state_rows, valued_policy
@@ -54,7 +55,12 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
         critic = _new_critic(settings, frozen, probe.spec)
     check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
     actors = _new_actors(settings, sampler, critic)
-    options = {**settings.stored(), "fingerprints": dict(frozen.fingerprints)}
+    installed = versions()
+    options = {
+        **settings.stored(),
+        "fingerprints": dict(frozen.fingerprints),
+        "simulator": {package: installed[package] for package in SIMULATION if package in installed},
+    }
     tell_of_compiling(settings.task)
     with (
         open_folder(settings.output, options) as folder,
@@ -143,9 +149,9 @@ class _Learner:
         mean_q = float(np.mean([episode.mean_q for episode in episodes if episode.mean_q is not None]))
         outcomes = tuple(episode.success for episode in episodes)
         self.progress.curve = [*curve, Evaluation(steps, outcomes, mean_q)]
-        self.folder.write_progress(self.progress)
         assert isinstance(models.critic, EnsembleCritic)
-        self._save(models.critic, models.actors)
+        self._save(models.critic, models.actors)  # first, for what is in the progress is not made again
+        self.folder.write_progress(self.progress)
         tqdm.write(f"{steps} steps: {sum(outcomes)}/{len(outcomes)} with {settings.sampler_name}, mean Q {mean_q:.2f}")
 
     def _base(self) -> list[Trajectory]:

@@ -47,11 +47,18 @@ def said(curves: Sequence[Curve]) -> list[str]:
         ends = f"{percent(first.rate)} % at the start, {percent(last.rate)} % [{interval(last.interval, ' to ')}]"
         sentences.append(
             f"{curve.task}, {curve.policy}, {curve.label}: {ends} after {last.steps:,.0f} environment steps ({runs}, "
-            f"{last.episodes} episodes)."
+            f"{last.episodes} episodes){_omitted(curve)}."
         )
     if any(len(curve.points) > 1 for curve in curves):
         sentences += [_told(pairing, "first") for pairing in compare_curves(curves, first=True)]
     return [*sentences, *(_told(pairing, "last") for pairing in compare_curves(curves))]
+
+
+def _omitted(curve: Curve) -> str:
+    if not curve.left_out:
+        return ""
+    evaluations = "evaluation is" if curve.left_out == 1 else "evaluations are"
+    return f"; {curve.left_out} {evaluations} left out, for not every seed has them"
 
 
 def _told(pairing: Pairing, evaluation: str) -> str:
