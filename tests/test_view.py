@@ -20,6 +20,8 @@ from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from sim_eval.view.catalog import Catalog
+from sim_eval.view.films import Films
+from sim_eval.view.settings import read_view_settings
 from tests import hostile_runs, made_run, test_learning_curves
 from tests.view_server import serving
 
@@ -129,7 +131,24 @@ def test_a_video_is_served_and_seekable(address: str, root: Path) -> None:
     assert (status, headers["content-length"], headers["content-type"]) == (206, "10", "video/mp4")
 
 
-@pytest.mark.parametrize("path", ["can/records.jsonl", "can/config.yaml", "../secret.mp4", "no.mp4", "can"])
+def test_videos_beside_the_runs_are_shown(tmp_path: Path) -> None:
+    """`sim-eval-render` writes to videos/, `sim-eval` to runs/."""
+    folder = made_run.write(tmp_path / "runs" / "can", "made", {"unsteered": [0, 1]})
+    for name in ("videos", "others"):
+        film = tmp_path / name / "film.mp4"
+        write_video(film, [np.zeros((32, 32, 3), np.uint8)] * 4, fps=20)
+        update_index(folder, {film: (("unsteered", int(name == "others")),)})
+    with serving(tmp_path / "runs", tmp_path / "videos") as address:
+        found = view(address)
+        assert [episode["film"] for episode in found["episodes"]] == ["/files/videos/film.mp4", None]
+        assert get(f"{address}/files/videos/film.mp4")[0] == 200
+        assert get(f"{address}/files/others/film.mp4")[0] == 404
+        report = get(f"{address}/files/report?run={found['runs'][0]['id']}")[1]
+        assert '"videos/film.mp4"' in report
+    assert read_view_settings([str(folder)]).videos == Path("videos").resolve()
+
+
+@pytest.mark.parametrize("path", ["can/records.jsonl", "can/config.yaml", "../secret.mp4", "no.mp4", "can", "\0.mp4"])
 def test_nothing_but_videos_below_the_root_is_served(address: str, root: Path, path: str) -> None:
     (root.parent / "secret.mp4").write_bytes(b"secret")
     for written in (path, quote(path, safe=""), path.replace("..", "%2e%2e")):
@@ -172,7 +191,7 @@ def test_changes_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     folder = made_run.write(tmp_path / "a", "can", {"unsteered": [0, 1, 0]})
     lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "records.jsonl").write_bytes(b"".join(lines[:1]))
-    catalog = Catalog(tmp_path)
+    catalog = Catalog(tmp_path, Films((tmp_path,)))
     (entry,) = catalog.refresh(LONG)
     assert (entry.state, entry.done) == ("unfinished", 1)
     version = catalog.version
@@ -197,7 +216,7 @@ def test_changes_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_folders_that_are_not_read_yet_are_listed(tmp_path: Path) -> None:
     for name in "abc":
         made_run.write(tmp_path / name, "can", {"unsteered": [0]})
-    catalog = Catalog(tmp_path)
+    catalog = Catalog(tmp_path, Films((tmp_path,)))
     assert sorted(entry.state for entry in catalog.refresh(0.0)) == ["ended", "reading", "reading"]
     assert catalog.reading == 2
     assert {entry.state for entry in catalog.refresh(LONG)} == {"ended"}
@@ -205,7 +224,7 @@ def test_folders_that_are_not_read_yet_are_listed(tmp_path: Path) -> None:
 
 def test_broken_and_hostile_folders_are_listed_and_do_no_harm(tmp_path: Path) -> None:
     folders = hostile_runs.write(tmp_path / "runs")
-    found = {entry.folder: entry for entry in Catalog(tmp_path / "runs").refresh(LONG)}
+    found = {entry.folder: entry for entry in Catalog(tmp_path / "runs", Films((tmp_path / "runs",))).refresh(LONG)}
     assert set(found) == set(folders.values())
     states = {name: found[folder].state for name, folder in folders.items()}
     sound = {"markup", "bytes", "videos elsewhere"}
@@ -225,7 +244,7 @@ def test_broken_and_hostile_folders_are_listed_and_do_no_harm(tmp_path: Path) ->
 
 def test_the_root_may_be_a_run_folder(tmp_path: Path) -> None:
     made_run.write(tmp_path / "only", "can", {"unsteered": [0]})
-    (entry,) = Catalog(tmp_path / "only").refresh(LONG)
+    (entry,) = Catalog(tmp_path / "only", Films((tmp_path / "only",))).refresh(LONG)
     assert (entry.name, entry.state) == ("only", "ended")
 
 
@@ -234,7 +253,7 @@ def test_the_root_may_be_a_run_folder(tmp_path: Path) -> None:
     [
         (["no_such_folder"], "no_such_folder is not a folder; accepted: sim-eval-view DIR"),
         ([".", "port=70000"], "port is 70000; accepted: 0 to 65535"),
-        ([".", "host=0.0.0.0"], "unknown option host; accepted: port"),
+        ([".", "host=0.0.0.0"], "unknown option host; accepted: videos, port"),
     ],
 )
 def test_wrong_options_are_named(arguments: list[str], said: str) -> None:

@@ -15,10 +15,12 @@ from sim_eval.view.server import application
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[str]:
+def serving(root: Path, videos: Path | None = None) -> Iterator[str]:
     """The page over `root`; yields its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application(root.resolve()), log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(application(root.resolve(), (videos or root).resolve()), log_level="warning")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sim_eval.view.entry import MARKS, Entry, Stamp, lock_of, read, stamp, unread
+from sim_eval.view.films import Films
 
 #: Seconds between two looks for new and changed folders.
 _LOOK_S = 1.0
@@ -21,8 +22,8 @@ _LOCKS = Path("/proc/locks")
 class Catalog:
     """What is known of the run folders below `root`. Threads may call `refresh` at the same time."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, films: Films) -> None:
+        self.root, self._films = root, films
         #: Changes whenever an entry does.
         self.version = 0
         self._entries: dict[Path, Entry] = {}
@@ -78,7 +79,7 @@ class Catalog:
 
     def _read(self, folder: Path) -> None:
         self._stamps[folder] = stamp(folder)  # before it is read: what is written meanwhile is a change
-        entry = read(unread(folder, self.root), self.root)
+        entry = read(unread(folder, self.root), self._films)
         if entry.state != "broken" and lock_of(folder) in self._locked:
             entry = replace(entry, state="running")
         self._publish(entry)

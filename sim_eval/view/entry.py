@@ -16,6 +16,7 @@ from sim_eval.runs.reader import CONFIG, PROVENANCE, Run, read_run
 from sim_eval.runs.records import RECORDS
 from sim_eval.runs.run_folder import LOCK
 from sim_eval.runs.videos import INDEX
+from sim_eval.view.films import Films
 
 #: A folder with any of these is a run folder, `sim-eval`'s or `sim-eval-learn`'s, perhaps a broken one.
 MARKS = (CONFIG, RECORDS, OPTIONS, CURVE)
@@ -32,7 +33,7 @@ Stamp = tuple[tuple[int, int], ...]
 
 
 class Played(NamedTuple):
-    """A finished episode. `film`: the path of its video below the root, None if there is none."""
+    """A finished episode. `film`: the address of its video, None if there is none."""
 
     sampler: str
     episode: int
@@ -100,16 +101,16 @@ def lock_of(folder: Path) -> int:
     return _inode(folder / LOCK)
 
 
-def read(entry: Entry, root: Path) -> Entry:
+def read(entry: Entry, films: Films) -> Entry:
     """The entry with the folder's content; its state is "ended", "unfinished" or "broken"."""
     try:
         is_run = any(os.path.lexists(entry.folder / name) for name in (CONFIG, RECORDS))
-        return _of_run(entry, read_run(entry.folder), root) if is_run else _of_learner(entry)
+        return _of_run(entry, read_run(entry.folder), films) if is_run else _of_learner(entry)
     except (RunError, OSError) as error:
         return replace(entry, state="broken", problem=str(error))
 
 
-def _of_run(entry: Entry, run: Run, root: Path) -> Entry:
+def _of_run(entry: Entry, run: Run, films: Films) -> Entry:
     samplers = run.config["samplers"]
     order = {name: number for number, name in enumerate(samplers)}
     played = [
@@ -120,7 +121,7 @@ def _of_run(entry: Entry, run: Run, root: Path) -> Entry:
             record.steps,
             record.mean_q,
             record.error,
-            _below(run.video(record), root),
+            films.address_of(run.video(record)),
         )
         for record in sorted(run.records, key=lambda record: (record.episode, order[record.sampler]))
     ]
@@ -159,13 +160,6 @@ def _of_learner(entry: Entry) -> Entry:
         shares=(Share(learned.sampler, sum(outcomes), len(outcomes), 0),),
         done=latest["steps"] if latest else 0,
     )
-
-
-def _below(video: Path | None, root: Path) -> str | None:
-    """The path of an existing video below the root. A folder's index may name any file."""
-    if video is None or not video.is_relative_to(root) or not video.is_file():
-        return None
-    return video.relative_to(root).as_posix()
 
 
 def _changed(path: Path) -> tuple[int, int]:

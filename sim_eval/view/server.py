@@ -18,6 +18,7 @@ from starlette.routing import Route
 from sim_eval.errors import RunError
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.entry import Entry
+from sim_eval.view.films import Films
 from sim_eval.view.query import Query, answer
 
 _HERE = Path(__file__).parent / "templates"
@@ -33,9 +34,13 @@ _CLOSED = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancest
 _drawing = threading.Lock()
 
 
-def application(root: Path) -> Starlette:
-    """The page over all run folders of `root`. A request for another host than this machine is refused."""
-    catalog = Catalog(root)
+def application(root: Path, videos: Path) -> Starlette:
+    """The page over all run folders of `root`, with the videos below it and below `videos`; both paths are resolved.
+
+    A request for another host than this machine is refused.
+    """
+    films = Films((root, videos))
+    catalog = Catalog(root, films)
 
     def view(request: Request) -> Response:
         """What passes the filters; nothing if the page has seen this version of it."""
@@ -57,13 +62,12 @@ def application(root: Path) -> Starlette:
         if not wanted or any(name not in entries for name in wanted):
             raise RunError("no such run; go back and choose again")
         with _drawing:
-            text = _report([entries[name] for name in dict.fromkeys(wanted)], root)
+            text = _report([entries[name] for name in dict.fromkeys(wanted)], films.base)
         return _safe(HTMLResponse(text.encode(errors="replace")), _report_policy(text))
 
     def film(request: Request) -> Response:
-        """A video below the root; nothing else, wherever a path or a link leads."""
-        path = (root / request.path_params["path"]).resolve()
-        if path.suffix != ".mp4" or not path.is_relative_to(root) or not path.is_file():
+        path = films.at(request.path_params["path"])
+        if path is None:
             return _safe(PlainTextResponse("no such video", 404))
         return _safe(FileResponse(path, media_type="video/mp4"))
 
@@ -81,8 +85,11 @@ def application(root: Path) -> Starlette:
     )
 
 
-def _report(entries: list[Entry], root: Path) -> str:
-    """The page of these runs, or the curves of these learners. Raises RunError if both kinds are among them."""
+def _report(entries: list[Entry], base: Path) -> str:
+    """The page of these runs, with links relative to `base`, or the curves of these learners.
+
+    Raises RunError if both kinds are among them.
+    """
     # They load matplotlib and SciPy, for which the first view shall not wait.
     from sim_eval.analysis.compare import compare
     from sim_eval.learning.curves import read_curves
@@ -94,7 +101,7 @@ def _report(entries: list[Entry], root: Path) -> str:
         return learning_curves.html(read_curves(folders))
     if any(entry.learned for entry in entries):
         raise RunError("learning curves and evaluations have no report in common; choose some of one kind")
-    return html(compare(folders), root)
+    return html(compare(folders), base)
 
 
 def _page(request: Request) -> Response:

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim_eval.config.compose import compose
+from sim_eval.config.compose import compose, folder
 from sim_eval.config.values import port
 from sim_eval.errors import RunError
 
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """The folder whose run folders are shown, itself or anything below it, and where on this machine."""
+    """The folder whose run folders are shown, itself or anything below it, and where on this machine.
+
+    videos: a folder with further videos, which need not exist. Both paths are resolved.
+    """
 
     root: Path
+    videos: Path
     port: int
 
 
@@ -24,4 +28,4 @@ def read_view_settings(arguments: Sequence[str]) -> ViewSettings:
     root, options = Path(arguments[0]), compose("view", arguments[1:])
     if not root.is_dir():
         raise RunError(f"{root} is not a folder; accepted: sim-eval-view DIR [option=value ...]")
-    return ViewSettings(root.resolve(), port("port", options["port"]))
+    return ViewSettings(root.resolve(), folder(options["videos"]).resolve(), port("port", options["port"]))

@@ -22,5 +22,5 @@ def view(settings: ViewSettings) -> None:
         raise RunError(f"port is {settings.port}: {error.strerror}; accepted: a free one, or 0 for any") from None
     with listener, contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
         print(f"http://{HOST}:{listener.getsockname()[1]} shows {settings.root}; Ctrl-C ends it", flush=True)
-        server = uvicorn.Server(uvicorn.Config(application(settings.root), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(application(settings.root, settings.videos), log_level="warning"))
         server.run(sockets=[listener])
