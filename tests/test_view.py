@@ -148,7 +148,9 @@ def test_videos_beside_the_runs_are_shown(tmp_path: Path) -> None:
     assert read_view_settings([str(folder)]).videos == Path("videos").resolve()
 
 
-@pytest.mark.parametrize("path", ["can/records.jsonl", "can/config.yaml", "../secret.mp4", "no.mp4", "can", "\0.mp4"])
+@pytest.mark.parametrize(
+    "path", ["can/records.jsonl", "can/config.yaml", "../secret.mp4", "no.mp4", "can", "nul%00.mp4"]
+)
 def test_nothing_but_videos_below_the_root_is_served(address: str, root: Path, path: str) -> None:
     (root.parent / "secret.mp4").write_bytes(b"secret")
     for written in (path, quote(path, safe=""), path.replace("..", "%2e%2e")):
