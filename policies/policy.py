@@ -95,7 +95,7 @@ def weights_digest(model: object) -> str:
 
 
 class Policy(FrozenPolicy):
-    """The lower tier, enough for `unsteered` and `best_of_n`: a black box that draws chunks."""
+    """The lower tier, enough for `unsteered`, `best_of_n` and `vgps`: a black box that draws chunks."""
 
     @abstractmethod
     def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:

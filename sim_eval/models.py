@@ -62,7 +62,7 @@ def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> No
     if "denoiser" in sampler.needs and not isinstance(models.policy, Denoiser):
         raise RunError(
             f"sampler {label} needs a Denoiser, and policy {policy} is a {type(models.policy).__name__}, which offers "
-            "`sample` alone; accepted for it: unsteered, best_of_n"
+            "`sample` alone; accepted for it: unsteered, best_of_n, vgps"
         )
     if "critic" in sampler.needs and models.critic is None:
         raise RunError(f"critic is none, which sampler {label} needs; accepted: samplers=[unsteered], or a critic")
