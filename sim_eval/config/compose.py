@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import AnchorToken, YAMLError, scan  # type: ignore[import-untyped]
+from yaml import AnchorToken, MappingNode, YAMLError, scan  # type: ignore[import-untyped]
+from yaml import compose as yaml_nodes
 
 from sim_eval.config.values import did_you_mean, shown
 from sim_eval.errors import RunError
@@ -82,13 +82,27 @@ def help_text(name: str, usage: str) -> str:
     """The usage line, then each option with its default and its meaning, which is the comment in the file."""
     default = _composed(name)
     included = [file for file in load_yaml(CONFIGS / f"{name}.yaml").get("defaults", []) if file != "_self_"]
-    text = "".join((CONFIGS / f"{file}.yaml").read_text() for file in (*included, name))
-    meanings = dict(re.findall(r"(\w+):.*?  # (.*)", text))
+    meanings: dict[str, str] = {}
+    for file in (*included, name):
+        text = (CONFIGS / f"{file}.yaml").read_text()
+        meanings |= _comments(yaml_nodes(text), text.splitlines())
     lines = [f"usage: {usage}", ""]
     for leaf in _leaves(default):
         option = f"{leaf}={shown(OmegaConf.select(default, leaf))}"
-        lines.append(f"  {option:<35} {meanings[leaf.rpartition('.')[2]]}")
+        lines.append(f"  {option:<35} {meanings[leaf]}")
     return "\n".join(lines)
+
+
+def _comments(group: MappingNode, lines: Sequence[str], prefix: str = "") -> dict[str, str]:
+    """The comment on the line of each option in a YAML file's mapping, empty if none; in groups, as group.option."""
+    found: dict[str, str] = {}
+    for key, value in group.value:
+        option = f"{prefix}{key.value}"
+        if isinstance(value, MappingNode):
+            found |= _comments(value, lines, f"{option}.")
+        else:
+            found[option] = lines[key.start_mark.line].partition("  # ")[2]
+    return found
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
