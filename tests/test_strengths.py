@@ -55,6 +55,24 @@ def test_strengths_for_every_task_are_for_critics_of_this_project_on_the_exact_s
     assert "no strength has been tuned" in message(["samplers=[qpilots_u]", f"critic={tmp_path}/mine.py:build"])
 
 
+def test_a_strength_is_used_on_the_scale_that_it_was_tuned_on(tmp_path: Path) -> None:
+    table = tmp_path / "strengths.yaml"
+    table.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.6, qpilots_m: 4.0}}}\n")
+    write_strengths(table, "can", "flow", Tuned("a", "b", {"qpilots_u": 0.2}, {"qpilots_u": "matched"}))
+    matched = [f"strengths={table}", "sampler.qpilots_u.scale=matched"]
+    assert read_settings(["samplers=[qpilots_u]", *matched]).sampler["qpilots_u"]["strength"] == 0.2
+    exact = read_settings(["samplers=[qpilots_m]", f"strengths={table}"])
+    assert exact.sampler["qpilots_m"]["strength"] == 4.0, "an entry without scales is on the exact one"
+    refused = "no strength has been tuned for task=can policy=flow sampler"
+    assert message(["samplers=[qpilots_u]", f"strengths={table}"]).startswith(f"{refused} qpilots_u; give one")
+    told = message(["samplers=[qpilots_m]", f"strengths={table}", "sampler.qpilots_m.scale=matched"])
+    assert told.startswith(f"{refused} qpilots_m on scale=matched; give one")
+    write_strengths(table, "can", "flow", Tuned("a", "b", {"qpilots_u": 0.5}))
+    assert read_strengths(table, "can", "flow") == Tuned("a", "b", {"qpilots_u": 0.5, "qpilots_m": 4.0})
+    table.write_text("can: {flow: {strengths: {qpilots_u: 0.6}, scales: matched}}\n")
+    assert "can: flow is no table of strengths" in message(["samplers=[qpilots_u]", f"strengths={table}"])
+
+
 def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
@@ -74,6 +92,10 @@ def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatc
     tuned = read_strengths(Path("mine/strengths.yaml"), "can", "flow")
     assert tuned == Tuned("abc", "def", {"qpilots_u": 0.2})
     assert SHIPPED.read_bytes() == shipped
+    matched = [*arguments, "sampler.qpilots_u.scale=matched", "results=matched", "strengths=[0.1]"]
+    assert call(cli.sweep, *matched)[0] == 0
+    tuned = read_strengths(Path("matched/strengths.yaml"), "can", "flow")
+    assert tuned == Tuned("abc", "def", {"qpilots_u": 0.1}, {"qpilots_u": "matched"})
     others = Path("others.yaml")
     others.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.3}}}\n")
     status, _, err = call(cli.sweep, *arguments, "results=other", f"output={others}")

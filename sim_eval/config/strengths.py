@@ -4,14 +4,15 @@ can:                    the task
   flow:                 the policy
     policy: 2b53ed...   its SHA-256, as in a run's provenance
     critic: 5c4dd6...
-    strengths: {qpilots_u: 1.0}
+    strengths: {qpilots_u: 1.0, qpilots_m: 0.2}
+    scales: {qpilots_m: matched}    the scale that a strength was tuned on, where it is not exact
 every_task: {qpilots_u: 0.6}    what has no entry of its own; only in the shipped file
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,30 @@ from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
 from sim_eval.files import write_text
 
-#: The strengths for this project's critics, which all put Q on one scale, and for `scale: exact`.
+#: The strengths for this project's critics, which all put Q on one scale.
 SHIPPED = CONFIGS / "strengths.yaml"
 EVERY_TASK = "every_task"
+
+#: The scale of a sampler without that option, and of a strength whose entry names none.
+_EXACT = "exact"
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Strengths by sampler, and the SHA-256 of the policy and the critic that they were tuned for, empty for any."""
+    """Strengths by sampler, and the SHA-256 of the policy and the critic that they were tuned for, empty for any.
+
+    `scales`: sampler to the `scale` that its strength was tuned on; a sampler that is not there is on the exact scale.
+    Raises TypeError if one of the two is no mapping.
+    """
 
     policy: str = ""
     critic: str = ""
     strengths: Mapping[str, float] = field(default_factory=dict)
+    scales: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.strengths, Mapping) or not isinstance(self.scales, Mapping):
+            raise TypeError(f"strengths is {self.strengths}, scales is {self.scales}")
 
     def differing(self, fingerprints: Mapping[str, str]) -> list[str]:
         """Which of "policy" and "critic" differ in `fingerprints`, a mapping of role to SHA-256."""
@@ -61,17 +74,30 @@ def _entry(table: Mapping[str, Any], path: Path, task: str, policy: str) -> Tune
 def known_strengths(
     path: Path, task: str, policy: str, critic: Component | None, samplers: Mapping[str, Mapping[str, Any]]
 ) -> Tuned:
-    """The entry of `path` for the task and the policy, else what it has for every task.
+    """The strengths of `samplers` in the entry of `path` for the task and the policy, else in that for every task.
 
-    The latter are for critics that this project has trained, and for samplers on the exact scale.
+    The latter is for critics that this project has trained. A strength that was tuned on another scale than the
+    sampler's is left out.
     """
     table = load_yaml(path)
     tuned = _entry(table, path, task, policy)
-    if tuned != Tuned() or (critic is not None and critic.target not in (None, LEARNED)):
-        return tuned
-    shared = table.get(EVERY_TASK, {})
-    exact = [name for name, config in samplers.items() if config.get("scale", "exact") == "exact"]
-    return Tuned(strengths={name: shared[name] for name in exact if name in shared})
+    if tuned == Tuned() and (critic is None or critic.target in (None, LEARNED)):
+        tuned = Tuned(strengths=table.get(EVERY_TASK, {}))
+    fitting = [
+        name
+        for name, config in samplers.items()
+        if name in tuned.strengths and _scale(config) == tuned.scales.get(name, _EXACT)
+    ]
+    return replace(tuned, strengths={name: tuned.strengths[name] for name in fitting})
+
+
+def scales_of(samplers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The field `scales` of `Tuned` for strengths that were tuned with these samplers' configurations."""
+    return {name: _scale(config) for name, config in samplers.items() if _scale(config) != _EXACT}
+
+
+def _scale(config: Mapping[str, Any]) -> str:
+    return str(config.get("scale", _EXACT))
 
 
 def fill_strengths(
@@ -87,9 +113,10 @@ def fill_strengths(
             used[name] = tuned.strengths[name]
             filled[name] = {**config, "strength": used[name]}
         elif "strength" in config and config["strength"] is None:
+            on_scale = "" if _scale(config) == _EXACT else f" on scale={_scale(config)}"
             raise RunError(
-                f"no strength has been tuned for {where} sampler {name}; give one with sampler.{name}.strength=NUMBER, "
-                "or tune it: sim-eval-sweep, then strengths=FILE"
+                f"no strength has been tuned for {where} sampler {name}{on_scale}; "
+                f"give one with sampler.{name}.strength=NUMBER, or tune it: sim-eval-sweep, then strengths=FILE"
             )
     return filled, used
 
@@ -101,7 +128,11 @@ def write_strengths(path: Path, task: str, policy: str, tuned: Tuned) -> None:
     """
     before = check_writable(path, task, policy, {"policy": tuned.policy, "critic": tuned.critic})
     table = load_yaml(path) if path.exists() else {}
-    entry = {**asdict(tuned), "strengths": {**before.strengths, **tuned.strengths}}
+    kept = {name: scale for name, scale in before.scales.items() if name not in tuned.strengths}
+    strengths = {**before.strengths, **tuned.strengths}
+    entry = asdict(replace(tuned, strengths=strengths, scales={**kept, **tuned.scales}))
+    if not entry["scales"]:
+        del entry["scales"]
     table.setdefault(task, {})[policy] = entry
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     write_text(path, "".join(line for line in lines if line.startswith("#")) + OmegaConf.to_yaml(table))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.plugins import Component
-from sim_eval.config.strengths import Tuned, check_writable, write_strengths
+from sim_eval.config.strengths import Tuned, check_writable, scales_of, write_strengths
 from sim_eval.config.tasks import task_factory
 from sim_eval.config.values import listed, not_negative, one_of, whole
 from sim_eval.engine.engine import Engine
@@ -139,7 +139,8 @@ def choose_strengths(settings: SweepSettings, published: Sweep) -> dict[str, flo
     best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
     tuned_for = {role: published.checkpoints[role] for role in ("policy", "critic")}
     if settings.steered:
-        tuned = Tuned(**tuned_for, strengths={name: best[name] for name in settings.steered})
+        steered = {name: settings.sampler[name] for name in settings.steered}
+        tuned = Tuned(**tuned_for, strengths={name: best[name] for name in steered}, scales=scales_of(steered))
         write_strengths(settings.output, settings.task_name, settings.policy.label, tuned)
     return best
 
