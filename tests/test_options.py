@@ -76,6 +76,7 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
         ("policy=flaw", f"lerobot, openpi, {TARGETS}, a checkpoint in {ROOT}/can (did you mean flow?)"),
         ("policy.size=3", "policy.size: policy=flow takes no options"),
         ("policy=./no.py:build", "no.py is no Python file"),
+        ("critic.size=3", "critic.size: critic=default takes no options"),
         ("critic=x", "critic is x; accepted: default, flow_weak, mini_vla, mini_vla_strong, none, "),
         ("critic=iql", "sim-eval-train stage=critic writes iql, monte_carlo and sarsa"),
         ("device=gpu", "device is gpu; accepted: auto, cpu, cuda"),
@@ -126,6 +127,13 @@ def test_a_policy_without_a_critic_runs_unsteered(tmp_path: Path) -> None:
     assert message(only_flow).startswith("critic is default; accepted: none, ")
     assert message(only_flow).endswith("; sim-eval-train stage=critic writes iql, monte_carlo and sarsa")
     assert read_settings([*only_flow, "critic=none"]).critic is None
+
+
+def test_options_of_a_critic_that_takes_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "critic.safetensors").touch()
+    for critic in ("none", str(tmp_path)):
+        told = message(["samplers=[unsteered]", f"critic={critic}", "critic.size=3"])
+        assert told == f"critic.size: critic={critic} takes no options"
 
 
 def test_an_option_of_a_sampler_that_does_not_run_is_refused() -> None:

@@ -110,6 +110,10 @@ def test_a_critic_learns_from_demonstrations_too(tmp_path: Path) -> None:
     [
         (["stage=demos", "checkpoints=mine"], "stage is demos, and policy=.* is trained elsewhere; accepted: rollouts"),
         ([], "checkpoints is not given; accepted: checkpoints=DIR"),
+        (["checkpoints=mine", "demos=50"], "demos is 50, and policy is .*ToyDenoiser; accepted: one of the two"),
+        (["checkpoints=mine", "families=[flow]"], r"families is \[flow\], and policy is "),
+        (["checkpoints=mine", "sloppy=.3"], "sloppy is 0.3, and policy is "),
+        (["checkpoints=mine", "policy_steps=100"], "policy_steps is 100, and policy is "),
         (["checkpoints=mine", "critic.inputs=pixels"], "critic.inputs is pixels; accepted: state, features"),
         (["checkpoints=mine", "critic.demos=[no.hdf5]"], "critic.demos names no.hdf5, which is no file"),
         (["checkpoints=mine", "critic.demos=no.hdf5"], "critic.demos is no.hdf5; accepted: a list"),
@@ -133,6 +137,7 @@ def test_what_does_not_go_with_a_policy_from_outside(arguments: list[str], messa
         ("rollouts=1", "rollouts is 1; accepted: a whole number of at least 2"),
         ("sloppy=1.5", "sloppy is 1.5; accepted: a share from 0 to 1"),
         ("task=lft", "task is lft; accepted: .*lift"),
+        ("policy.size=5", r"policy.size is given, and policy is null; accepted with it: policy=package.module:NAME"),
         ("epochs=3", "unknown option epochs; accepted"),
     ],
 )
@@ -150,6 +155,10 @@ def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
         ("critic=none", "critic is none"),
         ("critic=iql", "critic is iql; accepted: .* sim-eval-train stage=critic writes iql"),
         ("episodes=0", "episodes is 0"),
+        (
+            "sampler.qpilots_u.strength=0.77",
+            r"qpilots_u.strength is given, and strengths=\[0.1,0.3,0.6,1.0,2.0\] are tried; accepted: what to try in",
+        ),
     ],
 )
 def test_a_bad_sweep_option_is_named(argument: str, message: str) -> None:

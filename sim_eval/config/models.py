@@ -12,6 +12,7 @@ from sim_eval.checkpoints import ALL_TASKS
 from sim_eval.config.compose import TARGETS, folder
 from sim_eval.config.plugins import Component, component
 from sim_eval.config.values import one_of
+from sim_eval.errors import RunError
 from sim_eval.resources import resource
 
 #: The target of a critic that sim-eval-learn wrote.
@@ -34,7 +35,10 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     options = config["passed_on"]
     also = f"{TARGETS}, a checkpoint in {place}"
     policy = component("policy", config["policy"], options.get("policy", {}), [*policies, *shared], also)
-    critic = None
+    critic, critic_options = None, options.get("critic", {})
+    learned = _critic_folder(config["critic"])
+    if critic_options and (config["critic"] == "none" or learned is not None):
+        raise RunError(f"critic.{next(iter(critic_options))}: critic={config['critic']} takes no options")
     if config["critic"] != "none":
         if policy.target is not None and root is None:
             critics["default"] = "critic"  # the shipped ones do not fit this policy: `build_models` refuses if needed
@@ -43,10 +47,10 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         also = (
             f"none, a folder of sim-eval-learn, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
         )
-        if (learned := _critic_folder(config["critic"])) is not None:
+        if learned is not None:
             critic = Component(learned.name, LEARNED, {"folder": str(learned)}, "critic")
         else:
-            critic = component("critic", config["critic"], options.get("critic", {}), critics, also)
+            critic = component("critic", config["critic"], critic_options, critics, also)
         if critic.target is None:
             critic = replace(critic, label=critics[critic.label])
     return {

@@ -56,8 +56,8 @@ class LearnSettings(RolloutSettings):
 def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
     """`sim-eval-learn`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("learn", arguments)
-    if "critic" in config["given"]:
-        raise RunError(f"critic is {config['critic']}; a critic is learned here; accepted: no option critic")
+    if given := [option for option in config["given"] if option.partition(".")[0] == "critic"]:
+        raise RunError(f"{given[0]} is given, and a critic is learned here; accepted: no option critic")
     rollouts = read_rollouts({**config, "critic": "none"})
     if len(rollouts["sampler"]) != 1:
         raise RunError(f"samplers is [{', '.join(rollouts['sampler'])}]; accepted: one sampler")

@@ -14,7 +14,7 @@ from sim_eval.config.engine import Workers, read_workers
 from sim_eval.config.models import DEVICES, own_policies, shared_policies
 from sim_eval.config.plugins import Component, component
 from sim_eval.config.tasks import read_task, task_factory, task_name
-from sim_eval.config.values import listed, one_of, whole
+from sim_eval.config.values import listed, one_of, shown, whole
 from sim_eval.errors import RunError
 from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import OUTSIDE, STAGES, Recipe
@@ -61,12 +61,14 @@ def _families(config: dict[str, Any], task: str) -> list[str]:
     open.
     """
     if config["policy"] is not None:
-        if config["variant"] is not None:
-            raise RunError(
-                f"variant is {config['variant']}, and policy is {config['policy']}; accepted: one of the two"
-            )
-        config.update({name: config[name] or 0 for name in ("demos", "sloppy", "policy_steps")})
+        for option in ("variant", "families", "demos", "sloppy", "policy_steps"):
+            if config[option] is not None:
+                value = shown(config[option])
+                raise RunError(f"{option} is {value}, and policy is {config['policy']}; accepted: one of the two")
+        config["sloppy"] = 0.0
         return []
+    if given := [option for option in config["given"] if option.startswith("policy.")]:
+        raise RunError(f"{given[0]} is given, and policy is null; accepted with it: policy={TARGETS}")
     path = CONFIGS / "recipes.yaml"
     recipes = load_yaml(path)
     if task not in recipes:

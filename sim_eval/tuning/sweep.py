@@ -15,7 +15,7 @@ from sim_eval.config.compose import compose, folder
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import Tuned, check_writable, scales_of, write_strengths
 from sim_eval.config.tasks import task_factory
-from sim_eval.config.values import listed, not_negative, one_of, whole
+from sim_eval.config.values import listed, not_negative, one_of, shown, whole
 from sim_eval.engine.engine import Engine
 from sim_eval.engine.start import open_engine
 from sim_eval.errors import RunError
@@ -86,6 +86,13 @@ def _turned(name: str, config: Mapping[str, Any], strength: float) -> dict[str, 
     return {"n": whole(f"an entry of strengths, for {name} the number of draws,", draws, 1)}
 
 
+def _check_turned(option: str, config: Mapping[str, Any]) -> None:
+    """Raise RunError if the option that the sweep turns is given."""
+    if option in config["given"]:
+        tried = shown(config["strengths"])
+        raise RunError(f"{option} is given, and strengths={tried} are tried; accepted: what to try in strengths=[...]")
+
+
 def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
     """`sim-eval-sweep`'s arguments. Raises RunError naming the option, its value and what is accepted."""
     config = compose("sweep", arguments)
@@ -96,6 +103,7 @@ def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
     for name in rollouts["sampler"]:
         if name in config["sampler"]:
             one_of("samplers", name, steerable)
+            _check_turned(f"sampler.{name}.{dial(config['sampler'][name])}", config)
     strengths = listed("strengths", config["strengths"])
     results = folder(config["results"])
     return SweepSettings(
