@@ -85,6 +85,19 @@ def test_a_module_of_the_current_folder_is_found_from_any_other(folder: Path, mo
     assert named("json.decoder:JSONDecoder").target == "json.decoder:JSONDecoder"
 
 
+def test_the_source_is_the_file_that_defines_the_target(folder: Path) -> None:
+    (folder / "here_package/others.py").write_text(
+        "from functools import cache, partial\nfrom here_package.model import build\n"
+        "deeper = partial(build, depth=5)\ncached = cache(build)\n"
+    )
+    deeper = named("here_package.others:deeper")
+    assert deeper.build(device="cpu") == ("cpu", 5)
+    others, model = ((folder / f"here_package/{name}.py").read_bytes() for name in ("others", "model"))
+    assert deeper.source() == named("here_package.others:cached").source() == others
+    assert named("builtins:dict").source() == b"", "it has no file"
+    assert named("here_package.others:build").source() == named("here_package.model:build").source() == model
+
+
 def test_an_entry_point_is_called_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offered = importlib.metadata.EntryPoint("theirs", "here_package.model:build", "sim_eval.policies")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [offered] if group == offered.group else [])

@@ -99,7 +99,14 @@ class Component:
     def source(self) -> bytes:
         """The content of the file that defines the target, without running a `.py` target; empty if there is none."""
         place = str(self.target).rpartition(":")[0]
-        path = place if place.endswith(".py") else inspect.getsourcefile(self.load())
+        if place.endswith(".py"):
+            return Path(place).read_bytes()
+        target = self.load()
+        if inspect.isfunction(target) or inspect.isclass(target):
+            module = sys.modules.get(target.__module__)
+        else:  # such as a functools.partial, which does not know where it was defined
+            module = _module(place)
+        path = getattr(module, "__file__", None)
         return Path(path).read_bytes() if path else b""
 
     def _check_options(self, parameters: Mapping[str, inspect.Parameter], offered: tuple[str, ...]) -> None:
