@@ -27,7 +27,16 @@ from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5
 from sim_eval.tuning.across import left_out, tried_everywhere
-from sim_eval.tuning.results import RESULTS, Sweep, Trial, chosen, publish, read_sweep, smallest_near_best
+from sim_eval.tuning.results import (
+    RESULTS,
+    Sweep,
+    Trial,
+    check_published,
+    chosen,
+    publish,
+    read_sweep,
+    smallest_near_best,
+)
 from sim_eval.tuning.sweep import read_sweep_settings
 
 MINIATURE = [
@@ -198,6 +207,8 @@ def test_the_best_strength_is_chosen_and_every_one_published(tmp_path: Path) -> 
     [
         (["seed=9"], MODELS, "seed 0, 9 was asked"),
         (["episodes=5"], MODELS, "episodes 50, 5 was asked"),
+        (["task.stepping=stock"], MODELS, r"task options \{\}, \{'stepping': 'stock'\} was asked"),
+        (["task.instruction=up"], MODELS, r"task options \{\}, \{'instruction': 'up'\} was asked"),
         (["sampler.qpilots_u.steps=4"], MODELS, r"sampler.qpilots_u .*'steps': 10.*, .*'steps': 4.* was asked"),
         ([], {**MODELS, "critic": "new"}, "checkpoint critic b, new was asked"),
     ],
@@ -216,6 +227,31 @@ def test_trials_of_other_episodes_or_models_are_not_mixed(
         added(path, MODELS)
     with pytest.raises(RunError, match=r"cannot write .*: File exists"):
         added(path / "below.json", MODELS)
+
+
+def test_a_sweep_file_tells_variants_of_a_task_apart(tmp_path: Path) -> None:
+    path = tmp_path / "lift.json"
+    stock = added(path, MODELS, trial("qpilots_u", 0.3, 40), arguments=["task.stepping=stock"])
+    assert stock.task_options == {"stepping": "stock"}
+    assert added(path, MODELS, trial("qpilots_u", 1.0, 9), arguments=["task.stepping=stock"]).trials[0] in stock.trials
+    with pytest.raises(RunError, match=r"holds trials with task options \{'stepping': 'stock'\}, \{\} was asked"):
+        added(path, MODELS, arguments=["task.stepping=fast"])
+    models = [f"policy={HERE}/toy_models.py:ToyDenoiser", f"critic={HERE}/toy_models.py:ToyCritic"]
+    own = read_sweep_settings([f"task={HERE}/toy_task.py:ToyTask", "task.step_s=0.5", *models])
+    assert own.conditions(MODELS).task_options == {"step_s": 0.5}
+
+
+def test_a_sweep_file_of_an_earlier_version_is_of_the_default_task(tmp_path: Path) -> None:
+    path = tmp_path / "libero_goal.json"
+    shutil.copy(RESULTS / "libero_goal-flow-critic.json", path)
+    earlier = read_sweep(path)
+    assert earlier is not None
+    for arguments in ([], ["task.index=0"], ["task.stepping=fast"]):
+        settings = read_sweep_settings(["task=libero_goal", "samplers=[qpilots_u]", *arguments])
+        assert check_published(path, settings.conditions(earlier.checkpoints)) == earlier
+    settings = read_sweep_settings(["task=libero_goal", "samplers=[qpilots_u]", "task.stepping=stock"])
+    with pytest.raises(RunError, match=r"'stepping': 'stock'.* was asked"):
+        check_published(path, settings.conditions(earlier.checkpoints))
 
 
 RECIPES = load_yaml(CONFIGS / "recipes.yaml")

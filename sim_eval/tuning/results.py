@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ class Trial:
 class Sweep:
     """The trials of one task, policy and critic, and what they have in common.
 
-    `checkpoints`: role to SHA-256 of what was loaded; `options`: of each sampler, beside its strength.
+    `checkpoints`: role to SHA-256 of what was loaded; `options`: of each sampler, beside its strength. `task_options`:
+    those that are not at their defaults; files of earlier versions do not name them, and have none.
     """
 
     block: str
@@ -46,6 +47,7 @@ class Sweep:
     checkpoints: Mapping[str, str]
     options: Mapping[str, Mapping[str, Any]]
     trials: tuple[Trial, ...] = ()
+    task_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_sweep(path: Path) -> Sweep | None:
@@ -74,12 +76,13 @@ def _trial(stored: Mapping[str, Any]) -> Trial:
 def check_published(path: Path, sweep: Sweep) -> Sweep:
     """What `path` holds; where there is no such file, `sweep` without trials.
 
-    Raises RunError where its trials are on other episodes or of other models than `sweep`, naming what differs: only
-    strengths tried on the same episodes can be compared.
+    Raises RunError where its trials are on another variant of the task, on other episodes or of other models than
+    `sweep`, naming what differs: only strengths tried on the same episodes can be compared.
     """
     published = read_sweep(path) or replace(sweep, trials=())
     pairs = [
         *((name, getattr(published, name), getattr(sweep, name)) for name in ("block", "seed", "episodes")),
+        ("task options", published.task_options, sweep.task_options),
         *(
             (f"checkpoint {role}", published.checkpoints.get(role, digest), digest)
             for role, digest in sweep.checkpoints.items()
