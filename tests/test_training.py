@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -100,6 +101,29 @@ def test_a_critic_and_a_posterior_net_for_a_policy_from_outside(tmp_path: Path, 
     other = replace(policy, options={"horizon": 4})
     with pytest.raises(RunError, match=r"was trained from another toy_models\.ToyDenoiser policy; train it again"):
         build_models("toy_task", other, None, Component("default"), needs, tmp_path / "mine", "cpu")
+
+
+@pytest.mark.parametrize("stage", ["critic", "posterior"])
+def test_rollouts_of_another_policy_are_refused(tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posterior, "COMPARED_STATES", 4)
+    folders = [f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine"]
+    settings = read_train_settings([*OUTSIDE, *folders, "rollouts=2"])
+    run_stages(["rollouts"], settings.workspace, settings.recipe, workers=0)
+    (policy,) = settings.recipe.policies
+    (path,) = (tmp_path / "data" / "toy_task").glob("rollouts_*.hdf5")
+    with h5py.File(path) as file:
+        played_by = file["data"].attrs["policy_sha256"]
+    other = replace(settings.recipe, policies=[replace(policy, options={"horizon": 4})])
+    message = (
+        rf"{path} holds rollouts of policy {played_by}, and policy .* is now [0-9a-f]{{64}}; accepted: .*=rollouts"
+    )
+    with pytest.raises(RunError, match=message):
+        run_stages([stage], settings.workspace, other, workers=0)
+    assert not (tmp_path / "mine").exists()
+    with h5py.File(path, "r+") as file:
+        del file["data"].attrs["policy_sha256"]  # as in files of earlier versions
+    run_stages([stage], settings.workspace, other, workers=0)
+    assert list((tmp_path / "mine" / "toy_task").glob(f"{stage}*.safetensors"))
 
 
 def test_a_critic_learns_from_demonstrations_too(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, st
 from sim_eval.training.critic import CriticRecipe, critic_inputs, train_critic
 from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import PosteriorRecipe, train_posterior
-from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
+from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5, write_hdf5
 from sim_eval.training.workspace import Workspace, file_hashes
 
 
@@ -72,19 +72,19 @@ def roll_out(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     trajectories = policy_rollouts(
         workspace.task, workspace.make_task, models, state, recipe.rollouts, workspace.seed, workers
     )
-    _write(workspace.rollouts(label), workspace, trajectories, f"{label} rollouts")
+    _write(workspace.rollouts(label), workspace, trajectories, f"{label} rollouts", models.fingerprints["policy"])
 
 
 def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """One critic a method, on the rollouts of the first policy and the demonstrations."""
-    models = _models(workspace, recipe, recipe.policies[0])
-    path = workspace.rollouts(recipe.policies[0].label)
-    rollouts = read_hdf5(path)
+    first = recipe.policies[0]
+    models = _models(workspace, recipe, first)
+    path = workspace.rollouts(first.label)
+    rollouts = _read_rollouts(path, first.label, models)
     shown = recipe.critic_demos or ([] if recipe.from_outside else [workspace.demos])
     demos = [trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations))]
     data = file_hashes([*shown, path])
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
-    first = recipe.policies[0]
     several_policies = workspace.variant is not None or (recipe.from_outside and first.target is None)
     name = f"critic_{first.label}" if several_policies else "critic"
     for method in recipe.critic_methods:
@@ -97,10 +97,12 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
 
 def train_posteriors(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """One posterior net a policy, each from its own frozen policy alone, in states that rollouts visited."""
-    path = workspace.rollouts(recipe.policies[0].label)
-    states = read_hdf5(path)
+    first = recipe.policies[0]
+    path = workspace.rollouts(first.label)
+    models = _models(workspace, recipe, first)
+    states = _read_rollouts(path, first.label, models)
     for policy in recipe.policies:
-        models = _models(workspace, recipe, policy)
+        models = models if policy is first else _models(workspace, recipe, policy)
         if not isinstance(models.policy, Denoiser) or not offers_features(models.policy):
             raise RunError(
                 f"stage is posterior, and policy {policy.label} is no Denoiser with features, which a posterior net is "
@@ -144,8 +146,23 @@ def _models(workspace: Workspace, recipe: Recipe, policy: Component) -> Models:
     )
 
 
-def _write(path: Path, workspace: Workspace, trajectories: Iterable[Trajectory], what: str) -> None:
-    """Write each trajectory as it comes, and say how many there were."""
+def _read_rollouts(path: Path, label: str, models: Models) -> list[Trajectory]:
+    """The rollouts of the policy called `label`. Raises RunError if another one played them; files that do not name
+    their policy are taken as they are.
+    """
+    played_by, policy = policy_of(path), models.fingerprints["policy"]
+    if played_by not in (None, policy):
+        raise RunError(
+            f"{path} holds rollouts of policy {played_by}, and policy {label} is now {policy}; accepted: its own "
+            "rollouts (stage=rollouts plays them), or another data=DIR"
+        )
+    return read_hdf5(path)
+
+
+def _write(
+    path: Path, workspace: Workspace, trajectories: Iterable[Trajectory], what: str, policy: str | None = None
+) -> None:
+    """Write each trajectory as it comes, and say how many there were. `policy`: the fingerprint of what played."""
     outcomes: list[bool] = []
     steps: list[int] = []
 
@@ -155,5 +172,5 @@ def _write(path: Path, workspace: Workspace, trajectories: Iterable[Trajectory],
             steps.append(len(trajectory.actions))
             yield trajectory
 
-    write_hdf5(path, noted(), {"env_name": workspace.task, "type": 1, "env_kwargs": {}})
+    write_hdf5(path, noted(), {"env_name": workspace.task, "type": 1, "env_kwargs": {}}, policy)
     tqdm.write(f"{workspace.task} {what}: {len(steps)} episodes, {sum(outcomes)} successful, {sum(steps)} steps")

@@ -1,6 +1,6 @@
 """Trajectories on disk in robomimic's HDF5 layout, so that public robomimic and LIBERO files load unchanged.
 
-data/                     attributes: env_args (JSON), total
+data/                     attributes: env_args (JSON), total, policy_sha256 (of the policy that played, where known)
   demo_0/                 attributes: num_samples
     obs/<name>  (T, n)    observation before each action
     actions     (T, D)    rewards (T,)    dones (T,)    states (T, m), where the simulator's were kept
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,18 @@ class Trajectory:
         return {name: values[self.decision_steps[row]] for name, values in self.observations.items()}
 
 
-def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping[str, object]) -> None:
-    """Write trajectories atomically. `env_args` describes the environment, as robomimic's attribute does."""
+def write_hdf5(
+    path: Path, trajectories: Iterable[Trajectory], env_args: Mapping[str, object], policy_sha256: str | None = None
+) -> None:
+    """Write trajectories atomically. `env_args` describes the environment, as robomimic's attribute does.
+
+    `policy_sha256`: the fingerprint of the frozen policy that played them, None without one.
+    """
     with replacing(path) as part, h5py.File(part, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(env_args)
+        if policy_sha256 is not None:
+            data.attrs["policy_sha256"] = policy_sha256
         total = 0
         for index, trajectory in enumerate(trajectories):
             _write_demo(data.create_group(f"demo_{index}"), trajectory)
@@ -120,6 +128,13 @@ def _write_demo(demo: h5py.Group, trajectory: Trajectory) -> None:
     demo.create_dataset("dones", data=outcome.astype(np.int64))
 
 
+def policy_of(path: Path) -> str | None:
+    """The fingerprint of the policy that played `path`; None where the file does not name it. Raises DatasetError."""
+    with _opened(path) as file:
+        stored = file["data"].attrs.get("policy_sha256")
+    return None if stored is None else str(stored)
+
+
 def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Trajectory]:
     """Every demonstration of `path`, in the order of its number, with the observations named, by robomimic's names.
 
@@ -127,6 +142,19 @@ def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Tra
     rewards is positive. Raises DatasetError for a file that cannot be read or holds none, and for a demonstration
     whose arrays differ in length, differ from the first one's in size, or hold NaN or infinity.
     """
+    with _opened(path) as file:
+        names = _in_order(path, file["data"])
+        trajectories = [_read_demo(path, name, file["data"][name], observations) for name in names]
+    first = trajectories[0]
+    for name, trajectory in zip(names, trajectories, strict=True):
+        if (differing := _sizes(trajectory)) != (expected := _sizes(first)):
+            raise DatasetError(f"{path}: data/{name} has arrays of sizes {differing}, data/{names[0]} of {expected}")
+    return trajectories
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """A file with a group `data`. Raises DatasetError for any other."""
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; a robomimic HDF5 file is expected")
     try:
@@ -136,13 +164,7 @@ def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Tra
     with file:
         if "data" not in file or not isinstance(file["data"], h5py.Group):
             raise DatasetError(f"{path}: no group 'data'; robomimic's layout is data/demo_k/obs, actions, rewards")
-        names = _in_order(path, file["data"])
-        trajectories = [_read_demo(path, name, file["data"][name], observations) for name in names]
-    first = trajectories[0]
-    for name, trajectory in zip(names, trajectories, strict=True):
-        if (differing := _sizes(trajectory)) != (expected := _sizes(first)):
-            raise DatasetError(f"{path}: data/{name} has arrays of sizes {differing}, data/{names[0]} of {expected}")
-    return trajectories
+        yield file
 
 
 def _in_order(path: Path, data: h5py.Group) -> list[str]:
