@@ -126,6 +126,17 @@ def test_rollouts_of_another_policy_are_refused(tmp_path: Path, stage: str, monk
     assert list((tmp_path / "mine" / "toy_task").glob(f"{stage}*.safetensors"))
 
 
+def test_a_policy_that_draws_one_chunk_in_a_state_gets_no_critic(tmp_path: Path) -> None:
+    asked = [*OUTSIDE, f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine", "critic_steps=1000000000"]
+    settings = read_train_settings([*asked, f"policy={HERE}/toy_models.py:ToyWithoutNoise"])
+    message = (
+        r"policy toy_models\.ToyWithoutNoise draws the same chunk every time in a state, .*; accepted: a policy that"
+    )
+    with pytest.raises(RunError, match=message):
+        run_stages(["rollouts", "critic"], settings.workspace, settings.recipe, workers=0)
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_critic_learns_from_demonstrations_too(tmp_path: Path) -> None:
     folders = [f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine"]
     demos = tmp_path / "human.hdf5"

@@ -78,6 +78,14 @@ class ToyPolicy(Policy):
         return draw_unsteered(self._inner, observation, generators, 10, copies)[0]
 
 
+class ToyWithoutNoise(ToyPolicy):
+    """It always draws the mean of the toy policy."""
+
+    def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:
+        mean = -self._inner.encode(observation).repeat_interleave(copies, dim=0)
+        return mean[:, None, :].expand(-1, self.horizon, -1)
+
+
 class ToyCritic(Critic):
     """Q = minus the distance to the origin after the chunk's first action; NaN right of `nan_above`.
 

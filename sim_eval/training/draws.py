@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from critics.ensemble import EnsembleCritic
-from policies.policy import Denoiser
+from policies.policy import Denoiser, Policy
+from sim_eval.errors import RunError
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import denoise, draw_unsteered, initial_noise
 from sim_eval.samplers.sampler import Models, encode_for_critic
@@ -19,6 +20,8 @@ from sim_eval.training.workspace import row_blocks, visited_rows
 #: Draws in each state.
 DRAWS = 8
 _STEPS = 10  # of denoising
+_COMPARED_STATES = 8
+_ROUNDING = 1e-5  # in units of the actions' deviation, by which two rows of a batch may differ
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,21 @@ def _drawn(
         noise = chunks.new_empty(len(chunks), 0)
     encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(DRAWS, dim=0)
     return PolicyDraws(encoded, chunks.to(encoded), noise.to(encoded))
+
+
+@torch.no_grad()
+def check_draws_vary(policy: Policy | Denoiser, label: str, trajectories: Sequence[Trajectory], seed: int) -> None:
+    """Raise RunError if the policy called `label` draws the same chunk every time in each of a few visited states."""
+    generator = torch.Generator().manual_seed(seed)
+    visits = visited_rows(trajectories, _COMPARED_STATES, generator)
+    seen = stacked([trajectory.decision(row) for trajectory, row in visits])
+    chunks, _ = draw_unsteered(policy, seen, [generator] * len(visits), _STEPS, DRAWS)
+    by_state = chunks.reshape(len(visits), DRAWS, -1)
+    if (by_state - by_state[:, :1]).abs().max() < _ROUNDING:
+        raise RunError(
+            f"policy {label} draws the same chunk every time in a state, and a critic has nothing to choose from; "
+            "accepted: a policy that draws at random"
+        )
 
 
 @torch.no_grad()

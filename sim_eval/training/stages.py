@@ -17,6 +17,7 @@ from sim_eval.models import build_models, offers_features
 from sim_eval.samplers import Models
 from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, state_of
 from sim_eval.training.critic import CriticRecipe, critic_inputs, train_critic
+from sim_eval.training.draws import check_draws_vary
 from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import PosteriorRecipe, train_posterior
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5, write_hdf5
@@ -81,6 +82,7 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     models = _models(workspace, recipe, first)
     path = workspace.rollouts(first.label)
     rollouts = _read_rollouts(path, first.label, models)
+    check_draws_vary(models.policy, first.label, rollouts, workspace.seed)
     shown = recipe.critic_demos or ([] if recipe.from_outside else [workspace.demos])
     demos = [trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations))]
     data = file_hashes([*shown, path])
