@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -57,6 +58,21 @@ class Sum:
         return "0"
 
     def close(self) -> None: ...
+
+
+class EndsSooner(Sum):
+    """The second time, an episode ends at its first step."""
+
+    played: ClassVar[set[int]] = set()
+
+    def reset(self, key: EpisodeKey) -> None:
+        super().reset(key)
+        self._again = key.episode in self.played
+        self.played.add(key.episode)
+
+    def step(self, action: np.ndarray) -> Outcome:
+        outcome = super().step(action)
+        return replace(outcome, done=outcome.done or self._again)
 
 
 def normal() -> MixtureDenoiser:
@@ -209,6 +225,13 @@ def test_crashed_episodes_are_left_out_and_named(tmp_path: Path) -> None:
 def test_a_state_that_is_not_reached_again_is_in_no_pair(tmp_path: Path) -> None:
     found = summed(tmp_path, 1, "task.drift=true", "episodes=20")
     assert {pair.decision for pair in found.pairs} == {0}, "the start is the same"
+    assert len(found.pairs) + len(found.left_out) == 20
+    assert all("did not lead to the same state" in line for line in found.left_out)
+
+
+def test_an_episode_that_ends_before_the_decision_is_in_no_pair(tmp_path: Path) -> None:
+    found = summed(tmp_path, 1, f"task={__file__}:EndsSooner", "episodes=20")
+    assert {pair.decision for pair in found.pairs} == {0}
     assert len(found.pairs) + len(found.left_out) == 20
     assert all("did not lead to the same state" in line for line in found.left_out)
 

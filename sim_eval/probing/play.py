@@ -91,8 +91,10 @@ def play_argmax(
         at = done.early.decision
         if episode.error is not None:
             unpaired.append(f"episode {number}, argmax: {episode.error}")
-        elif episode.state_hash != done.episode.state_hash or not all(
-            np.array_equal(episode.seen[at][name], done.early.observation[name]) for name in vectors
+        elif (
+            episode.state_hash != done.episode.state_hash
+            or len(episode.seen) <= at
+            or not all(np.array_equal(episode.seen[at][name], done.early.observation[name]) for name in vectors)
         ):
             unpaired.append(f"episode {number}: its first {at} chunks, played again, did not lead to the same state")
         else:
