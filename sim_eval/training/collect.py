@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -38,15 +38,33 @@ def state_of(spec: TaskSpec) -> tuple[str, ...]:
 
 
 def demonstrations(
-    task: str, make_task: MakeTask, episodes: int, sloppy: float, seed: int, workers: Workers
-) -> Iterator[Trajectory]:
+    finished: Collection[int],
+    task: str,
+    make_task: MakeTask,
+    episodes: int,
+    sloppy: float,
+    seed: int,
+    workers: Workers,
+) -> Generator[tuple[int, Trajectory]]:
     """Scripted demonstrations of mixed quality, a share `sloppy` in [0, 1] of them by the sloppy expert.
 
-    An episode's start and its expert's randomness depend only on (seed, episode).
+    Those of the episodes that are not in `finished`, with their numbers, in order. An episode's start and its expert's
+    randomness depend only on (seed, episode).
     """
-    keys = episode_keys(task, seed, episodes, block="train")
+    keys = _without(finished, episode_keys(task, seed, episodes, block="train"))
     done = work_through(keys, partial(_demonstrate, sloppy=sloppy), make_task, workers)
-    yield from tqdm(done, total=episodes, desc=f"{task} demonstrations", disable=None)
+    with closing(done), _progress(f"{task} demonstrations", episodes, finished) as progress:
+        for key, trajectory in zip(keys, done, strict=True):
+            progress.update()
+            yield key.episode, trajectory
+
+
+def _without(finished: Collection[int], keys: Sequence[EpisodeKey]) -> list[EpisodeKey]:
+    return [key for key in keys if key.episode not in finished]
+
+
+def _progress(what: str, episodes: int, finished: Collection[int]) -> tqdm[None]:
+    return tqdm(total=episodes, initial=min(len(finished), episodes), desc=what, disable=None)
 
 
 def _demonstrate(task: Task, key: EpisodeKey, sloppy: float) -> Trajectory:
@@ -69,22 +87,31 @@ def _demonstrate(task: Task, key: EpisodeKey, sloppy: float) -> Trajectory:
 
 
 def demonstrations_with_pictures(
-    task: str, make_task: MakeTask, request: ObservationRequest, count: int, style: str, seed: int, workers: Workers
-) -> Iterator[Trajectory]:
+    finished: Collection[int],
+    task: str,
+    make_task: MakeTask,
+    request: ObservationRequest,
+    count: int,
+    style: str,
+    seed: int,
+    workers: Workers,
+) -> Generator[tuple[int, Trajectory]]:
     """`count` demonstrations in one `style` of `tasks.expert`, with what `request` names at every `STRIDE`-th step.
 
-    A sloppy demonstration is kept as it was played. A recovering one starts after a short random motion, holds the
-    intended actions and not the executed, noisy ones, leaves out an attempt that missed on purpose, and is dropped if
-    it fails. Raises RunError if that leaves fewer than one in `TRIES`.
+    Those after the episodes in `finished`, which count too, with their numbers, in order. A sloppy demonstration is
+    kept as it was played. A recovering one starts after a short random motion, holds the intended actions and not the
+    executed, noisy ones, leaves out an attempt that missed on purpose, and is dropped if it fails. Raises RunError if
+    that leaves fewer than one in `TRIES`.
     """
-    keys = episode_keys(task, seed, TRIES * count, block="train")
+    keys = episode_keys(task, seed, TRIES * count, block="train")[max(finished, default=-1) + 1 :]
     done = work_through(keys, partial(_demonstrate_with_pictures, request=request, style=style), make_task, workers)
-    with closing(done):
-        kept = islice((trajectory for trajectory in done if trajectory is not None), count)
-        found = 0
-        for trajectory in tqdm(kept, total=count, desc=f"{task} {style} demonstrations", disable=None):
+    found = len(finished)
+    with closing(done), _progress(f"{task} {style} demonstrations", count, finished) as progress:
+        kept = ((key, trajectory) for key, trajectory in zip(keys, done, strict=True) if trajectory is not None)
+        for key, trajectory in islice(kept, max(0, count - found)):
             found += 1
-            yield trajectory
+            progress.update()
+            yield key.episode, trajectory
     if found < count:
         raise RunError(f"task {task}: {found} of {TRIES * count} {style} demonstrations succeeded; {count} are needed")
 
@@ -133,31 +160,34 @@ def _wander(task: Task, rng: np.random.Generator) -> None:
 
 
 def policy_rollouts(
-    task: str, make_task: MakeTask, models: Models, state: Sequence[str], episodes: int, seed: int, workers: Workers
-) -> Iterator[Trajectory]:
-    """Unsteered episodes of the frozen policy on the training block of keys, in the order of the keys.
+    finished: Collection[int],
+    task: str,
+    make_task: MakeTask,
+    models: Models,
+    state: Sequence[str],
+    episodes: int,
+    seed: int,
+    workers: Workers,
+) -> Generator[tuple[int, Trajectory]]:
+    """Unsteered episodes of the frozen policy on the training block of keys.
 
-    `state`: simulator vectors to keep at every control step. What else the policy observes is kept at its decisions.
-    Only episodes that wait for an earlier one are in memory, because pictures of all would fill it. Raises RunError if
-    an episode crashes.
+    Those that are not in `finished`, with their numbers, as they end. `state`: simulator vectors to keep at every
+    control step. What else the policy observes is kept at its decisions. Raises RunError if an episode crashes.
     """
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
-    request = models.policy.request
-    keep = keep_for(request, state)
-    waiting: dict[int, Trajectory] = {}
-    successes = following = 0
-    with open_engine(make_task, workers, batch=8) as engine:
-        finished = engine.play(keys, Unsteered(), models, "unsteered", keep)
-        progress = tqdm(finished, total=episodes, desc=f"{task} rollouts", disable=None)
-        for done, episode in enumerate(progress, 1):
+    missing = _without(finished, keys)
+    if not missing:
+        return
+    keep = keep_for(models.policy.request, state)
+    successes = 0
+    with open_engine(make_task, workers, batch=8) as engine, _progress(f"{task} rollouts", episodes, finished) as bar:
+        for done, episode in enumerate(engine.play(missing, Unsteered(), models, "unsteered", keep), 1):
             if episode.error is not None:
                 raise RunError(f"task {task}, episode {episode.key.episode}: {episode.error}")
             successes += episode.success
-            progress.set_postfix(success=f"{successes / done:.2f}")
-            waiting[episode.key.episode] = trajectory_of(episode)
-            while following in waiting:
-                yield waiting.pop(following)
-                following += 1
+            bar.update()
+            bar.set_postfix(success=f"{successes / done:.2f}")
+            yield episode.key.episode, trajectory_of(episode)
 
 
 def keep_for(request: ObservationRequest, state: Sequence[str]) -> Keep:

@@ -45,6 +45,7 @@ def read_train_settings(arguments: Sequence[str]) -> TrainSettings:
         seed=whole("seed", config["seed"], 0),
         make_task=task_factory(task_options),
         variant=config["variant"],
+        task_options=task_options,
     )
     stages = _stages(config, from_outside=config["policy"] is not None)
     return TrainSettings(stages, workspace, _recipe(config, families, policies), read_workers(config))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,7 +21,8 @@ from sim_eval.training.critic import CriticRecipe, critic_inputs, train_critic
 from sim_eval.training.draws import check_draws_vary
 from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import PosteriorRecipe, train_posterior
-from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5, write_hdf5
+from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
+from sim_eval.training.unfinished import play_to
 from sim_eval.training.workspace import Workspace, file_hashes
 
 
@@ -53,8 +55,18 @@ class Recipe:
 
 def collect_demos(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Scripted demonstrations of mixed quality to demos.hdf5."""
-    found = demonstrations(workspace.task, workspace.make_task, recipe.demos, recipe.sloppy, workspace.seed, workers)
-    _write(workspace.demos, workspace, found, "demonstrations")
+    play = partial(
+        demonstrations,
+        task=workspace.task,
+        make_task=workspace.make_task,
+        episodes=recipe.demos,
+        sloppy=recipe.sloppy,
+        seed=workspace.seed,
+        workers=workers,
+    )
+    origin = {"task": workspace.task_options, "seed": workspace.seed, "sloppy": recipe.sloppy}
+    play_to(workspace.demos, workspace.task, recipe.demos, play, origin)
+    _tell(workspace, workspace.demos, "demonstrations")
 
 
 def clone_policies(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
@@ -70,10 +82,20 @@ def roll_out(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     probe = workspace.make_task()
     state = state_of(probe.spec)
     probe.close()
-    trajectories = policy_rollouts(
-        workspace.task, workspace.make_task, models, state, recipe.rollouts, workspace.seed, workers
+    play = partial(
+        policy_rollouts,
+        task=workspace.task,
+        make_task=workspace.make_task,
+        models=models,
+        state=state,
+        episodes=recipe.rollouts,
+        seed=workspace.seed,
+        workers=workers,
     )
-    _write(workspace.rollouts(label), workspace, trajectories, f"{label} rollouts", models.fingerprints["policy"])
+    origin = {"task": workspace.task_options, "seed": workspace.seed, "fingerprints": models.fingerprints}
+    path = workspace.rollouts(label)
+    play_to(path, workspace.task, recipe.rollouts, play, origin, models.fingerprints["policy"])
+    _tell(workspace, path, f"{label} rollouts")
 
 
 def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
@@ -161,18 +183,8 @@ def _read_rollouts(path: Path, label: str, models: Models) -> list[Trajectory]:
     return read_hdf5(path)
 
 
-def _write(
-    path: Path, workspace: Workspace, trajectories: Iterable[Trajectory], what: str, policy: str | None = None
-) -> None:
-    """Write each trajectory as it comes, and say how many there were. `policy`: the fingerprint of what played."""
-    outcomes: list[bool] = []
-    steps: list[int] = []
-
-    def noted() -> Iterator[Trajectory]:
-        for trajectory in trajectories:
-            outcomes.append(trajectory.success)
-            steps.append(len(trajectory.actions))
-            yield trajectory
-
-    write_hdf5(path, noted(), {"env_name": workspace.task, "type": 1, "env_kwargs": {}}, policy)
-    tqdm.write(f"{workspace.task} {what}: {len(steps)} episodes, {sum(outcomes)} successful, {sum(steps)} steps")
+def _tell(workspace: Workspace, path: Path, what: str) -> None:
+    """Say how many episodes the file holds."""
+    played = read_hdf5(path, observations=())
+    successes, steps = sum(episode.success for episode in played), sum(len(episode.actions) for episode in played)
+    tqdm.write(f"{workspace.task} {what}: {len(played)} episodes, {successes} successful, {steps} steps")

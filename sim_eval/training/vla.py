@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from sim_eval.config.tasks import factory_of
 from sim_eval.files import sha256
 from sim_eval.training.collect import demonstrations_with_pictures
 from sim_eval.training.fit import fit
-from sim_eval.training.trajectories import Trajectory, chunks_of, read_hdf5, write_hdf5
+from sim_eval.training.trajectories import Trajectory, chunks_of, read_hdf5
+from sim_eval.training.unfinished import play_to
 from sim_eval.training.vla_settings import VLARecipe, VLASettings
 from sim_eval.training.workspace import origin, random_rows, seeded_weights
 
@@ -64,8 +66,17 @@ def collect(recipe: VLARecipe, data: Path, seed: int, workers: int) -> list[Path
             if path.exists() and len(read_hdf5(path)) >= count:
                 continue
             start = seed + _SEEDS[style]
-            played = demonstrations_with_pictures(task, make_task, request, count, style, start, workers)
-            write_hdf5(path, played, {"env_name": task, "type": 1, "env_kwargs": {}})
+            play = partial(
+                demonstrations_with_pictures,
+                task=task,
+                make_task=make_task,
+                request=request,
+                count=count,
+                style=style,
+                seed=start,
+                workers=workers,
+            )
+            play_to(path, task, count, play, {"task": task, "style": style, "seed": start})
     return paths
 
 

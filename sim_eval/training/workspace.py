@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ _ROWS, _PICTURE_ROWS = 512, 32
 class Workspace:
     """The task, the folders that training reads and writes, and the seed that determines everything.
 
-    `variant`: of the task's recipe; checkpoints and demonstrations have it in their names.
+    `variant`: of the task's recipe; checkpoints and demonstrations have it in their names. `task_options`: those that
+    `make_task` was made of.
     """
 
     task: str
@@ -40,6 +41,7 @@ class Workspace:
     checkpoints: Path
     seed: int
     variant: str | None = None
+    task_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def demos(self) -> Path:
