@@ -103,6 +103,14 @@ def test_a_critic_and_a_posterior_net_for_a_policy_from_outside(tmp_path: Path, 
         build_models("toy_task", other, None, Component("default"), needs, tmp_path / "mine", "cpu")
 
 
+def test_a_policy_without_features_is_refused_before_it_is_rolled_out(tmp_path: Path) -> None:
+    asked = [*OUTSIDE, f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine"]
+    settings = read_train_settings([*asked, f"policy={HERE}/toy_models.py:ToyPolicy"])
+    with pytest.raises(RunError, match=r"policy toy_models\.ToyPolicy is no Denoiser with features, .*posterior=flow"):
+        run_stages(settings.stages, settings.workspace, settings.recipe, workers=0)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("stage", ["critic", "posterior"])
 def test_rollouts_of_another_policy_are_refused(tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posterior, "COMPARED_STATES", 4)

@@ -127,14 +127,15 @@ def train_posteriors(workspace: Workspace, recipe: Recipe, workers: Workers) -> 
     states = _read_rollouts(path, first.label, models)
     for policy in recipe.policies:
         models = models if policy is first else _models(workspace, recipe, policy)
-        if not isinstance(models.policy, Denoiser) or not offers_features(models.policy):
-            raise RunError(
-                f"stage is posterior, and policy {policy.label} is no Denoiser with features, which a posterior net is "
-                "distilled from; accepted for it: stage=[rollouts,critic], and posterior=flow at evaluation"
-            )
         how = PosteriorRecipe(recipe.posterior_samples, recipe.posterior_steps, recipe.batch)
         agreed = train_posterior(
-            workspace, policy.label, models.policy, models.fingerprints["policy"], how, states, file_hashes([path])
+            workspace,
+            policy.label,
+            _teacher(models, policy.label),
+            models.fingerprints["policy"],
+            how,
+            states,
+            file_hashes([path]),
         )
         tqdm.write(f"{workspace.task} {policy.label} posterior net, in units of the posterior's spread: {agreed}")
 
@@ -157,8 +158,12 @@ def run_stages(names: Sequence[str], workspace: Workspace, recipe: Recipe, worke
     """Run the named stages in order.
 
     torch uses one thread: small products gain nothing from more, and results do not depend on the number of cores.
+    Raises RunError, before anything is played, if a posterior net cannot be distilled from a policy from outside.
     """
     torch.set_num_threads(1)
+    if "posterior" in names and recipe.from_outside:  # before the stages that take long
+        for policy in recipe.policies:
+            _teacher(_models(workspace, recipe, policy), policy.label)
     for name in names:
         STAGES[name](workspace, recipe, workers)
 
@@ -168,6 +173,16 @@ def _models(workspace: Workspace, recipe: Recipe, policy: Component) -> Models:
     return build_models(
         workspace.task, policy, None, posterior, frozenset(), root=workspace.checkpoints, device=recipe.device
     )
+
+
+def _teacher(models: Models, label: str) -> Denoiser:
+    """The policy, as a posterior net is distilled from it. Raises RunError if none can be."""
+    if not isinstance(models.policy, Denoiser) or not offers_features(models.policy):
+        raise RunError(
+            f"stage is posterior, and policy {label} is no Denoiser with features, which a posterior net is "
+            "distilled from; accepted for it: stage=[rollouts,critic], and posterior=flow at evaluation"
+        )
+    return models.policy
 
 
 def _read_rollouts(path: Path, label: str, models: Models) -> list[Trajectory]:
