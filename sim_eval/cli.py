@@ -21,7 +21,8 @@ Entry = Callable[[], None]
 _COMPARE = (
     "sim-eval-compare RUN [RUN ...] [FILE ...] [option=value ...]\n\n"
     "RUN: a run folder. FILE: LeRobot's eval_info.json or a result file of vla-eval, which cannot be paired.\n"
-    "Writes report.html, report.md and summary.json. How many episodes a difference needs, before a run: sim-eval-plan."
+    "Writes report.html, report.md and summary.json; if all RUNs are folders of sim-eval-learn, their curves to\n"
+    "report.html. How many episodes a difference needs, before a run: sim-eval-plan."
 )
 
 
