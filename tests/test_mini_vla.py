@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from policies import mini_vla
 from policies.errors import PolicyError
 from policies.mini_vla import MiniVLA, MiniVLAConfig, cropped, proprioception
 from policies.observation import ObservationRequest
-from sim_eval.checkpoints import ALL_TASKS, load_policy, save_checkpoint
+from sim_eval.checkpoints import ALL_TASKS, ROOT, load_policy, save_checkpoint
+from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.trajectories import write_hdf5
@@ -163,10 +165,19 @@ def test_demonstrations_hold_pictures_and_intended_actions(tmp_path: Path) -> No
 
 
 def test_every_variant_names_known_tasks_and_wordings() -> None:
-    for variant in ("mini_vla", "mini_vla_strong"):
+    for variant in load_yaml(CONFIGS / "mini_vla.yaml")["variants"]:
         recipe = read_vla_settings([f"variant={variant}"]).recipe
         assert set(recipe.demonstrations) == set(recipe.wordings)
         assert all(tasks.expert(task, np.random.default_rng(0)) for task in recipe.demonstrations)
+
+
+@pytest.mark.parametrize("variant", load_yaml(CONFIGS / "mini_vla.yaml")["variants"])
+def test_shipped_variants_were_trained_by_their_recipes(variant: str) -> None:
+    recipe = read_vla_settings([f"variant={variant}"]).recipe
+    card = json.loads((ROOT / ALL_TASKS / f"{variant}.json").read_text())
+    assert card["demonstrations"] == recipe.demonstrations
+    assert (card["training"]["steps"], card["training"]["batch"]) == (recipe.steps, recipe.batch)
+    assert f"variant={variant}" in card["command"].split()
 
 
 def test_a_task_can_be_told_something_else() -> None:
