@@ -145,6 +145,8 @@ def test_the_page_shows_every_curve(tmp_path: Path) -> None:
     page = learning_curves.html(read_curves(folders))
     assert "can, flow, qpilots_u: 0 % at the start, 90 % [60 to 98] after 100 environment steps" in page
     assert page.count('class="plot"') == 2
+    assert "At the last evaluation of both" in page
+    assert "<td>4 / 0</td>" in page, "pairs won and lost after 100 steps"
     assert "&lt;lift&gt;" in page
     assert "<lift>" not in page
 

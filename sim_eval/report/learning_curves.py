@@ -35,23 +35,32 @@ def html(curves: Sequence[Curve]) -> str:
     with look():
         panels = [_panel(f"{task} {policy}", group, styles) for (task, policy), group in groups.items()]
     page = environment().get_template("curves.html.j2")
-    return page.render(curves=curves, said=said(curves), panels=panels, style=styles)
+    return page.render(
+        curves=curves, said=list(map(_summary, curves)), pairings=_pairings(curves), panels=panels, style=styles
+    )
 
 
 def said(curves: Sequence[Curve]) -> list[str]:
     """One sentence a curve, where it starts and ends; then for every two samplers, at the start and at the end."""
-    sentences = []
-    for curve in curves:
-        first, last = curve.points[0], curve.points[-1]
-        runs = f"{len(curve.seeds)} seeds" if len(curve.seeds) > 1 else "one seed"
-        ends = f"{percent(first.rate)} % at the start, {percent(last.rate)} % [{interval(last.interval, ' to ')}]"
-        sentences.append(
-            f"{curve.task}, {curve.policy}, {curve.label}: {ends} after {last.steps:,.0f} environment steps ({runs}, "
-            f"{last.episodes} episodes){_omitted(curve)}."
-        )
-    if any(len(curve.points) > 1 for curve in curves):
-        sentences += [_told(pairing, "first") for pairing in compare_curves(curves, first=True)]
-    return [*sentences, *(_told(pairing, "last") for pairing in compare_curves(curves))]
+    pairs = [_told(evaluation, pairing) for evaluation, found in _pairings(curves).items() for pairing in found]
+    return [*map(_summary, curves), *pairs]
+
+
+def _summary(curve: Curve) -> str:
+    first, last = curve.points[0], curve.points[-1]
+    runs = f"{len(curve.seeds)} seeds" if len(curve.seeds) > 1 else "one seed"
+    ends = f"{percent(first.rate)} % at the start, {percent(last.rate)} % [{interval(last.interval, ' to ')}]"
+    return (
+        f"{curve.task}, {curve.policy}, {curve.label}: {ends} after {last.steps:,.0f} environment steps ({runs}, "
+        f"{last.episodes} episodes){_omitted(curve)}."
+    )
+
+
+def _pairings(curves: Sequence[Curve]) -> dict[str, list[Pairing]]:
+    """Every two samplers at the first evaluation of both, if there are several, and at the last one."""
+    several = any(len(curve.points) > 1 for curve in curves)
+    at_first = {"first": compare_curves(curves, first=True)} if several else {}
+    return {**at_first, "last": compare_curves(curves)}
 
 
 def _omitted(curve: Curve) -> str:
@@ -61,7 +70,7 @@ def _omitted(curve: Curve) -> str:
     return f"; {curve.left_out} {evaluations} left out, for not every seed has them"
 
 
-def _told(pairing: Pairing, evaluation: str) -> str:
+def _told(evaluation: str, pairing: Pairing) -> str:
     return (
         f"{pairing.label} against {pairing.against} at the {evaluation} evaluation of both: "
         f"{points(pairing.difference, pairing.interval)} points, {pairing.won} of {pairing.pairs} pairs won and "
