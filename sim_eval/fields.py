@@ -55,6 +55,13 @@ def parse_json(text: bytes, where: str) -> Any:
         raise RunError(f"{where} is not JSON: the file was changed or the disk is damaged") from None
 
 
+def read_json(path: Path, kind: Any) -> Any:
+    """The content of a JSON file. Raises RunError if it is not of the kind, as `check_fields` knows it."""
+    content = parse_json(path.read_bytes(), str(path))
+    check_fields(str(path), {"the content": content}, {"the content": kind})
+    return content
+
+
 def read_entries(path: Path, kind: type) -> list[Any]:
     """The entries of a JSON file that lists typed dictionaries of this kind; empty if there is no file.
 
@@ -62,11 +69,10 @@ def read_entries(path: Path, kind: type) -> list[Any]:
     """
     if not path.is_file():
         return []
-    entries = parse_json(path.read_bytes(), str(path))
-    check_fields(str(path), {"the content": entries}, {"the content": list[dict[str, Any]]})
+    entries: list[dict[str, Any]] = read_json(path, list[dict[str, Any]])
     for number, entry in enumerate(entries, 1):
         check_fields(f"{path} entry {number}", entry, get_type_hints(kind))
-    return list(entries)
+    return entries
 
 
 @functools.cache  # records are many, kinds are few

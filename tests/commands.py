@@ -12,10 +12,13 @@ import tasks
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.samplers.sampler import Models
+from tasks.registry import TASKS
 from tasks.task import TaskError
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import make_toy
 
+#: What a message lists as accepted tasks.
+ALL_TASKS = ", ".join(TASKS)
 #: Options of a run that takes no time.
 QUICK = ["samplers=[unsteered,best_of_n]", "episodes=3", "workers=0"]
 #: A command, and its arguments: status, stdout, stderr. The fixtures `call` and `evaluated`.

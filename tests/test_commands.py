@@ -21,10 +21,7 @@ from sim_eval.config.compose import TARGETS
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
-from tasks.registry import TASKS
-from tests.commands import QUICK, Call
-
-ALL_TASKS = ", ".join(TASKS)
+from tests.commands import ALL_TASKS, QUICK, Call
 
 
 def test_a_run_from_the_command_line(call: Call) -> None:

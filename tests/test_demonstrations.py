@@ -21,7 +21,7 @@ def trajectory(steps: int, success: bool, seed: int = 0) -> Trajectory:
 
 def test_what_is_written_comes_back_in_order(tmp_path: Path) -> None:
     written = [trajectory(3 + index, success=index % 2 == 0, seed=index) for index in range(12)]
-    write_hdf5(tmp_path / "demos.hdf5", written, {"env_name": "Lift"})
+    write_hdf5(tmp_path / "demos.hdf5", written, "Lift")
     read = read_hdf5(tmp_path / "demos.hdf5")
     assert [t.success for t in read] == [t.success for t in written]
     for back, given in zip(read, written, strict=True):
@@ -96,7 +96,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
         file["other"] = 1
     with pytest.raises(DatasetError, match="no group 'data'"):
         read_hdf5(path)
-    write_hdf5(path, [trajectory(4, True)], {})
+    write_hdf5(path, [trajectory(4, True)], "lift")
     with pytest.raises(DatasetError, match=r"demo_0 has no 'obs/robot0_eef_pos'; there are object"):
         read_hdf5(path, ["robot0_eef_pos"])
 
@@ -153,7 +153,7 @@ def test_rows_that_do_not_belong_together_are_refused(
     tmp_path: Path, damage: Callable[[h5py.Group], None], message: str
 ) -> None:
     path = tmp_path / "demos.hdf5"
-    write_hdf5(path, [trajectory(4, True), trajectory(4, False, seed=1)], {})
+    write_hdf5(path, [trajectory(4, True), trajectory(4, False, seed=1)], "lift")
     with h5py.File(path, "r+") as file:
         damage(file["data"])
     with pytest.raises(DatasetError, match=message):
@@ -166,7 +166,7 @@ def test_what_each_decision_saw_comes_back(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
     words = np.array(["reach the origin"] * 3)
     written = replace(plain, decisions={"agentview_image": pictures, "instruction": words}, stride=3)
-    write_hdf5(tmp_path / "rollouts.hdf5", [written], {})
+    write_hdf5(tmp_path / "rollouts.hdf5", [written], "lift")
     (read,) = read_hdf5(tmp_path / "rollouts.hdf5")
     assert list(read.decision_steps) == [0, 3, 6]
     np.testing.assert_array_equal(read.decision(2)["agentview_image"], pictures[2])

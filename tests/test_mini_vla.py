@@ -133,7 +133,7 @@ def test_training_learns_to_do_what_it_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("sim_eval.training.vla.MiniVLAConfig", lambda words: dataclasses.replace(small, wordings=words))
     recipe = VLARecipe("tiny", {"lift": {"sloppy": 4}, "can": {"sloppy": 4}}, {"lift": [], "can": []}, 200, 32)
     for name, direction in (("lift", 1.0), ("can", -1.0)):
-        write_hdf5(demonstration_path(tmp_path, name, "sloppy"), [demonstration(name, direction)] * 4, {})
+        write_hdf5(demonstration_path(tmp_path, name, "sloppy"), [demonstration(name, direction)] * 4, name)
     train_vla(VLASettings(recipe, tmp_path, tmp_path, 0, 0))
     told = load_policy("lift", "tiny", tmp_path)
     for name, direction in (("lift", 1.0), ("can", -1.0)):

@@ -12,10 +12,9 @@ from sim_eval.config.tasks import task_factory
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.tuning.sweep import read_sweep_settings
 from tasks.registry import TASKS
-from tests.commands import message
+from tests.commands import ALL_TASKS, message
 
 STRENGTHS = [f"sampler.{name}.strength=0.5" for name in ("value_guided", "qpilots_u", "qpilots_m")]
-ALL_TASKS = ", ".join(TASKS)
 MINE = """
 class Mine:
     needs = frozenset()

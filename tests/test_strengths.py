@@ -19,8 +19,6 @@ from sim_eval.tuning.results import Trial
 from sim_eval.tuning.sweep import SweepSettings
 from tests.commands import Call, message
 
-STRENGTHS = [f"sampler.{name}.strength=0.5" for name in ("value_guided", "qpilots_u", "qpilots_m")]
-
 
 def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
     table = tmp_path / "strengths.yaml"
@@ -43,7 +41,7 @@ def test_strengths_of_other_models_are_refused(call: Call, tmp_path: Path) -> No
     check_tuned(settings, {"policy": "abc", "critic": "b"})
     with pytest.raises(RunError, match="another critic"):
         check_tuned(settings, {"policy": "abc", "critic": "c"})
-    check_tuned(read_settings(["samplers=[value_guided]", *STRENGTHS[:1]]), {"policy": "abc"})
+    check_tuned(read_settings(["samplers=[value_guided]", "sampler.value_guided.strength=0.5"]), {"policy": "abc"})
 
 
 def test_strengths_for_every_task_are_for_critics_of_this_project_on_the_exact_scale(tmp_path: Path) -> None:

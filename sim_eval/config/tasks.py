@@ -44,6 +44,15 @@ def task_name(task: Mapping[str, Any]) -> str:
     return str(task["name"]) if "target" in task else full_name(**task)
 
 
+def varied_options(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are neither in the task's full name nor at their defaults; all given ones of a user's own."""
+    if "target" in task:
+        return dict(task["options"])
+    in_name = {option: task[option] for option in ("index", "env", "perturbation") if option in task}
+    defaults = {"name": task["name"], **task_options(task["name"], **in_name)}
+    return {option: value for option, value in task.items() if option not in defaults or value != defaults[option]}
+
+
 def task_factory(task: Mapping[str, Any]) -> Callable[[], Task]:
     """A picklable callable that builds the task of these options, from `read_task` or a run folder."""
     if "target" in task:

@@ -15,7 +15,7 @@ from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.tasks import StoredTask, task_name
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, parse_json, read_entries
+from sim_eval.fields import check_fields, read_entries, read_json
 from sim_eval.rollout.keys import episode_key
 
 CURVE = "curve.json"
@@ -121,8 +121,7 @@ def read_learned(folder: Path) -> Learned:
     path = folder / OPTIONS
     if not path.is_file():
         raise RunError(f"{folder} holds no {OPTIONS}; accepted: folders of sim-eval-learn")
-    options = parse_json(path.read_bytes(), str(path))
-    check_fields(str(path), {"the content": options}, {"the content": dict[str, Any]})
+    options = read_json(path, dict[str, Any])
     check_fields(str(path), options, get_type_hints(_Options))
     if len(options["sampler"]) != 1 or not options["evaluate"]:
         raise RunError(f"{path} has not one sampler, or evaluate is 0: the file was changed")

@@ -22,7 +22,7 @@ from zipfile import is_zipfile
 import torch
 
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, parse_json
+from sim_eval.fields import read_json
 from sim_eval.files import replacing, write_text
 from sim_eval.learning.curves import CURVE, OPTIONS
 from sim_eval.runs.run_folder import lock, make_folder
@@ -63,7 +63,7 @@ class LearnFolder:
 
     def write_replay(self, number: int, trajectories: Sequence[Trajectory], task: str) -> None:
         """Keep the episodes of a round, 0 for the frozen policy's. Raises OSError."""
-        write_hdf5(self._replay(number), trajectories, {"env_name": task, "type": 1, "env_kwargs": {}})
+        write_hdf5(self._replay(number), trajectories, task)
 
     def read_replay(self, number: int, observations: Sequence[str]) -> list[Trajectory]:
         """The episodes of a round, with the vectors named. Raises DatasetError."""
@@ -109,9 +109,7 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]
     with lock(path):
         stored, asked = path / OPTIONS, json.loads(json.dumps(options))
         if stored.exists():
-            there = parse_json(stored.read_bytes(), str(stored))
-            check_fields(str(stored), {"the content": there}, {"the content": dict[str, Any]})
-            there = {"simulator": asked.get("simulator"), **there}
+            there = {"simulator": asked.get("simulator"), **read_json(stored, dict[str, Any])}
             differing = [
                 f"{name} is {there.get(name)} there, {asked.get(name)} asked"
                 for name in sorted(there.keys() | asked.keys())

@@ -32,13 +32,13 @@ from sim_eval.learning.trainer import CriticTrainer, Played
 from sim_eval.models import check_needs
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
-from sim_eval.runs.provenance import SIMULATION, versions
 from sim_eval.samplers import Models, Sampler, Unsteered
 from sim_eval.training.collect import keep_for, state_of, trajectory_of
 from sim_eval.training.critic import SPREAD_STATES, chunk_rows, set_normalisation, state_rows, valued_policy
 from sim_eval.training.draws import PolicyDraws, policy_draws, q_spread
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin, seeded_weights
+from tasks.packages import SIMULATION, versions
 from tasks.task import EpisodeKey, TaskSpec
 
 
@@ -55,11 +55,10 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
         critic = _new_critic(settings, frozen, probe.spec)
     check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
     actors = _new_actors(settings, sampler, critic)
-    installed = versions()
     options = {
         **settings.stored(),
         "fingerprints": dict(frozen.fingerprints),
-        "simulator": {package: installed[package] for package in SIMULATION if package in installed},
+        "simulator": versions(SIMULATION),
     }
     tell_of_compiling(settings.task)
     with (

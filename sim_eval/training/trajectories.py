@@ -88,9 +88,9 @@ class Trajectory:
         return {name: values[self.decision_steps[row]] for name, values in self.observations.items()}
 
 
-def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping[str, object]) -> None:
-    """Write trajectories atomically. `env_args` describes the environment, as robomimic's attribute does."""
-    with _new_data(path, env_args) as data:
+def write_hdf5(path: Path, trajectories: Iterable[Trajectory], task: str) -> None:
+    """Write trajectories of a task atomically."""
+    with _new_data(path, task) as data:
         total = 0
         for index, trajectory in enumerate(trajectories):
             _write_demo(data.create_group(f"demo_{index}"), trajectory)
@@ -98,14 +98,12 @@ def write_hdf5(path: Path, trajectories: Iterable[Trajectory], env_args: Mapping
         data.attrs["total"] = total
 
 
-def join_hdf5(
-    path: Path, files: Iterable[Path], env_args: Mapping[str, object], policy_sha256: str | None = None
-) -> None:
+def join_hdf5(path: Path, files: Iterable[Path], task: str, policy_sha256: str | None = None) -> None:
     """Write the trajectories of `files` that `write_hdf5` wrote, one in each, atomically to one file.
 
     `policy_sha256`: the fingerprint of the frozen policy that played them, None without one.
     """
-    with _new_data(path, env_args) as data:
+    with _new_data(path, task) as data:
         total = 0
         for index, file in enumerate(files):
             with h5py.File(file, "r") as source:
@@ -117,11 +115,11 @@ def join_hdf5(
 
 
 @contextmanager
-def _new_data(path: Path, env_args: Mapping[str, object]) -> Iterator[h5py.Group]:
+def _new_data(path: Path, task: str) -> Iterator[h5py.Group]:
     """The group `data` of a file that is there when the block ends without an error."""
     with replacing(path) as part, h5py.File(part, "w") as file:
         data = file.create_group("data")
-        data.attrs["env_args"] = json.dumps(env_args)
+        data.attrs["env_args"] = json.dumps({"env_name": task, "type": 1, "env_kwargs": {}})  # as robomimic's
         yield data
 
 

@@ -46,9 +46,9 @@ def play_to(
             )
         with closing(play(finished)) as played:
             for number, trajectory in played:
-                write_hdf5(folder / f"{number:05d}.hdf5", [trajectory], {})
+                write_hdf5(folder / f"{number:05d}.hdf5", [trajectory], task)
         episodes = list(_finished(folder).values())[:count]
-        join_hdf5(path, episodes, {"env_name": task, "type": 1, "env_kwargs": {}}, policy_sha256)
+        join_hdf5(path, episodes, task, policy_sha256)
         shutil.rmtree(folder)
 
 

@@ -14,7 +14,7 @@ from sim_eval.analysis.statistics import wilson
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import Tuned, check_writable, scales_of, write_strengths
-from sim_eval.config.tasks import task_factory
+from sim_eval.config.tasks import task_factory, varied_options
 from sim_eval.config.values import listed, not_negative, one_of, shown, whole
 from sim_eval.engine.engine import Engine
 from sim_eval.engine.start import open_engine
@@ -26,7 +26,6 @@ from sim_eval.models import check_needs
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.tuning.results import Sweep, Trial, check_published, chosen, publish
-from tasks.registry import task_options
 
 #: Block of the keys on which strengths are chosen. Reported figures come from `eval`, which shares no key with it.
 BLOCK = "tune"
@@ -71,17 +70,8 @@ class SweepSettings(RolloutSettings):
                 name: {field: value for field, value in config.items() if field not in ("_target_", dial(config))}
                 for name, config in self.sampler.items()
             },
-            task_options=_varied(self.task),
+            task_options=varied_options(self.task),
         )
-
-
-def _varied(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are neither in the task's full name nor at their defaults; all given ones of a user's own."""
-    if "target" in task:
-        return dict(task["options"])
-    in_name = {option: task[option] for option in ("index", "env", "perturbation") if option in task}
-    defaults = {"name": task["name"], **task_options(task["name"], **in_name)}
-    return {option: value for option, value in task.items() if option not in defaults or value != defaults[option]}
 
 
 def dial(config: Mapping[str, Any]) -> str | None:

@@ -91,7 +91,8 @@ def _shows(entry: Entry, query: Query) -> bool:
 def _episodes(entry: Entry, query: Query) -> Sequence[Played]:
     found: Sequence[Played] = entry.episodes
     if query.episode:
-        found = [episode for episode in found if episode.episode == int(query.episode)]
+        number = int(query.episode)
+        found = [episode for episode in found if episode.episode == number]
     if query.sampler:
         found = [episode for episode in found if episode.sampler == query.sampler]
     if query.outcome:
