@@ -40,9 +40,9 @@ class FrozenPolicy(ABC):
     action_dim: D.
     observation_sizes: lengths of the vectors that the policy was trained on, checked against the task; any may be
         left out.
-    row_block: batches are padded to a multiple of this many rows. torch rounds differently for small and for odd
-        numbers of rows; with 8, a result on a CPU does not depend on the batch, bit for bit. Set 1 if rows are
-        expensive.
+    row_block: decisions are made in blocks of exactly this many rows, the last one filled up. torch rounds differently
+        for other numbers of rows; in blocks of one size a result on a CPU does not depend on the batch, bit for bit.
+        Set 1 if rows are expensive: they are decided as many at once as wait.
     """
 
     request: ObservationRequest

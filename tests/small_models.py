@@ -35,3 +35,10 @@ def random_observation(rows: int, seed: int = 1) -> dict[str, np.ndarray]:
 def row_generators(rows: int, start: int = 0) -> list[torch.Generator]:
     """One generator a row, seeded with the row's number."""
     return [torch.Generator().manual_seed(start + row) for row in range(rows)]
+
+
+def beside_others(observation: dict[str, np.ndarray], kept: int) -> dict[str, np.ndarray]:
+    """The first `kept` rows, with other rows in the place of the rest."""
+    rows = len(next(iter(observation.values())))
+    others = random_observation(rows, seed=2)
+    return {name: np.concatenate([values[:kept], others[name][kept:]]) for name, values in observation.items()}

@@ -17,7 +17,7 @@ from sim_eval.samplers import DSRL, Edit, Models, Sampler, Unsteered
 from sim_eval.samplers.denoise import denoise
 from sim_eval.training.draws import PolicyDraws
 from tests.mixture import MixtureDenoiser
-from tests.small_models import random_observation, row_generators, small_models
+from tests.small_models import beside_others, random_observation, row_generators, small_models
 from tests.test_samplers_closed_form import GOAL, QuadraticCritic, draw
 
 NARROW = MixtureDenoiser(torch.tensor([[-0.4, 0.1]]), torch.tensor([0.5]), torch.tensor([1.0]))
@@ -90,12 +90,12 @@ def test_a_row_depends_on_its_own_observation_and_generator_alone(sampler: Sampl
     inputs = models.critic.encode(random_observation(1), None).shape[1]  # type: ignore[union-attr]
     actor = ChunkActor(ActorConfig(inputs + (56 if need == "edit_actor" else 0), 7, 8, 0.5)).requires_grad_(False)
     models = Models(models.policy, models.critic, None, {need: actor})
-    observation = random_observation(16)
-    whole = sampler(models, observation, row_generators(16))
-    part = sampler(models, {name: values[8:] for name, values in observation.items()}, row_generators(8, start=8))
-    assert torch.equal(whole[8:], part)
+    observation, generators = random_observation(8), row_generators(8)
+    first = sampler(models, observation, generators)
+    beside = sampler(models, beside_others(observation, 5), [*row_generators(5), *row_generators(3, start=40)])
+    assert torch.equal(first[:5], beside[:5])
     with pytest.raises(ValueError, match=f"needs a {need}; models.actors has none"):
-        sampler(Models(models.policy, models.critic), observation, row_generators(16))
+        sampler(Models(models.policy, models.critic), observation, row_generators(8))
 
 
 def test_an_actor_is_read_as_it_was_saved(tmp_path: Path) -> None:

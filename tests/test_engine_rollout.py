@@ -332,6 +332,48 @@ def test_a_decision_does_not_depend_on_the_episodes_beside_it(sampler: Sampler, 
             assert alone.q == beside.q
 
 
+@pytest.mark.parametrize("sampler", [BestOfN(n=2, steps=4), QPilotsM(strength=0.5, draws=3, steps=4)], ids=repr)
+def test_every_network_sees_one_number_of_rows(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any batch, with any number of episodes pending, and in a run that goes on after others had been played.
+
+    torch rounds a row by how many rows there are, on some processors also among multiples of 8.
+    """
+    monkeypatch.setattr(Decider, "latency_ms", lambda *_: 0.0)  # a decision of one row, whose chunk nobody executes
+    seen: set[tuple[str, int]] = set()
+
+    class Watched(ToyDenoiser):
+        def encode(self, observation: Observations) -> torch.Tensor:
+            seen.add(("encode", len(observation["position"])))
+            return super().encode(observation)
+
+        def clean(self, x: torch.Tensor, t: float | torch.Tensor, context: Any) -> torch.Tensor:
+            seen.add(("clean", len(x)))
+            return super().clean(x, t, context)
+
+    class WatchedCritic(ToyCritic):
+        def q(self, actions: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+            seen.add((f"q of {'one' if actions.shape[0] == 8 else 'many'}", len(actions)))
+            return super().q(actions, encoded)
+
+    class WatchedPosterior:
+        def draw(self, z: torch.Tensor, x: torch.Tensor, t: float, clean: torch.Tensor, context: Any) -> torch.Tensor:
+            seen.add(("draw", len(x)))
+            return clean + 0.1 * z
+
+    models = Models(Watched(), WatchedCritic(), WatchedPosterior())
+    keys = episode_keys("toy", 0, 19)
+    for batch, waiting in ((1, keys), (8, keys), (13, keys), (16, keys[5:])):
+        with open_pool(ToyTask, 0, batch) as pool:
+            list(run_episodes(pool, waiting, sampler, models, "toy"))
+    copies = sampler.n if isinstance(sampler, BestOfN) else 1
+    expected = {("encode", 8), ("clean", 8 * copies), ("q of one", 8)}  # records hold Q of the chunk that is executed
+    if isinstance(sampler, QPilotsM):
+        expected |= {("draw", 8), ("q of many", 8 * sampler.draws)}
+    else:
+        expected |= {("q of many", 8 * copies)}
+    assert seen == expected
+
+
 def test_a_decision_is_padded_to_as_many_rows_as_the_policy_asks() -> None:
     seen = []
 

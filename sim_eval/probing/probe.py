@@ -24,7 +24,7 @@ from sim_eval.probing.choice import Recording
 from sim_eval.probing.measures import Figure, Leaving, Spread, area, leaving, spread
 from sim_eval.probing.play import BLOCK, CANDIDATES, Pair, early_decisions, play_argmax, play_unsteered
 from sim_eval.probing.settings import PROBE, ProbeSettings
-from sim_eval.rollout.inference import Decider, PendingDecision, one_torch_thread, padded, stacked
+from sim_eval.rollout.inference import Decider, PendingDecision, decision_blocks, one_torch_thread, stacked
 from sim_eval.rollout.keys import noise_generator
 from sim_eval.rollout.pool import open_pool
 from sim_eval.runs.provenance import versions
@@ -144,13 +144,13 @@ def _compared(pairs: Sequence[Pair]) -> Pairing:
 def _draws(settings: ProbeSettings, models: Models, visits: Sequence[PendingDecision]) -> tuple[np.ndarray, np.ndarray]:
     """Unsteered chunks in each state, (S, N, H, D), and their Q, (S, N): N is `REFERENCES` + `FURTHER`."""
     found = []
-    for block in _blocks(settings, visits, "draws"):
-        rows = padded(block, models.policy.row_block)
+    blocks = decision_blocks(visits, models.policy.row_block)
+    for rows in tqdm(blocks, desc="draws", disable=None):
         generators = [noise_generator(visit.key.noise_seed, _BESIDE + visit.decision) for visit in rows]
         observation = stacked([visit.observation for visit in rows])
         drawn = draw_candidates(models, observation, generators, REFERENCES + FURTHER, settings.steps)
-        found.append([tensor[: len(block)].detach().float().cpu().numpy() for tensor in drawn])
-    chunks, q = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        found.append([tensor.detach().float().cpu().numpy() for tensor in drawn])
+    chunks, q = (np.concatenate(parts)[: len(visits)] for parts in zip(*found, strict=True))
     if not np.isfinite(q).all():
         raise RunError("the critic returned NaN or infinity for the policy's own draws")
     return chunks, q

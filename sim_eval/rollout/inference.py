@@ -74,12 +74,24 @@ class Decider:
         self._models = counted(models, self._rows)
 
     def decide(self, pending: Sequence[Waiting]) -> list[Decision]:
-        """One chunk for each.
+        """One chunk for each, decided in blocks of exactly the policy's `row_block`.
 
         Raises RunError for NaN, infinity or a wrong shape from the sampler or the critic, and UndecidedError, by
         position in `pending`, if the policy has no chunk for some.
         """
-        batch = padded(pending, self._policy.row_block)
+        decisions: list[Decision] = []
+        for block in decision_blocks(pending, self._policy.row_block):
+            try:
+                decided = self._decide_block(block)
+            except UndecidedError as error:
+                count = min(len(block), len(pending) - len(decisions))
+                reasons = {len(decisions) + row % count: why for row, why in error.reasons.items()}
+                raise UndecidedError(reasons) from None
+            decisions += decided[: len(pending) - len(decisions)]
+        return decisions
+
+    def _decide_block(self, batch: Sequence[Waiting]) -> list[Decision]:
+        """One chunk for each row of a block, those that fill it up included."""
         observation, rows, size = stacked([waiting.observation for waiting in batch]), self._rows, len(batch)
         rows.clear()
         try:
@@ -91,12 +103,10 @@ class Decider:
         except NonFiniteQError as error:
             culprit = batch[error.row // max(error.rows // size, 1) % size]
             raise RunError(f"the critic returned NaN or infinity, {self._where(culprit)}") from None
-        except UndecidedError as error:
-            raise UndecidedError({row % len(pending): why for row, why in error.reasons.items()}) from None
         actions, normalised = unnormalised(self._policy, chunks), chunks.float().cpu().numpy()
         return [
             Decision(actions[row].copy(), normalised[row].copy(), *counts, None if q is None else q[row])
-            for row in range(len(pending))
+            for row in range(size)
         ]
 
     def latency_ms(self, waiting: Waiting) -> float:
@@ -150,10 +160,17 @@ def what_to_observe(models: Models) -> ObservationRequest:
     return dataclasses.replace(request, names=tuple(dict.fromkeys((*request.names, *read_by_critic))))
 
 
-def padded(rows: Sequence[T], block: int) -> list[T]:
-    """The rows, repeated up to a multiple of `block`, so that a row's result does not depend on the batch."""
-    size = -(-len(rows) // block) * block
-    return [rows[row % len(rows)] for row in range(size)]
+def decision_blocks(rows: Sequence[T], size: int) -> list[list[T]]:
+    """The rows in blocks of exactly `size`; the last is filled up with its own rows, repeated.
+
+    torch may round a row differently in batches of another number of rows, even in multiples of 8. In blocks of one
+    size a row's result does not depend on how many others wait. With size 1, for rows too expensive to fill up, all
+    rows are one block.
+    """
+    if size == 1:
+        return [list(rows)]
+    blocks = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [[block[row % len(block)] for row in range(size)] for block in blocks]
 
 
 def unnormalised(policy: FrozenPolicy, chunks: Tensor) -> np.ndarray:

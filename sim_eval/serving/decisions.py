@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sim_eval.errors import RunError
-from sim_eval.rollout.inference import Decider, padded, stacked, unnormalised
+from sim_eval.rollout.inference import Decider, decision_blocks, stacked, unnormalised
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models
 from sim_eval.serving.requests import Request
@@ -64,16 +64,21 @@ def _chunk(models: Models, requests: list[Request]) -> list[tuple[np.ndarray, np
 
 def _chunks(models: Models, requests: list[Request]) -> list[tuple[np.ndarray, np.ndarray]]:
     """`samples` chunks of the frozen policy for each: actions and normalised, (samples, H, D)."""
-    policy, samples = models.policy, requests[0].samples
-    batch = padded(requests, policy.row_block)
+    blocks = decision_blocks(requests, models.policy.row_block)
+    return [drawn for block in blocks for drawn in _drawn(models, block)][: len(requests)]
+
+
+def _drawn(models: Models, batch: list[Request]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`_chunks` for each request of a block."""
+    policy, samples = models.policy, batch[0].samples
     observation, generators = stacked([r.observation for r in batch]), [r.generator() for r in batch]
-    steps = getattr(requests[0].sampler, "steps", 1)
+    steps = getattr(batch[0].sampler, "steps", 1)
     chunks = draw_unsteered(policy, observation, generators, steps, samples)[0]
     if not torch.isfinite(chunks).all():
-        raise RunError(f"the policy returned NaN or infinity, {requests[0].origin}")
+        raise RunError(f"the policy returned NaN or infinity, {batch[0].origin}")
     shape = (len(batch), samples, policy.horizon, policy.action_dim)
     actions, normalised = unnormalised(policy, chunks).reshape(shape), chunks.float().cpu().numpy().reshape(shape)
-    return [(actions[row], normalised[row]) for row in range(len(requests))]
+    return list(zip(actions, normalised, strict=True))
 
 
 def _described(error: Exception) -> str:

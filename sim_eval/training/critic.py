@@ -20,12 +20,12 @@ from sim_eval.analysis.statistics import roc_area
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.errors import RunError
 from sim_eval.models import offers_features
-from sim_eval.rollout.inference import stacked
+from sim_eval.rollout.inference import decision_blocks, stacked
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.draws import policy_draws, q_spread
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of
-from sim_eval.training.workspace import Workspace, random_rows, row_blocks, seeded_weights
+from sim_eval.training.workspace import Workspace, random_rows, seeded_weights
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 EARLY = 40  # control steps
@@ -114,13 +114,13 @@ def critic_inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory
 def _features(policy: Denoiser, trajectory: Trajectory) -> Tensor:
     """The policy's features at every decision, (R, C) float32. Raises RunError if it returns None."""
     found = []
-    for rows in row_blocks(len(trajectory.decision_steps), policy.request):
-        numbers = [*rows, *[rows[0]] * (-len(rows) % policy.row_block)]  # padded as at evaluation, to round alike
-        features = policy.features(policy.encode(stacked([trajectory.decision(row) for row in numbers])))
+    count = len(trajectory.decision_steps)
+    for rows in decision_blocks(range(count), policy.row_block):  # as at evaluation, to round alike
+        features = policy.features(policy.encode(stacked([trajectory.decision(row) for row in rows])))
         if features is None:
             raise RunError("critic.inputs is features, and the policy's are None; accepted: critic.inputs=state")
-        found.append(features[: len(rows)].float().cpu())
-    return torch.cat(found)
+        found.append(features.float().cpu())
+    return torch.cat(found)[:count]
 
 
 def state_rows(trajectory: Trajectory) -> Tensor:
