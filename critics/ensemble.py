@@ -50,10 +50,14 @@ class EnsembleCritic(nn.Module, Critic):
         self.observations = tuple(self.observation_sizes)
         self.uses_features = FEATURES in self._inputs
         n = sum(self._inputs.values())
-        self.network = EnsembleMLP(config.heads, n + config.horizon * config.action_dim, config.width, config.depth)
+        self.network = EnsembleMLP(config.heads, self.network_inputs(n), config.width, config.depth)
         self.register_buffer("observation_mean", torch.zeros(n))
         self.register_buffer("observation_std", torch.ones(n))
         self.register_buffer("scale", torch.ones(()))
+
+    def network_inputs(self, observed: int) -> int:
+        """How many numbers `network` reads, of which `observed` are the observation's."""
+        return observed + self.config.horizon * self.config.action_dim
 
     def normalise(self, observations: Tensor) -> Tensor:
         """Raw observation vectors (B, n) to normalised ones."""

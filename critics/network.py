@@ -1,4 +1,4 @@
-"""The critic's network: an ensemble of MLPs over (observation, chunk), evaluated in one batched product per layer."""
+"""The critics' networks: ensembles of MLPs, evaluated in one batched product per layer."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-class EnsembleMLP(nn.Module):
-    """`heads` MLPs with LayerNorm and GELU that share one input."""
+class EnsembleTrunk(nn.Module):
+    """The hidden layers of `heads` MLPs with LayerNorm and GELU that share one input."""
 
     def __init__(self, heads: int, inputs: int, width: int, depth: int) -> None:
         super().__init__()
@@ -32,12 +32,23 @@ class EnsembleMLP(nn.Module):
         sizes = [inputs] + [width] * depth
         self.layers = nn.ModuleList(EnsembleLinear(heads, a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """(B, inputs) to (E, B, width)."""
+        h = x.expand(self.heads, *x.shape)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            h = F.gelu(norm(layer(h)), approximate="tanh")
+        return h
+
+
+class EnsembleMLP(EnsembleTrunk):
+    """`heads` MLPs that each give one number."""
+
+    def __init__(self, heads: int, inputs: int, width: int, depth: int) -> None:
+        super().__init__(heads, inputs, width, depth)
         self.output = nn.Parameter(torch.zeros(heads, 1, width))
         self.bias = nn.Parameter(torch.zeros(heads, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) to (E, B)."""
-        h = x.expand(self.heads, *x.shape)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            h = F.gelu(norm(layer(h)), approximate="tanh")
-        return (h * self.output).sum(-1) + self.bias
+        return (self.hidden(x) * self.output).sum(-1) + self.bias

@@ -1,4 +1,4 @@
-"""How a critic is trained: Monte-Carlo success classification, discounted or not, SARSA or implicit Q-learning.
+"""How a critic is trained: Monte-Carlo success classification, discounted or not, SARSA, implicit Q-learning, outcomes.
 
 All predict a probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward lie in
 [0, 1], and classification losses fit them better than squared error (Farebrother et al. 2024, arXiv 2403.03950).
@@ -18,21 +18,21 @@ from torch.nn import functional as F
 
 from critics.ensemble import EnsembleCritic
 from critics.network import EnsembleMLP
+from critics.outcome import OUTCOME, Outcome
 from critics.replay import Replay
 
 #: Standard deviation of the noise on chunks, in normalised units: it makes the critic smooth where steering moves them.
 ACTION_NOISE = 0.05
 TARGET_RATE = 0.005
 DISCOUNT = 0.995
+LEARNING_RATE, WEIGHT_DECAY = 5e-4, 1e-2
 
 
 class Objective(Protocol):
-    """A training loss over a replay, with the state that it keeps (target networks, value functions).
+    """A training loss over a replay, with the state that it keeps (target networks, value functions)."""
 
-    replay: may be exchanged between two calls of `loss`, for one of the same sizes.
-    """
-
-    replay: Replay
+    learning_rate: float
+    weight_decay: float
 
     @property
     def module(self) -> nn.Module:
@@ -45,6 +45,10 @@ class Objective(Protocol):
 
     def after_step(self) -> None:
         """Called once after each optimiser step."""
+        ...
+
+    def finish(self) -> dict[str, float | None]:
+        """Called once after the last step and the averaging of weights; figures for the critic's card."""
         ...
 
 
@@ -73,6 +77,8 @@ def chunk_reward(replay: Replay, rows: Tensor, horizon: int) -> Tensor:
 class MonteCarlo:
     """Did the episode succeed? No discount, no bootstrapping: the value of the policies that generated the data."""
 
+    learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
+
     def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
         self.module, self.replay = critic, replay
 
@@ -86,6 +92,9 @@ class MonteCarlo:
 
     def after_step(self) -> None:
         pass
+
+    def finish(self) -> dict[str, float | None]:
+        return {}
 
 
 class MonteCarloReturn(MonteCarlo):
@@ -103,6 +112,8 @@ class MonteCarloReturn(MonteCarlo):
 
 class Sarsa:
     """Bootstraps on the chunk that the data executed next: Q(s, a) <- r + gamma^H Q'(s', a')."""
+
+    learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
 
     def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
         self.module, self.replay = critic, replay
@@ -125,6 +136,9 @@ class Sarsa:
     def after_step(self) -> None:
         update_target(self.target, self.module)
 
+    def finish(self) -> dict[str, float | None]:
+        return {}
+
 
 class ImplicitQ:
     """Implicit Q-learning (Kostrikov et al. 2022, arXiv 2110.06169).
@@ -133,6 +147,7 @@ class ImplicitQ:
     actions are never queried. The expectile is taken of the minimum over the target's heads.
     """
 
+    learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
     EXPECTILE = 0.8
 
     def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
@@ -158,10 +173,14 @@ class ImplicitQ:
     def after_step(self) -> None:
         update_target(self.target, self.critic)
 
+    def finish(self) -> dict[str, float | None]:
+        return {}
+
 
 OBJECTIVES: dict[str, Callable[[EnsembleCritic, Replay], Objective]] = {
     "monte_carlo": MonteCarlo,
     "monte_carlo_return": MonteCarloReturn,
     "sarsa": Sarsa,
     "iql": ImplicitQ,
+    OUTCOME: Outcome,
 }

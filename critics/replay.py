@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ class Replay:
     next_index: (N,), the row H steps later in the same episode, -1 if the episode ends before.
     success: (N,), 1 if the episode succeeds, else 0.
     steps_left: (N,), control steps to the episode's end. step: (N,), control steps since its start.
+    episode: (N,), the number of the row's episode. stride: control steps between two rows of an episode.
     """
 
     observations: Tensor
@@ -25,9 +26,16 @@ class Replay:
     success: Tensor
     steps_left: Tensor
     step: Tensor
+    episode: Tensor
+    stride: int = 1
 
     def __len__(self) -> int:
         return len(self.success)
+
+    def cut(self, steps: int) -> Replay:
+        """The replay of the first `steps` steps of every chunk."""
+        following = _following(self.steps_left, steps, self.stride)
+        return replace(self, chunks=self.chunks[:, :steps], next_index=following)
 
 
 def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]], stride: int = 1) -> Replay:
@@ -37,25 +45,34 @@ def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]], stride: int = 
     left out. An episode ends at success or at the task's time limit. The limit is part of the definition of success,
     so it counts as a failure and is never bootstrapped past.
     """
-    kept, next_index, success, steps_left, steps, start = [], [], [], [], [], 0
-    for observations, chunks, succeeded in episodes:
-        length, horizon = len(chunks), chunks.shape[1]
-        step = torch.arange(0, length, stride)
+    kept, success, steps_left, steps, numbers = [], [], [], [], []
+    for number, (observations, chunks, succeeded) in enumerate(episodes):
+        step = torch.arange(0, len(chunks), stride)
         rows = len(observations)
         assert rows == len(step)
-        # With a stride, the first observation that is H steps later or more.
-        following = ((step + horizon + stride - 1) // stride).clamp_max(rows - 1)
         kept.append(chunks[step])
-        next_index.append(torch.where(step + horizon < length, start + following, -1))
         success.append(torch.full((rows,), float(succeeded)))
-        steps_left.append(length - step)
+        steps_left.append(len(chunks) - step)
         steps.append(step)
-        start += rows
+        numbers.append(torch.full((rows,), number))
+    chunks, left = torch.cat(kept), torch.cat(steps_left)
     return Replay(
-        torch.cat([observations for observations, _, _ in episodes]),
-        torch.cat(kept),
-        torch.cat(next_index),
-        torch.cat(success),
-        torch.cat(steps_left),
-        torch.cat(steps),
+        observations=torch.cat([observations for observations, _, _ in episodes]),
+        chunks=chunks,
+        next_index=_following(left, chunks.shape[1], stride),
+        success=torch.cat(success),
+        steps_left=left,
+        step=torch.cat(steps),
+        episode=torch.cat(numbers),
+        stride=stride,
     )
+
+
+def _following(steps_left: Tensor, steps: int, stride: int) -> Tensor:
+    """Of each row the first that is `steps` later or more in its episode, else its last; -1 if the episode ends before.
+
+    steps_left: (N,). Returns (N,).
+    """
+    rows = torch.arange(len(steps_left))
+    last = rows + (steps_left - 1) // stride
+    return torch.where(steps < steps_left, torch.minimum(rows + -(-steps // stride), last), -1)

@@ -24,6 +24,7 @@ from torch import nn
 
 from critics.actor import ActorConfig, ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
+from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.mini_vla import MiniVLA, MiniVLAConfig
 from policies.policy import Denoiser, FrozenPolicy
@@ -169,7 +170,8 @@ def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT)
 def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str = "critic") -> EnsembleCritic:
     """A critic of `task` that `folder` holds itself. Raises CheckpointError as `load_critic`."""
     checkpoint = read_checkpoint(Path(folder), critic, "critic", task)
-    config = _build(CriticConfig, checkpoint)
+    of_outcomes = checkpoint.config.get("method") == OUTCOME
+    config = _build(OutcomeConfig if of_outcomes else CriticConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
     for name, expected in zip(("action_mean", "action_std"), policy.normalisation(), strict=True):
         stored = torch.tensor(checkpoint.card.get(name, []))
@@ -177,7 +179,7 @@ def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str =
             raise CheckpointError(
                 f"{checkpoint.path} values actions in another normalisation than the policy's ({name})"
             )
-    return _restore(EnsembleCritic(config), checkpoint)
+    return _restore(OutcomeCritic(config) if isinstance(config, OutcomeConfig) else EnsembleCritic(config), checkpoint)
 
 
 def load_actor(folder: Path, task: str, need: str, policy: FrozenPolicy) -> ChunkActor:

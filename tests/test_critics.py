@@ -11,6 +11,7 @@ from torch import Tensor
 from critics import objectives
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.objectives import DISCOUNT, OBJECTIVES, ImplicitQ, MonteCarloReturn, Objective, Sarsa, chunk_reward
+from critics.outcome import OutcomeConfig, OutcomeCritic
 from critics.replay import Replay, build_replay
 from sim_eval.training.critic import score
 from sim_eval.training.fit import fit
@@ -30,8 +31,11 @@ def replay() -> Replay:
     return build_replay([chain(6, 1.0, True), chain(6, -1.0, False)] * 4)
 
 
-def new_critic() -> EnsembleCritic:
+def new_critic(method: str = "test") -> EnsembleCritic:
     torch.manual_seed(0)
+    if method == "outcome":
+        sizes = {"time": 1, "branch": 1}
+        return OutcomeCritic(OutcomeConfig(method, sizes, action_dim=1, horizon=HORIZON, execute=HORIZON, heads=2))
     return EnsembleCritic(
         CriticConfig("test", {"time": 1, "branch": 1}, action_dim=1, horizon=HORIZON, heads=2, width=32, depth=2)
     )
@@ -53,7 +57,7 @@ def test_reward_falls_in_the_chunk_that_ends_in_success() -> None:
 
 @pytest.mark.parametrize("method", OBJECTIVES)
 def test_every_objective_learns_which_action_succeeds(method: str, replay: Replay) -> None:
-    critic = new_critic()
+    critic = new_critic(method)
     objective: Objective = OBJECTIVES[method](critic, replay)
     generator = torch.Generator().manual_seed(0)
 
@@ -61,10 +65,13 @@ def test_every_objective_learns_which_action_succeeds(method: str, replay: Repla
         return objective.loss(torch.randint(len(replay), (64,), generator=generator), generator)
 
     fit(objective.module, loss, steps=1000, learning_rate=3e-3, after_step=objective.after_step)
+    objective.finish()
     start = torch.zeros(2, 2)
     chunks = torch.tensor([1.0, -1.0]).view(2, 1, 1).expand(2, HORIZON, 1)
     good, bad = critic.logits(chunks, start).sigmoid().mean(0).tolist()
-    discount = {"monte_carlo": 1.0, "monte_carlo_return": MonteCarloReturn.DISCOUNT}.get(method, DISCOUNT)
+    discount = {"monte_carlo": 1.0, "monte_carlo_return": MonteCarloReturn.DISCOUNT, "outcome": 0.99}.get(
+        method, DISCOUNT
+    )
     expected = discount**5  # success comes with the sixth step
     assert good == pytest.approx(expected, abs=0.1)
     assert bad < 0.1

@@ -3,9 +3,9 @@
 options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
 critic.*            the critic of the last evaluation, for `critic=FOLDER`; also the actors', of samplers that have one
-curve.json          every evaluation: environment steps, successes by episode, mean Q
-state.pt            the learner after the last finished round or evaluation; written last, so that what other files hold
-                    beyond it is made again, with the same result
+curve.json          every evaluation: environment steps, successes by episode, mean Q, figures of the critic
+state.pt            the learner after the last fit or evaluation; written last, so that what other files hold beyond it
+                    is made again, with the same result
 """
 
 from __future__ import annotations
@@ -35,23 +35,27 @@ _STATE = "state.pt"
 class Evaluation:
     """The learned critic's sampler on the eval block.
 
-    steps: steered environment steps played before. The critic has learned from all rounds of them but the latest, from
-        which the next critic learns while the next round is played. outcomes: success by episode.
+    steps: steered environment steps played before, from all of which the critic has learned. outcomes: success by
+        episode. critic: the objective's figures, and `twin_agreement`.
     """
 
     steps: int
     outcomes: tuple[bool, ...]
     mean_q: float
+    critic: Mapping[str, float | None]
 
 
 @dataclass
 class Progress:
-    """Where the learner is. steps: environment steps of `rounds` finished, steered rounds; latest: of the last one."""
+    """Where the learner is. steps: environment steps of `rounds` finished, steered rounds.
+
+    weights: of the latest fit, by the name of the network. figures: the objective's, of that fit.
+    """
 
     rounds: int = 0
     steps: int = 0
-    latest: int = 0
-    trainer: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, float | None] = field(default_factory=dict)
     curve: list[Evaluation] = field(default_factory=list)
 
 

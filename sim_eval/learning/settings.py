@@ -16,20 +16,29 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, default_output, read_rollouts
 from sim_eval.samplers.sampler import Sampler
+from sim_eval.training.fit import LEAST_STEPS
+
+_STORED = (
+    *("seed", "episodes", "batch", "rollouts", "method", "heads", "pessimism", "refit", "updates", "rows", "round"),
+    *("explore", "choose"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnSettings(RolloutSettings):
-    """What is learned, from how much data, and where it is kept. `updates`: optimiser steps an environment step."""
+    """What is learned, from how much data, and where it is kept. The fields are the options of configs/learn.yaml."""
 
     steps: int
     rollouts: int
     method: str
     heads: int
     pessimism: float
-    updates: float
+    refit: bool
+    updates: int
     rows: int
     round: int
+    explore: float
+    choose: float
     evaluate: int
     output: Path
 
@@ -43,13 +52,12 @@ class LearnSettings(RolloutSettings):
 
     def stored(self) -> dict[str, Any]:
         """The options that a run that goes on must share, as plain values."""
-        names = ("seed", "episodes", "batch", "rollouts", "method", "heads", "pessimism", "updates", "rows", "round")
         return {
             "task": dict(self.task),
             "policy": self.policy.label,
             "sampler": {self.sampler_name: dict(self.sampler[self.sampler_name])},
             "evaluate": self.evaluate,
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in _STORED},
         }
 
 
@@ -74,10 +82,29 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
         evaluate=whole("evaluate", config["evaluate"], 1),
         method=one_of("method", config["method"], OBJECTIVES),
         pessimism=not_negative("pessimism", config["pessimism"]),
-        updates=not_negative("updates", config["updates"]),
+        refit=config["refit"],
+        updates=whole("updates", config["updates"], LEAST_STEPS),
+        explore=not_negative("explore", config["explore"]),
+        choose=_share("choose", config["choose"]),
         output=default_output("learn", task["name"], policy, name)
         if config["output"] is None
         else folder(config["output"]),
     )
-    settings.build_sampler()
+    _check_explore(settings)
     return settings
+
+
+def _share(option: str, value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise RunError(f"{option} is {value}; accepted: a share from 0 to 1")
+    return float(value)
+
+
+def _check_explore(settings: LearnSettings) -> None:
+    """Raise RunError if the sampler's strength cannot be drawn anew for each decision."""
+    scale = getattr(settings.build_sampler(), "scale", "exact")
+    if settings.explore and scale != "exact":
+        raise RunError(
+            f"explore is {settings.explore}, and sampler.{settings.sampler_name}.scale is {scale}, on which the size "
+            "of Q does not count; accepted with it: explore=0"
+        )

@@ -21,12 +21,14 @@ MakeTask = Callable[[], Task]
 class Reset:
     """Start the episode of this key.
 
-    `request`: what to observe at each decision. `trace`: vectors to record at every control step, too.
+    `request`: what to observe at each decision. `trace`: vectors to record at every control step, too. `limit`: control
+    steps after which the episode ends, if the task does not end it before; None leaves that to the task.
     """
 
     key: EpisodeKey
     request: ObservationRequest
     trace: tuple[str, ...] = ()
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ class Environment:
             outcome = task.step(action)
             self._steps += 1
             steps += 1
-            success, done = success or bool(outcome.success), bool(outcome.done)  # numpy's are not JSON's
+            success = success or bool(outcome.success)  # numpy's are not JSON's
+            done = bool(outcome.done) or self._steps == self._reset.limit
             if self._reset.trace:
                 trace.append(self._trace(task))
             if done:

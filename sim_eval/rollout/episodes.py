@@ -24,11 +24,13 @@ from tasks.task import EpisodeKey, Observation, TaskSpec
 class Keep:
     """What an episode keeps for training, besides its outcome.
 
-    trace: vectors to keep at every control step. decisions: whether to keep each decision's observation.
+    trace: vectors to keep at every control step. decisions: whether to keep each decision's observation. limit: control
+    steps after which it is cut short, a failure; None leaves its end to the task.
     """
 
     trace: tuple[str, ...] = ()
     decisions: bool = False
+    limit: int | None = None
 
 
 #: Nothing besides the outcome.
@@ -200,7 +202,7 @@ def _starts(
     for slot in range(pool.slots):
         if slot not in active and (key := next(keys, None)) is not None:
             active[slot] = _Slot(key, keep, execute)
-            commands[slot] = Reset(key, request, keep.trace)
+            commands[slot] = Reset(key, request, keep.trace, keep.limit)
     return commands
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from critics.ensemble import FEATURES, CriticConfig, EnsembleCritic
-from critics.objectives import OBJECTIVES
+from critics.objectives import OBJECTIVES, Objective
+from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
 from critics.replay import Replay, build_replay
 from policies.chunk_policy import ChunkPolicy
 from policies.policy import Denoiser, FrozenPolicy
@@ -63,20 +64,15 @@ def train_critic(
     train, test = [*read[: len(demos)], *read[end:]], read[len(demos) : end]
     with seeded_weights(workspace.seed):
         sizes = _sizes(recipe.inputs, seen[0], train)
-        critic = EnsembleCritic(CriticConfig(recipe.method, sizes, policy.action_dim, policy.horizon))
-        set_normalisation(critic, models, train)
+        critic = new_critic(recipe.method, sizes, policy)
+        mean, deviation = normalisation(policy, critic.observations, train)
+        critic.observation_mean.copy_(mean)
+        critic.observation_std.copy_(deviation)
         replay = _replay(models, critic, [*demos, *seen], train)
         objective = OBJECTIVES[recipe.method](critic, replay)
     generator = torch.Generator().manual_seed(workspace.seed)
-    fit(
-        objective.module,
-        lambda: objective.loss(random_rows(len(replay), recipe.batch, generator), generator),
-        recipe.steps,
-        learning_rate=5e-4,
-        weight_decay=1e-2,
-        name=f"{workspace.task} {recipe.method} critic",
-        after_step=objective.after_step,
-    )
+    name = f"{workspace.task} {recipe.method} critic"
+    figures = fit_objective(objective, len(replay), recipe.steps, recipe.batch, generator, name)
     critic.scale.copy_(q_spread(critic, policy_draws(models, critic, seen, SPREAD_STATES, generator)))
     scores = score(critic, _replay(models, critic, held_out, test))
     card = workspace.card(
@@ -89,11 +85,38 @@ def train_critic(
             "rollouts": len(seen),
             "held_out_rollouts": len(held_out),
         },
-        held_out=scores,
+        held_out={**scores, **figures},
     )
     for name in names:
         save_checkpoint(workspace.checkpoints / workspace.task, name, critic, card)
     return scores
+
+
+def new_critic(method: str, sizes: dict[str, int], policy: FrozenPolicy, **options: Any) -> EnsembleCritic:
+    """A critic for this policy's chunks, of the kind that `method` trains; weights from torch's global generator.
+
+    `sizes`: length of each input. `options`: further fields of its configuration.
+    """
+    shared: tuple[str, dict[str, int], int, int] = (method, sizes, policy.action_dim, policy.horizon)
+    if method == OUTCOME:
+        return OutcomeCritic(OutcomeConfig(*shared, execute=policy.execute, **options))
+    return EnsembleCritic(CriticConfig(*shared, **options))
+
+
+def fit_objective(
+    objective: Objective, rows: int, steps: int, batch: int, generator: torch.Generator, name: str
+) -> dict[str, float | None]:
+    """Fit by `steps` mini-batches of `batch` from a replay of `rows`; returns the objective's figures."""
+    fit(
+        objective.module,
+        lambda: objective.loss(random_rows(rows, batch, generator), generator),
+        steps,
+        learning_rate=objective.learning_rate,
+        weight_decay=objective.weight_decay,
+        name=name,
+        after_step=objective.after_step,
+    )
+    return objective.finish()
 
 
 def critic_inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory]) -> list[Tensor]:
@@ -134,15 +157,12 @@ def _sizes(inputs: str, trajectory: Trajectory, read: Sequence[Tensor]) -> dict[
     return {name: values.shape[1] for name, values in trajectory.observations.items()}
 
 
-def set_normalisation(critic: EnsembleCritic, models: Models, read: Sequence[Tensor]) -> None:
-    """Normalise by the data's mean and deviation, or as the small policy does if it reads the same vectors."""
-    policy, rows = models.policy, torch.cat(list(read))
-    if isinstance(policy, ChunkPolicy) and list(policy.observation_sizes) == list(critic.observations):
-        mean, deviation = policy.observation_mean, policy.observation_std
-    else:
-        mean, deviation = rows.mean(0), rows.std(0).clamp_min(1e-3)
-    critic.observation_mean.copy_(mean)
-    critic.observation_std.copy_(deviation)
+def normalisation(policy: FrozenPolicy, observations: Sequence[str], read: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (n,) of a critic's inputs: the data's, or the small policy's if it reads the same vectors."""
+    if isinstance(policy, ChunkPolicy) and list(policy.observation_sizes) == list(observations):
+        return policy.observation_mean.cpu(), policy.observation_std.cpu()
+    rows = torch.cat(list(read))
+    return rows.mean(0), rows.std(0).clamp_min(1e-3)
 
 
 def _replay(

@@ -1,0 +1,147 @@
+"""The outcome critic, Q(s, a) = V(f(s, a)): the value of the state to which a chunk leads.
+
+What limits a critic of chunks is how little it knows within one state: a single chunk explains hardly anything of an
+episode's return. A value of states is easy to learn across states, and what a chunk does to the state is easy to learn
+from every control step. The gradient with respect to the chunk flows through both.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from critics.dynamics import ChunkDynamics, dynamics_loss, explained_change, set_change_scale
+from critics.ensemble import CriticConfig, EnsembleCritic
+from critics.replay import Replay
+
+#: The name of this objective, in `CriticConfig.method`.
+OUTCOME = "outcome"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeConfig(CriticConfig):
+    """`execute`: h, the steps of a chunk that the policy executes; the critic looks at no others."""
+
+    execute: int
+    width: int = 128
+    depth: int = 2
+
+
+class OutcomeCritic(EnsembleCritic):
+    """Log-odds of V(f(s, a)) in units of `scale`. V: the probability of success, discounted by the time it takes."""
+
+    config: OutcomeConfig
+
+    def __init__(self, config: OutcomeConfig) -> None:
+        super().__init__(config)
+        states = sum(config.observation_sizes.values())
+        self.dynamics = ChunkDynamics(states, config.execute * config.action_dim)
+
+    def network_inputs(self, observed: int) -> int:
+        return observed
+
+    def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        return self.state_logits(self.dynamics(encoded, actions[:, : self.config.execute]))
+
+    def state_logits(self, encoded: Tensor) -> Tensor:
+        """Each head's log-odds of V, (E, B), of normalised states (B, n)."""
+        values: Tensor = self.network(encoded)
+        return values
+
+
+class Outcome:
+    """Trains f on all transitions, and V on a mixture of the discounted return and of V itself some steps ahead.
+
+    V(s_t) <- .3 R_t + .7 gamma^k V'(s_{t+k}), with k drawn from `AHEAD` and V' the average of V's weights; R_t alone at
+    first, and where k passes the episode's end. Each head sees episodes drawn with replacement, so that heads differ
+    where labels are few. V overfits early: kept is the average that predicts R best on the episodes that a head has
+    not seen (Breiman 1996, out-of-bag estimation).
+
+    The numbers of draws of an episode come from torch's global generator, as initial weights do.
+    """
+
+    learning_rate, weight_decay = 1e-3, 1e-3
+    DISCOUNT, RETURN_SHARE, STATE_NOISE = 0.99, 0.3, 0.1
+    AHEAD = (8, 16, 32, 64)  # control steps
+    RETURN_ALONE = 300  # updates
+    CHECK_EVERY = 100  # updates
+    HELD_OUT_OF_DYNAMICS = 10  # every tenth episode
+
+    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
+        assert isinstance(critic, OutcomeCritic)
+        self.module, self.critic = critic, critic
+        self.average = copy.deepcopy(critic.network).requires_grad_(False)
+        self._best, self._best_error = copy.deepcopy(self.average), float("inf")
+        self._updates = 0
+        executed = replay.cut(critic.config.execute)
+        self.replay, episodes = executed, int(executed.episode[-1]) + 1
+        self._draws = torch.poisson(torch.ones(critic.config.heads, episodes))
+        every = self.HELD_OUT_OF_DYNAMICS
+        self._held_out = (torch.arange(episodes) % every == every - 1)[executed.episode]  # (N,)
+        set_change_scale(critic.dynamics, executed)
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        shown = rows[~self._held_out[rows]]
+        return dynamics_loss(self.critic.dynamics, self.replay, shown) + self._value_loss(rows, generator)
+
+    def after_step(self) -> None:
+        decay = min(0.995, (1 + self._updates) / (10 + self._updates))
+        for slow, fast in zip(self.average.parameters(), self.critic.network.parameters(), strict=True):
+            slow.lerp_(fast.detach(), 1 - decay)
+        self._updates += 1
+        if self._updates % self.CHECK_EVERY == 0:
+            self._keep_if_better()
+
+    def finish(self) -> dict[str, float | None]:
+        """Leave the best V in the critic. The figures: V's cross-entropy on unseen episodes, and R^2 of f by chunks."""
+        self._keep_if_better()
+        self.critic.network.load_state_dict(self._best.state_dict())
+        explained = {
+            f"dynamics_r2_{chunks}": explained_change(self.critic.dynamics, self.replay, self._held_out, chunks)
+            for chunks in (1, 2, 4)
+        }
+        return {"value_cross_entropy": self._best_error, **explained}
+
+    def _value_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        replay = self.replay
+        states = replay.observations[rows]
+        noisy = states + self.STATE_NOISE * torch.randn(states.shape, generator=generator)
+        target = self.target(rows, generator)
+        draws = self._draws[:, replay.episode[rows]]  # (E, B)
+        logits = self.critic.state_logits(noisy)
+        errors = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+        return (draws * errors).mean()
+
+    @torch.no_grad()
+    def target(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """What V is to predict for the replay's `rows`, (B,) in [0, 1]."""
+        replay, achieved = self.replay, self._returns(rows)
+        ahead = torch.tensor(self.AHEAD)[torch.randint(len(self.AHEAD), rows.shape, generator=generator)]
+        ahead_rows = -(-ahead // replay.stride)  # with a stride, the first row that is so many steps later or more
+        inside = ahead_rows * replay.stride < replay.steps_left[rows]
+        later = torch.where(inside, rows + ahead_rows, rows)
+        value = self.average(replay.observations[later]).sigmoid().mean(0)
+        carried = self.DISCOUNT ** (ahead_rows * replay.stride) * value
+        mixed = self.RETURN_SHARE * achieved + (1 - self.RETURN_SHARE) * carried
+        return torch.where(inside & (self._updates >= self.RETURN_ALONE), mixed, achieved)
+
+    def _returns(self, rows: Tensor | slice) -> Tensor:
+        return self.replay.success[rows] * self.DISCOUNT ** (self.replay.steps_left[rows] - 1)
+
+    @torch.no_grad()
+    def _keep_if_better(self) -> None:
+        """Keep the average, if it predicts R better than what was kept on the episodes that a head has not seen."""
+        some = slice(None, None, 1 + len(self.replay) // 20_000)
+        logits = self.average(self.replay.observations[some])
+        unseen = self._draws[:, self.replay.episode[some]] == 0
+        if not unseen.any():
+            unseen = torch.ones_like(unseen)
+        target = self._returns(some).expand_as(logits)
+        error = F.binary_cross_entropy_with_logits(logits[unseen], target[unseen]).item()
+        if error < self._best_error:
+            self._best_error = error
+            self._best.load_state_dict(self.average.state_dict())
