@@ -151,6 +151,14 @@ def test_a_sampler_with_other_options_is_named_after_its_run(tmp_path: Path) -> 
     assert "made flow: sampler.a.n differs: 2 in few's a; 9 in many's a" in compare(runs).warnings
 
 
+def test_an_option_that_came_later_is_told_where_only_one_run_has_it(tmp_path: Path) -> None:
+    runs = [
+        made_run.write(tmp_path / name, "made", {"a": [1, 1]}, {"sampler": {"a": options}})
+        for name, options in {"old": {}, "new": {"keep_best": True}}.items()
+    ]
+    assert "made flow: sampler.a.keep_best differs: False in old's a; True in new's a" in compare(runs).warnings
+
+
 def test_two_policies_of_one_name_are_not_paired(tmp_path: Path) -> None:
     runs = [
         made_run.write(tmp_path / name, "made", {sampler: [0, 1]}, checkpoints={"policy": digest})

@@ -89,6 +89,14 @@ def count_lines(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def test_records_hold_the_jerk_of_their_actions_and_are_read_without_it(tmp_path: Path) -> None:
+    for record in toy_run.run(tmp_path, episodes=2):
+        actions = np.load(actions_path(tmp_path, record.sampler, record.episode)).astype(np.float64)
+        assert record.jerk == np.sqrt(np.mean(np.diff(actions[:, :1], n=3, axis=0) ** 2))
+    edit_line(tmp_path, jerk=...)
+    assert [record.jerk is None for record in read_run(tmp_path).records] == [True, False, False, False]
+
+
 def test_a_torn_last_line_is_dropped_and_its_episode_run_again(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
     toy_run.run(tmp_path)
     path = tmp_path / RECORDS

@@ -127,6 +127,23 @@ def test_rows_are_counted_per_episode_without_padding() -> None:
         assert episode.decision_ms > 0
 
 
+def test_jerk_is_the_third_difference_without_the_gripper() -> None:
+    steps = np.arange(10, dtype=np.float32)
+    cubic, still, gripper = steps**3 / 6, np.ones(10), (-1.0) ** steps  # of which the third differences are 1, 0 and 8
+    (episode,) = rollout(episodes=1)
+
+    def jerk(*dimensions: np.ndarray) -> float | None:
+        return replace(episode, actions=np.stack(dimensions, axis=1).astype(np.float32)).jerk
+
+    assert jerk(cubic, gripper) == pytest.approx(1.0)
+    assert jerk(cubic, still, gripper) == pytest.approx(np.sqrt(0.5))
+    assert jerk(still, gripper) == 0.0
+    assert jerk(cubic[:4], gripper[:4]) == pytest.approx(1.0)
+    assert jerk(cubic[:3], gripper[:3]) is None
+    assert jerk(gripper) is None
+    assert replace(episode, actions=np.zeros((0, 0), np.float32)).jerk is None, "an error before the first step"
+
+
 def test_without_a_critic_there_is_no_q() -> None:
     models = Models(ToyDenoiser())
     assert {episode.mean_q for episode in rollout(episodes=2, sampler=ToySampler(), models=models)} == {None}

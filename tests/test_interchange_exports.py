@@ -55,6 +55,7 @@ def test_a_parquet_file_holds_every_field_and_how_it_was_made(runs: list[Path], 
     assert [list(q) for q in frame["q"]] == expected["q"].tolist()
     assert (frame["parts"][0], frame["error"][0]) == ("{}", "boom")
     schema = pq.read_schema(path)
+    assert str(schema.field("jerk").type) == "double", "also where no record has one"
     assert (str(schema.field("instruction").type), str(schema.field("strength").type)) == ("string", "double")
     accounts = json.loads(schema.metadata[METADATA])
     assert accounts["lift"]["config"]["episodes"] == 40

@@ -93,7 +93,9 @@ def test_ddpm_is_the_librarys_but_for_where_its_noise_comes_from(
     assert torch.equal(chunk[:, : policy.execute], librarys_chunk(policy, observation, 20))
 
 
-@pytest.mark.parametrize("sampler", [ValueGuided(0.0), QPilotsU(0.0), QPilotsM(0.0, draws=2)], ids=repr)
+@pytest.mark.parametrize(
+    "sampler", [ValueGuided(0.0), QPilotsU(0.0), QPilotsU(0.0, keep_best=True), QPilotsM(0.0, draws=2)], ids=repr
+)
 def test_strength_0_is_the_diffusion_policys_action(ddim: LeRobotDiffusion, sampler: Sampler) -> None:
     observation = tiny_lerobot.observations(2, history=2)
     models = Models(ddim, NearCritic(), PosteriorFlow(ddim, steps=2))

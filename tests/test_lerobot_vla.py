@@ -107,6 +107,7 @@ def test_actions_are_those_of_the_librarys_own_processors(vla: FlowVLA, folder: 
         ValueGuided(strength=0.0),
         QPilotsU(strength=0.0),
         QPilotsU(strength=0.0, jacobian=False),
+        QPilotsU(strength=0.0, keep_best=True),
         QPilotsM(strength=0.0, draws=2),
     ],
     ids=repr,

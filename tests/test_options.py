@@ -10,6 +10,7 @@ from sim_eval.checkpoints import ROOT
 from sim_eval.config.compose import CONFIGS, TARGETS, compose
 from sim_eval.config.tasks import task_factory
 from sim_eval.evaluation.settings import build_samplers, read_settings
+from sim_eval.learning.settings import read_learn_settings
 from sim_eval.tuning.sweep import read_sweep_settings
 from tasks.registry import TASKS
 from tests.commands import ALL_TASKS, message
@@ -52,6 +53,18 @@ def test_options_reach_the_settings() -> None:
     assert (settings.episodes, settings.seed, settings.workers) == (7, 3, 2)
     assert settings.output == Path("here")
     assert settings.task == {"name": "can", "stepping": "stock"}
+
+
+def test_an_option_that_came_later_is_stored_only_where_it_changes_something() -> None:
+    """Runs, sweeps and learning folders from before it go on, and are the same setup as new ones."""
+    for given, stored in (([], {}), (["sampler.qpilots_u.keep_best=true"], {"keep_best": True})):
+        for name, options in {
+            "eval": read_settings(["sampler=qpilots_u", *given]).stored()["sampler"],
+            "learn": read_learn_settings(["sampler=qpilots_u", *given]).stored()["sampler"],
+            "sweep": read_sweep_settings(["sampler=qpilots_u", *given]).conditions({}).options,
+        }.items():
+            found = {option: value for option, value in options["qpilots_u"].items() if option == "keep_best"}
+            assert found == stored, name
 
 
 def test_one_sampler_is_picked_like_any_other_group() -> None:

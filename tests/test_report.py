@@ -208,6 +208,38 @@ def test_every_format_holds_the_figures(run: Path, tmp_path: Path) -> None:
         assert figure in page
 
 
+def test_jerk_is_shown_relative_to_unsteered_where_it_is_known(run: Path, tmp_path: Path) -> None:
+    def shown() -> list[bool]:
+        comparison = compare([run])
+        write(comparison, tmp_path / "out")
+        written = [(tmp_path / "out" / name).read_text() for name in ("report.md", "report.html", "summary.json")]
+        return [bool(re.search('jerk[,"]', text)) for text in (terminal(comparison), *written)]
+
+    assert shown() == [False] * 4, "runs of earlier versions recorded none"
+    jerk = {"unsteered": 0.4, "qpilots_u": 0.6}
+    records = [dataclasses.replace(record, jerk=jerk[record.sampler]) for record in read(run)]
+    made_run.rewrite(run, [dataclasses.replace(records[0], jerk=None), *records[1:]])
+    assert shown() == [True] * 4
+    comparison = compare([run])
+    lines = terminal(comparison).splitlines()
+    assert lines[1].endswith("jerk, \u00d7 unsteered")
+    assert [line.split()[-1] for line in lines[2:4]] == ["1.00", "1.50"]
+    assert "(no room for jerk" in terminal(comparison, 120)
+    assert "| 1.50 |" in markdown(comparison)
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", html(comparison, run), re.DOTALL)
+    assert [row.count("<td") for row in rows[:2]] == [14, 14]
+    assert "<td>1.50</td>" in rows[1]
+    (table,) = json.loads((tmp_path / "out" / "summary.json").read_text())["tables"]
+    assert [row["jerk"] for row in table["rows"]] == pytest.approx([0.4, 0.6])
+
+
+@pytest.mark.parametrize("jerk", [{"unsteered": None, "a": 0.6}, {"unsteered": 0.0, "a": 0.6}, {"b": 0.4, "a": 0.6}])
+def test_jerk_is_not_shown_relative_to_nothing(tmp_path: Path, jerk: Mapping[str, float | None]) -> None:
+    folder = made_run.write(tmp_path, "made", {sampler: HALF for sampler in jerk})
+    made_run.rewrite(folder, [dataclasses.replace(record, jerk=jerk[record.sampler]) for record in read(folder)])
+    assert "jerk" not in terminal(compare([folder]))
+
+
 def test_a_mark_stands_only_where_a_difference_survives(tmp_path: Path) -> None:
     folder = made_run.write(tmp_path, "made", {"unsteered": HALF, "a": MOST, "b": [1, *HALF[1:]]})
     rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", html(compare([folder]), folder), re.DOTALL)

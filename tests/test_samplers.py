@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from critics.critic import Critic
+from policies.policy import Observations
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided, qpilots_u
 from sim_eval.samplers.denoise import denoise
 from sim_eval.samplers.sampler import required_denoiser
@@ -24,6 +26,8 @@ ALL: list[Sampler] = [
     QPilotsU(strength=0.3),
     QPilotsU(strength=0.3, jacobian=False),
     QPilotsM(strength=0.3, draws=4),
+    QPilotsU(strength=0.3, keep_best=True),
+    QPilotsM(strength=0.3, draws=4, keep_best=True),
 ]
 NULL: list[Sampler] = [
     BestOfN(n=1),
@@ -31,6 +35,8 @@ NULL: list[Sampler] = [
     QPilotsU(strength=0.0),
     QPilotsU(strength=0.0, jacobian=False),
     QPilotsM(strength=0.0),
+    QPilotsU(strength=0.0, keep_best=True),
+    QPilotsM(strength=0.0, keep_best=True),
 ]
 
 
@@ -133,6 +139,44 @@ def test_best_of_n_keeps_the_best_of_its_candidates(models: Models) -> None:
     torch.testing.assert_close(best, single.max(0).values)
 
 
+class Wavy(Critic):
+    """Q rises and falls so fast that steering overshoots."""
+
+    def encode(self, observation: Observations, features: Tensor | None) -> Tensor:
+        return torch.zeros(len(next(iter(observation.values()))), 1)
+
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        return (3 * actions.sum((1, 2))).sin()
+
+
+@pytest.mark.parametrize("sampler", [QPilotsU(strength=1.0), QPilotsM(strength=1.0, draws=4)], ids=["u", "m"])
+def test_the_best_is_kept_of_each_row_and_no_number_drawn_for_it(sampler: QPilotsU | QPilotsM, models: Models) -> None:
+    models, observation, encoded = replace(models, critic=Wavy()), random_observation(32), torch.zeros(32, 1)
+    generators, again = row_generators(32), row_generators(32)
+    steered = sampler(models, observation, generators)
+    kept = replace(sampler, keep_best=True)(models, observation, again)
+    base = Unsteered()(models, observation, row_generators(32))
+    q_kept, q_steered, q_base = (Wavy().q(chunks, encoded) for chunks in (kept, steered, base))
+    better = q_steered > q_base
+    assert 0 < better.sum() < 32
+    assert torch.equal(kept, torch.where(better[:, None, None], steered, base))
+    assert (q_kept >= q_base).all()
+    assert all(torch.equal(one.get_state(), two.get_state()) for one, two in zip(generators, again, strict=True))
+
+
+class Undefined(ToyCritic):
+    """Its gradient is NaN."""
+
+    def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        return super().q(actions, encoded) * (actions * 0).sum((1, 2)).sqrt()
+
+
+def test_keeping_the_best_hides_no_nan() -> None:
+    observation = {"position": np.ones((8, 2), np.float32)}
+    chunks = QPilotsU(strength=1.0, keep_best=True)(Models(ToyDenoiser(), Undefined()), observation, row_generators(8))
+    assert chunks.isnan().all()
+
+
 @pytest.mark.parametrize(
     ("kind", "field", "value"),
     [
@@ -142,6 +186,8 @@ def test_best_of_n_keeps_the_best_of_its_candidates(models: Models) -> None:
         (ValueGuided, "strength", -1.0),
         (QPilotsU, "strength", float("nan")),
         (QPilotsM, "draws", 0),
+        (QPilotsU, "keep_best", 1),
+        (QPilotsM, "keep_best", None),
     ],
 )
 def test_a_bad_field_is_refused_by_name(kind: type, field: str, value: object) -> None:

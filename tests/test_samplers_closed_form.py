@@ -220,3 +220,25 @@ def test_clipping_asks_within_bounds_and_passes_the_gradient(sampler: QPilotsU |
     assert max(asked) > 1.0
     if isinstance(sampler, QPilotsU):
         torch.testing.assert_close(clipped, free)
+
+
+@pytest.mark.parametrize("sampler", [QPilotsU(1 / BETA), QPilotsM(1 / BETA, draws=4)], ids=["u", "m"])
+def test_a_critic_that_only_grows_along_the_gradient_always_keeps_the_steered_chunk(
+    sampler: QPilotsU | QPilotsM,
+) -> None:
+    """One Gaussian and a linear critic: steering moves every sample by a positive multiple of the slope."""
+    gaussian = MixtureDenoiser(torch.tensor([[0.3, -0.2]]), torch.tensor([0.4]), torch.tensor([1.0]))
+    models = Models(gaussian, LinearCritic(), PosteriorFlow(gaussian, steps=4))
+    kept = draw(replace(sampler, keep_best=True), models, 100)
+    torch.testing.assert_close(kept, draw(sampler, models, 100), rtol=0, atol=0)
+
+
+def test_keeping_the_best_mends_a_strength_that_overshoots(schedule: Schedule) -> None:
+    models, critic = Models(mixture(schedule), QuadraticCritic()), QuadraticCritic()
+    steered, kept, base = (
+        critic.q(draw(sampler, models, 500)[:, None], torch.zeros(500, 1))
+        for sampler in (QPilotsU(20.0), QPilotsU(20.0, keep_best=True), Unsteered())
+    )
+    torch.testing.assert_close(kept, torch.maximum(steered, base), rtol=0, atol=0)
+    assert bool((steered < base).any())
+    assert kept.mean() > steered.mean()

@@ -50,6 +50,15 @@ class Table:
         """The row of this label. Raises StopIteration if the table has none."""
         return next(row for row in self.rows if row.label == label)
 
+    def jerk_ratio(self, row: Row) -> float | None:
+        """The row's jerk over its unsteered row's, which has 1 itself; None if either is unknown or the latter 0."""
+        if row.jerk is None:
+            return None
+        unsteered = row if row.sampler == BASELINE else baseline_of(row, self.rows)
+        if unsteered is None or unsteered.sampler != BASELINE or not unsteered.jerk:
+            return None
+        return row.jerk / unsteered.jerk
+
     def pairing(self, label: str, against: str) -> Pairing | None:
         """The comparison of one row with another, from the first one's view; None if they share no pair."""
         for pairing in self.every_pair:
@@ -100,6 +109,11 @@ class Comparison:
     def compared(self) -> bool:
         """Whether at least two samplers ran the same episode."""
         return self.comparisons > 0
+
+    @property
+    def knows_jerk(self) -> bool:
+        """Whether a row's jerk can be told relative to an unsteered one's; runs of earlier versions recorded none."""
+        return any(table.jerk_ratio(row) is not None for table in self.tables for row in table.rows)
 
     @property
     def comparisons(self) -> int:

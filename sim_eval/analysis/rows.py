@@ -86,9 +86,9 @@ class Row:
     """A sampler's figures over its `n` episodes without errors; each is None if there are none.
 
     `failed`: the episodes that ended in an error. `run_of`: the run of each episode, by key. `ms` is the median over
-    episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode. `pairing`:
-    the comparison with the baseline. `letters`: samplers that share one cannot be told apart; empty if none is
-    compared.
+    episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode, `jerk` over
+    the episodes that have one, in the units of `Episode.jerk`. `pairing`: the comparison with the baseline. `letters`:
+    samplers that share one cannot be told apart; empty if none is compared.
     """
 
     label: str
@@ -107,6 +107,7 @@ class Row:
     posterior_rows: float | None = None
     mean_q: float | None = None
     steps: float | None = None
+    jerk: float | None = None
     pairing: Pairing | None = None
     letters: str = ""
 
@@ -124,6 +125,7 @@ class Row:
         # 0: another harness's file does not say how many
         self.steps = _average(statistics.fmean, [record.steps or None for record in self.records])
         self.mean_q = _average(statistics.fmean, [record.mean_q for record in self.records])
+        self.jerk = _average(statistics.fmean, [record.jerk for record in self.records])
 
     @property
     def sequential(self) -> bool:

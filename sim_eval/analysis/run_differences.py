@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from sim_eval.analysis.grouping import POLICY_ROLES
 from sim_eval.runs.provenance import SIMULATION, stored_request
 from sim_eval.runs.reader import Run
+from sim_eval.runs.sampler_options import LATER
 
 _BLOCKS = {
     "tune": "the block on which strengths are chosen, so the strengths were tuned on the keys reported here",
@@ -73,7 +74,7 @@ def _stated(run: Run) -> Iterator[tuple[str, str, str]]:
     if run.config["critic"] is not None:
         yield f"{who}: critic", run.config["critic"], run.name
     for sampler, options in run.config["sampler"].items():
-        for option, value in options.items():
+        for option, value in {**LATER, **options}.items():
             if option not in ("_target_", "strength"):  # tables show the strength
                 what = f"{who}: steps" if option == "steps" else f"{who}: sampler.{sampler}.{option}"
                 yield what, str(value), f"{run.name}'s {sampler}"

@@ -24,6 +24,7 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import SamplerConfigs, build_sampler, read_samplers
 from sim_eval.evaluation.tracking import TRACKERS, check_installed
 from sim_eval.rollout.keys import BLOCKS
+from sim_eval.runs.sampler_options import stored_options
 from sim_eval.samplers.sampler import Models, Sampler
 
 #: When a run stops: after all its episodes, or as soon as its comparisons are decided.
@@ -100,7 +101,7 @@ class Settings(TunedSettings):
             "policy": self.policy.label,
             "critic": self.critic and self.critic.label,
             "samplers": list(self.sampler),
-            "sampler": {name: dict(config) for name, config in self.sampler.items()},
+            "sampler": {name: stored_options(config) for name, config in self.sampler.items()},
             "checkpoints": self.checkpoints and str(self.checkpoints),
             "output": str(self.output),
         }

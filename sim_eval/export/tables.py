@@ -14,7 +14,7 @@ from sim_eval.report.formatting import UNPAIRED, interval, listed, number, p_val
 from sim_eval.report.headline import test_name
 
 _PAIRED = ("against", "pairs", "won", "lost", "p", "p_holm", "difference")
-_MEANS = ("policy_rows", "critic_rows", "posterior_rows", "mean_q", "steps")
+_MEANS = ("policy_rows", "critic_rows", "posterior_rows", "mean_q", "steps", "jerk")
 _CSV_HEAD = (
     *("task", "policy", "sampler", "strength", "episodes", "errors", "successes", "rate", "low", "high", "unpaired"),
     *(*_PAIRED, "difference_low", "difference_high", "significant"),

@@ -15,6 +15,7 @@ from sim_eval.config.values import not_negative, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, default_output, read_rollouts
+from sim_eval.runs.sampler_options import stored_options
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.training.fit import LEAST_STEPS
 
@@ -55,7 +56,7 @@ class LearnSettings(RolloutSettings):
         return {
             "task": dict(self.task),
             "policy": self.policy.label,
-            "sampler": {self.sampler_name: dict(self.sampler[self.sampler_name])},
+            "sampler": {self.sampler_name: stored_options(self.sampler[self.sampler_name])},
             "evaluate": self.evaluate,
             **{name: getattr(self, name) for name in _STORED},
         }

@@ -9,7 +9,7 @@ from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Pairing
 from sim_eval.report.formatting import listed, p_value, points
 from sim_eval.report.headline import headline, test_name
-from sim_eval.report.terminal import HEAD, row_cells
+from sim_eval.report.terminal import JERK, table_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
 _POOLED = (
@@ -22,6 +22,10 @@ _LEGEND = (
     "{comparisons} comparisons of this report. group: samplers that share a letter cannot be told apart. ms: median "
     "wall time of one decision. policy, critic, posterior: rows evaluated a decision. steps: mean of an episode."
 )
+_JERK_LEGEND = (
+    f" {JERK}: the root mean square of the third difference of an episode's executed actions, the gripper's left out; "
+    "its mean over episodes, divided by that of unsteered."
+)
 
 
 def markdown(comparison: Comparison) -> str:
@@ -31,7 +35,7 @@ def markdown(comparison: Comparison) -> str:
         lines += ["## Warnings", "", *(f"- {escaped(warning)}" for warning in comparison.warnings), ""]
     for table in comparison.tables:
         lines += [f"## {escaped(table.task)}, {escaped(table.policy)}", ""]
-        lines += [*_rows([HEAD, *(row_cells(row) for row in table.rows)]), ""]
+        lines += [*_rows(table_cells(table)), ""]
         if table.every_pair:
             lines += ["Every pair:", "", *_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in table.every_pair)]), ""]
     if comparison.pooled:
@@ -41,6 +45,8 @@ def markdown(comparison: Comparison) -> str:
     legend = _LEGEND.format(
         comparisons=comparison.comparisons, reference=listed(references) or "nothing", test=test_name(comparison)
     )
+    if comparison.knows_jerk:
+        legend += _JERK_LEGEND
     lines += [escaped(legend), "", "## Runs", ""]
     for run in comparison.runs:
         if run.foreign is not None:

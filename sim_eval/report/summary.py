@@ -34,7 +34,8 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    figures = {name: value for name, value in vars(row).items() if name not in ("records", "failed", "run_of")}
+    left_out = {"records", "failed", "run_of", *(["jerk"] if row.jerk is None else [])}
+    figures = {name: value for name, value in vars(row).items() if name not in left_out}
     pairing = asdict(row.pairing) if row.pairing else None
     mark = {"unpaired": True} if row.unpaired else {}
     return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing, **mark}

@@ -6,18 +6,21 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.compare import Comparison, Table
 from sim_eval.analysis.rows import Row
 from sim_eval.report.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
 
-HEAD = (
+_HEAD = (
     *("sampler", "strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "group", "difference %"),
     *("ms", "policy", "critic", "posterior", "mean Q", "steps"),
 )
+#: The head of a column that is left out where jerk is unknown, as in runs of earlier versions.
+JERK = "jerk, \u00d7 unsteered"
 #: What a narrow terminal does without, the least important first.
 _LEFT_OUT = (
-    *("posterior", "critic", "p", "policy", "steps", "group", "mean Q", "strength", "n", "ms", "won/lost", "95 %"),
+    *(JERK, "posterior", "critic", "p", "policy", "steps", "group"),
+    *("mean Q", "strength", "n", "ms", "won/lost", "95 %"),
 )
 _SHORTEST_NAME = 12
 _BETWEEN = "  "
@@ -31,7 +34,7 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
     width = width or shutil.get_terminal_size(fallback=(1000, 24)).columns
     parts = []
     for table in comparison.tables:
-        lines = _fitted([HEAD, *map(row_cells, table.rows)], width)
+        lines = _fitted(table_cells(table), width)
         parts.append("\n".join([f"task={table.task} policy={table.policy}", *lines]))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
     parts.append(" ".join(headline(comparison)))
@@ -39,8 +42,18 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
-def row_cells(row: Row) -> list[str]:
-    """The cells below HEAD."""
+def table_cells(table: Table) -> list[list[str]]:
+    """The head, and the cells of each row below it."""
+    lines = [list(_HEAD), *map(_row_cells, table.rows)]
+    ratios = [table.jerk_ratio(row) for row in table.rows]
+    if all(ratio is None for ratio in ratios):
+        return lines
+    column = [JERK, *(number(ratio, ".2f") for ratio in ratios)]
+    return [[*line, cell] for line, cell in zip(lines, column, strict=True)]
+
+
+def _row_cells(row: Row) -> list[str]:
+    """The cells below _HEAD."""
     pairing = row.pairing
     return [
         row.label,
@@ -64,9 +77,9 @@ def row_cells(row: Row) -> list[str]:
 
 def _fitted(cells: Sequence[Sequence[str]], width: int) -> list[str]:
     """Aligned lines of at most `width` characters: columns are left out, then names are cut short."""
-    columns = dict(zip(HEAD, zip(*cells, strict=True), strict=True))
+    columns = {column[0]: column for column in zip(*cells, strict=True)}
     missing = []
-    for head in _LEFT_OUT:
+    for head in (head for head in _LEFT_OUT if head in columns):
         if _width(columns, _SHORTEST_NAME) <= width:
             break
         missing.append(head)

@@ -75,6 +75,16 @@ class Episode:
         """The mean of `q`; None without a critic."""
         return None if self.q is None else float(np.mean(self.q))
 
+    @property
+    def jerk(self) -> float | None:
+        """How jerky the executed actions are: the root mean square of their third difference from step to step.
+
+        Over all steps and all dimensions but the last, which is the gripper, in the task's units of an action. None
+        for fewer than 4 steps, or where the gripper is all there is.
+        """
+        differences = np.diff(self.actions[:, :-1].astype(np.float64), n=3, axis=0)
+        return float(np.sqrt(np.mean(differences**2))) if differences.size else None
+
 
 @dataclass
 class _Slot:

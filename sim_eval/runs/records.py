@@ -72,6 +72,7 @@ class Record:
     mean_q: float | None
     q: list[float] | None
     instruction: str | None = None
+    jerk: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -106,6 +107,7 @@ def record_of(episode: Episode, policy: str, sampler: str, strength: float | Non
         mean_q=episode.mean_q,
         q=None if episode.q is None else [round(value, 4) for value in episode.q],
         instruction=episode.instruction,
+        jerk=episode.jerk,
     )
 
 

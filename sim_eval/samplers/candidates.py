@@ -1,4 +1,4 @@
-"""Unsteered chunks and their Q, for samplers that choose among them."""
+"""Chunks and their Q, for samplers that choose among them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from critics.critic import Critic
 from policies.policy import Observations
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models, encode_for_critic, required_critic
@@ -22,3 +23,13 @@ def draw_candidates(
     with torch.no_grad():
         q = critic.q(chunks, encoded).view(-1, n)
     return chunks.view(len(q), n, *chunks.shape[1:]), q
+
+
+@torch.no_grad()
+def keep_better(critic: Critic, encoded: Tensor, steered: Tensor, unsteered: Tensor) -> Tensor:
+    """Each row's steered chunk where its Q is above that of the unsteered one, else the latter; all (B, H, D).
+
+    `encoded`: the critic's, of B rows. A steered chunk of NaN is kept: it is an error, which must be seen.
+    """
+    no_better = critic.q(unsteered, encoded) >= critic.q(steered, encoded)
+    return torch.where(no_better[:, None, None], unsteered, steered)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from policies.policy import Observations
+from sim_eval.samplers.candidates import keep_better
 from sim_eval.samplers.denoise import denoise, initial_noise
 from sim_eval.samplers.sampler import (
     Models,
@@ -39,13 +40,14 @@ class QPilotsM:
     0.44 unsteered. 20 apart: 0.5 to 0.7, against 0.02 and 0.69.
 
     The paper steers with `scale` matched, where strength leaves the mean and only sets the step, with 4 draws, and with
-    `clip`, as in `QPilotsU`.
+    `clip`, as in `QPilotsU`, which explains `keep_best`, too.
     """
 
     strength: float
     scale: str = "exact"  # or "matched", see `scale.drift_matched`
     draws: int = 8
     clip: bool = False
+    keep_best: bool = False
     steps: int = 10
 
     needs: ClassVar[frozenset[str]] = frozenset({"denoiser", "critic", "posterior"})
@@ -53,13 +55,14 @@ class QPilotsM:
     def __post_init__(self) -> None:
         at_least_one(self, "draws", "steps")
         non_negative(self, "strength")
-        true_or_false(self, "clip")
+        true_or_false(self, "clip", "keep_best")
         check_scale(self.scale)
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
         denoiser, critic, posterior = required_denoiser(models), required_critic(models), required_posterior(models)
         context = denoiser.encode(observation)
-        encoded = encode_for_critic(models, observation, context).repeat_interleave(self.draws, dim=0)
+        encoded = encode_for_critic(models, observation, context)
+        of_draws = encoded.repeat_interleave(self.draws, dim=0)
         shape = (self.draws, denoiser.horizon, denoiser.action_dim)
         exactly = self.scale == "exact"
         tau = self.strength if exactly else 1.0
@@ -70,10 +73,14 @@ class QPilotsM:
                 x = x.detach().requires_grad_()
                 clean = denoiser.clean(x, t, context)
                 draws = posterior.draw(z, x, t, clean, context).transpose(0, 1).flatten(0, 1)  # (B * K, H, D)
-                q = critic.q(within_bounds(denoiser, draws) if self.clip else draws, encoded).view(-1, self.draws)
+                q = critic.q(within_bounds(denoiser, draws) if self.clip else draws, of_draws).view(-1, self.draws)
                 log_h = (tau * q).logsumexp(dim=1) - math.log(self.draws)
                 (gradient,) = torch.autograd.grad(log_h.sum(), x)
             return clean.detach(), gradient
 
         scale = exact if exactly else drift_matched(self.strength)
-        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide, scale)
+        noise = initial_noise(denoiser, generators)
+        steered = denoise(denoiser, noise, context, self.steps, guide, scale)
+        if not self.keep_best:
+            return steered
+        return keep_better(critic, encoded, steered, denoise(denoiser, noise, context, self.steps))

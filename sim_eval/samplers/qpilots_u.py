@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from policies.policy import Observations
+from sim_eval.samplers.candidates import keep_better
 from sim_eval.samplers.denoise import denoise, initial_noise
 from sim_eval.samplers.sampler import (
     Models,
@@ -34,12 +35,17 @@ class QPilotsU:
 
     The paper steers with `scale` matched, strengths from 0.1 to 0.5, and `clip`, which asks for Q at actions within
     -1 and 1 and passes the gradient straight through.
+
+    With `keep_best` the steered chunk is returned only where its Q, without `clip`, is above that of the unsteered
+    chunk from the same noise, else the unsteered one ("keep best" of Q-VGM, arXiv 2606.08015). It costs `steps` more
+    passes of the policy and two of the critic.
     """
 
     strength: float
     scale: str = "exact"  # or "matched", see `scale.drift_matched`
     jacobian: bool = True
     clip: bool = False
+    keep_best: bool = False
     steps: int = 10
 
     needs: ClassVar[frozenset[str]] = frozenset({"denoiser", "critic"})
@@ -47,7 +53,7 @@ class QPilotsU:
     def __post_init__(self) -> None:
         at_least_one(self, "steps")
         non_negative(self, "strength")
-        true_or_false(self, "jacobian", "clip")
+        true_or_false(self, "jacobian", "clip", "keep_best")
         check_scale(self.scale)
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
@@ -67,4 +73,8 @@ class QPilotsU:
             return clean.detach(), self.strength * gradient if exactly else gradient
 
         scale = exact if exactly else drift_matched(self.strength)
-        return denoise(denoiser, initial_noise(denoiser, generators), context, self.steps, guide, scale)
+        noise = initial_noise(denoiser, generators)
+        steered = denoise(denoiser, noise, context, self.steps, guide, scale)
+        if not self.keep_best:
+            return steered
+        return keep_better(critic, encoded, steered, denoise(denoiser, noise, context, self.steps))

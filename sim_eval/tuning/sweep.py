@@ -24,6 +24,7 @@ from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
 from sim_eval.models import check_needs
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.runs.sampler_options import stored_options
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.tuning.results import Sweep, Trial, check_published, chosen, publish
 
@@ -67,7 +68,11 @@ class SweepSettings(RolloutSettings):
             episodes=self.episodes,
             checkpoints=checkpoints,
             options={
-                name: {field: value for field, value in config.items() if field not in ("_target_", dial(config))}
+                name: {
+                    field: value
+                    for field, value in stored_options(config).items()
+                    if field not in ("_target_", dial(config))
+                }
                 for name, config in self.sampler.items()
             },
             task_options=varied_options(self.task),
