@@ -7,6 +7,7 @@ can:                    the task
     strengths: {qpilots_u: 1.0, qpilots_m: 0.2}
     scales: {qpilots_m: matched}    the scale that a strength was tuned on, where it is not exact
 every_task: {qpilots_u: 0.6}    what has no entry of its own; only in the shipped file
+learned: {qpilots_u: 2.0}       the same for critics that have learned from steered episodes
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from sim_eval.files import write_text
 
 #: The strengths for this project's critics, which all put Q on one scale.
 SHIPPED = CONFIGS / "strengths.yaml"
-EVERY_TASK = "every_task"
+EVERY_TASK, OF_LEARNED = "every_task", "learned"
+
+#: In the folder of a sim-eval-learn: the strength that was chosen for its critic.
+STRENGTHS = "strengths.yaml"
 
 #: The scale of a sampler without that option, and of a strength whose entry names none.
 _EXACT = "exact"
@@ -76,19 +80,30 @@ def known_strengths(
 ) -> Tuned:
     """The strengths of `samplers` in the entry of `path` for the task and the policy, else in that for every task.
 
-    The latter is for critics that this project has trained. A strength that was tuned on another scale than the
-    sampler's is left out.
+    The latter is for critics that this project has trained. A critic that was learned while it steered comes first with
+    the strength that was chosen for it. A strength that was tuned on another scale than the sampler's is left out.
     """
     table = load_yaml(path)
     tuned = _entry(table, path, task, policy)
+    learned = critic is not None and critic.target == LEARNED
     if tuned == Tuned() and (critic is None or critic.target in (None, LEARNED)):
-        tuned = Tuned(strengths=table.get(EVERY_TASK, {}))
+        tuned = Tuned(strengths=table.get(OF_LEARNED if learned else EVERY_TASK, {}))
+        if critic is not None and (folder := critic.options.get("folder")):
+            tuned = _with_chosen(tuned, Path(folder) / STRENGTHS, task, policy)
     fitting = [
         name
         for name, config in samplers.items()
         if name in tuned.strengths and _scale(config) == tuned.scales.get(name, _EXACT)
     ]
     return replace(tuned, strengths={name: tuned.strengths[name] for name in fitting})
+
+
+def _with_chosen(tuned: Tuned, path: Path, task: str, policy: str) -> Tuned:
+    """The strengths with those of the file `path`, if there is one, put first."""
+    if not path.is_file():
+        return tuned
+    chosen = read_strengths(path, task, policy)
+    return replace(chosen, strengths={**tuned.strengths, **chosen.strengths})
 
 
 def scales_of(samplers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
 critic.*            the critic of the last evaluation, for `critic=FOLDER`; also the actors', of samplers that have one
+strengths.yaml      the strength that was chosen for this critic, if one was; evaluations with `critic=FOLDER` use it
 curve.json          every evaluation: environment steps, successes by episode, mean Q, figures of the critic
 state.pt            the learner after the last fit or evaluation; written last, so that what other files hold beyond it
                     is made again, with the same result
@@ -36,12 +37,13 @@ class Evaluation:
     """The learned critic's sampler on the eval block.
 
     steps: steered environment steps played before, from all of which the critic has learned. outcomes: success by
-        episode. critic: the objective's figures, and `twin_agreement`.
+        episode. strength: the sampler's, None if it has none. critic: the objective's figures, and `twin_agreement`.
     """
 
     steps: int
     outcomes: tuple[bool, ...]
     mean_q: float
+    strength: float | None
     critic: Mapping[str, float | None]
 
 
@@ -49,13 +51,15 @@ class Evaluation:
 class Progress:
     """Where the learner is. steps: environment steps of `rounds` finished, steered rounds.
 
-    weights: of the latest fit, by the name of the network. figures: the objective's, of that fit.
+    weights: of the latest fit, by the name of the network. figures: the objective's, of that fit. strength: after how
+    many `steps` one was chosen, and which; None if none was.
     """
 
     rounds: int = 0
     steps: int = 0
     weights: dict[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float | None] = field(default_factory=dict)
+    strength: tuple[int, float] | None = None
     curve: list[Evaluation] = field(default_factory=list)
 
 

@@ -9,6 +9,7 @@ steering of any strength leads to.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -21,7 +22,8 @@ from torch import nn
 from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
-from sim_eval.checkpoints import save_checkpoint
+from sim_eval.checkpoints import fingerprints, save_checkpoint
+from sim_eval.config.strengths import STRENGTHS, Tuned, scales_of, write_strengths
 from sim_eval.config.tasks import task_factory
 from sim_eval.engine.engine import Engine
 from sim_eval.engine.start import open_engine
@@ -111,8 +113,11 @@ class _Learner:
             self._restore(earlier.weights)
         with tqdm(total=settings.steps, initial=self.progress.steps, desc="learning", disable=None) as bar:
             while True:
+                ended = self.progress.steps >= settings.steps
+                if ended and settings.strengths:
+                    self._choose_strength()
                 self._evaluate_if_due()
-                if self.progress.steps >= settings.steps:
+                if ended:
                     return self.progress.curve
                 bar.set_postfix(success=f"{self._round():.2f}")
                 self._fit(self.critic)
@@ -141,7 +146,7 @@ class _Learner:
         keys = [
             episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
         ]
-        chosen, models = round(settings.choose * len(keys)), self._models()
+        chosen, models = round(settings.best_of_n * len(keys)), self._models()
         played = self._play(keys[:chosen], BestOfN(), models, self.limit)
         played += self._play(keys[chosen:], self._explorer(), models, self.limit)
         trajectories = [trajectory_of(episode) for episode in played]
@@ -176,6 +181,20 @@ class _Learner:
     def _modules(self) -> dict[str, nn.Module]:
         return {"critic": self.critic, **self.actors}
 
+    def _choose_strength(self) -> None:
+        """Steer at the strength with the most successes on the tune block, the least of equals; once for each end."""
+        settings, progress = self.settings, self.progress
+        if progress.strength is None or progress.strength[0] != progress.steps:
+            keys = episode_keys(settings.task_name, settings.seed, settings.episodes, "tune")
+            models, solved = self._models(), {}
+            for strength in sorted(settings.strengths):
+                sampler = dataclasses.replace(self.sampler, strength=strength)  # type: ignore[type-var]
+                solved[strength] = sum(episode.success for episode in self._play(keys, sampler, models))
+                tqdm.write(f"strength {strength}: {solved[strength]}/{len(keys)} on the tune block")
+            progress.strength = (progress.steps, max(solved, key=lambda strength: (solved[strength], -strength)))
+            self.folder.write_progress(progress)
+        self.sampler = dataclasses.replace(self.sampler, strength=progress.strength[1])  # type: ignore[type-var]
+
     def _evaluate_if_due(self) -> None:
         """Evaluate at 0, after every `evaluate` steps, and at the end."""
         settings, steps, curve = self.settings, self.progress.steps, self.progress.curve
@@ -188,7 +207,8 @@ class _Learner:
         outcomes = tuple(episode.success for episode in episodes)
         figures = {**self.progress.figures, "twin_agreement": self._twin_agreement()}
         self._save(models, figures)  # first, for what is in the progress is not made again
-        self.progress.curve = [*curve, Evaluation(steps, outcomes, mean_q, figures)]
+        strength = getattr(self.sampler, "strength", None)
+        self.progress.curve = [*curve, Evaluation(steps, outcomes, mean_q, strength, figures)]
         self.folder.write_progress(self.progress)
         tqdm.write(f"{steps} steps: {sum(outcomes)}/{len(outcomes)} with {settings.sampler_name}, mean Q {mean_q:.2f}")
 
@@ -254,6 +274,20 @@ class _Learner:
         for need, actor in models.actors.items():
             save_checkpoint(self.folder.path, need, actor, {"kind": need, **card})
         save_checkpoint(self.folder.path, "critic", self.critic, {"kind": "critic", **card})
+        if self.progress.strength is not None:
+            self._write_strength(self.progress.strength[1])
+
+    def _write_strength(self, strength: float) -> None:
+        """Keep the chosen strength beside its critic."""
+        settings, path = self.settings, self.folder.path / STRENGTHS
+        path.unlink(missing_ok=True)
+        tuned = Tuned(
+            self.frozen.fingerprints["policy"],
+            fingerprints(self.folder.path, ".", "critic", "critic")["critic"],
+            {settings.sampler_name: strength},
+            scales_of(settings.sampler),
+        )
+        write_strengths(path, settings.task_name, settings.policy.label, tuned)
 
 
 def _cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:

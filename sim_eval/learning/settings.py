@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from critics.objectives import OBJECTIVES
 from sim_eval.config.compose import compose, folder
+from sim_eval.config.models import LEARNED
+from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.config.tasks import task_name
-from sim_eval.config.values import not_negative, one_of, whole
+from sim_eval.config.values import listed, not_negative, one_of, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, default_output, read_rollouts
@@ -19,9 +21,11 @@ from sim_eval.runs.sampler_options import stored_options
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.training.fit import LEAST_STEPS
 
+#: A critic that has no folder yet.
+_LEARNED_HERE = Component("learned", LEARNED, {}, "critic")
 _STORED = (
     *("seed", "episodes", "batch", "rollouts", "method", "heads", "pessimism", "refit", "updates", "rows", "round"),
-    *("explore", "choose"),
+    *("explore", "best_of_n", "strengths"),
 )
 
 
@@ -39,7 +43,8 @@ class LearnSettings(RolloutSettings):
     rows: int
     round: int
     explore: float
-    choose: float
+    best_of_n: float
+    strengths: tuple[float, ...]
     evaluate: int
     output: Path
 
@@ -72,7 +77,7 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
         raise RunError(f"samplers is [{', '.join(rollouts['sampler'])}]; accepted: one sampler")
     name = next(iter(rollouts["sampler"]))
     task, policy = rollouts["task"], rollouts["policy"].label
-    tuned = known_strengths(SHIPPED, task_name(task), policy, None, rollouts["sampler"])
+    tuned = known_strengths(SHIPPED, task_name(task), policy, _LEARNED_HERE, rollouts["sampler"])
     rollouts["sampler"], _ = fill_strengths(rollouts["sampler"], tuned, f"task={task_name(task)} policy={policy}")
     counts: dict[str, Any] = {option: whole(option, config[option], 1) for option in ("heads", "rows", "round")}
     settings = LearnSettings(
@@ -86,7 +91,8 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
         refit=config["refit"],
         updates=whole("updates", config["updates"], LEAST_STEPS),
         explore=not_negative("explore", config["explore"]),
-        choose=_share("choose", config["choose"]),
+        best_of_n=_share("best_of_n", config["best_of_n"]),
+        strengths=_strengths(config["strengths"], name, rollouts["sampler"][name]),
         output=default_output("learn", task["name"], policy, name)
         if config["output"] is None
         else folder(config["output"]),
@@ -99,6 +105,14 @@ def _share(option: str, value: Any) -> float:
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise RunError(f"{option} is {value}; accepted: a share from 0 to 1")
     return float(value)
+
+
+def _strengths(value: Any, name: str, sampler: Mapping[str, Any]) -> tuple[float, ...]:
+    if value is None:
+        return ()
+    if "strength" not in sampler:
+        raise RunError(f"strengths is {value}, and sampler {name} has no strength; accepted: strengths=null")
+    return tuple(not_negative("strengths", strength) for strength in listed("strengths", value))
 
 
 def _check_explore(settings: LearnSettings) -> None:
