@@ -46,6 +46,15 @@ class Puck(sim_eval.Task):
             renderer.update_scene(self.data, camera)
             return renderer.render()
 
+    def save(self) -> tuple:  # only the exact look-ahead needs `save` and `restore`
+        state = np.empty(mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_INTEGRATION))
+        mujoco.mj_getState(self.model, self.data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+        return self.left, state
+
+    def restore(self, state: tuple) -> None:
+        self.left, physics = state
+        mujoco.mj_setState(self.model, self.data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+
     def state_hash(self) -> str:
         return hashlib.sha256(self.data.qpos.tobytes() + self.data.qvel.tobytes()).hexdigest()
 

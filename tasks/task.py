@@ -114,6 +114,22 @@ class Task(Protocol):
         """Hex digest of the simulator's state and the model's body poses: equal starts have equal hashes."""
         ...
 
+    def save(self) -> Any:
+        """The state in mid-episode: all that later steps and observations depend on, random generators included.
+
+        It is opaque, and valid for this task object and this episode. A task of a user's own may leave `save` and
+        `restore` out: only the exact look-ahead needs them, and both raise TaskError.
+        """
+        raise cannot_save(self)
+
+    def restore(self, state: Any) -> None:
+        """Go back to what `save` returned, as often as wanted and whatever was executed in between.
+
+        The same actions then lead to the same observations, outcomes and states, bit for bit. Raises TaskError for a
+        state of another task object or of another episode.
+        """
+        raise cannot_save(self)
+
     def close(self) -> None:
         """Free the simulator and its renderer."""
         ...
@@ -124,3 +140,16 @@ def checked_task(task: Any) -> Task:
     if isinstance(getattr(task, "spec", None), TaskSpec):
         return cast(Task, task)
     raise TaskError(f"a {type(task).__name__} was built; accepted: a Task, whose `spec` is a TaskSpec")
+
+
+def can_save(task: Any) -> bool:
+    """Whether the task has a `save` and a `restore` of its own."""
+    return all(
+        hasattr(task, name) and getattr(type(task), name, None) is not getattr(Task, name)
+        for name in ("save", "restore")
+    )
+
+
+def cannot_save(task: Any) -> TaskError:
+    """The error of a task that is asked for its state and cannot give it."""
+    return TaskError(f"task {task.spec.name} has no `save` and `restore` of its own; the exact look-ahead needs both")

@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -53,3 +54,17 @@ def test_own_task_is_solved_by_its_policy() -> None:
     assert set(episodes.task) == {"puck"}
     assert len(episodes) == 10
     assert episodes.success.mean() > 0.5
+
+
+def test_own_task_goes_back_to_a_saved_state() -> None:
+    task = runpy.run_path(f"{ROOT}/examples/own_task.py")["Puck"]()
+    task.reset(sim_eval.EpisodeKey("puck", 0, 3, 0))
+    actions = np.random.default_rng(0).uniform(-1, 1, (20, 2))
+    hashes = []
+    for action in actions[:5]:
+        task.step(action)
+    state = task.save()
+    for _ in range(3):
+        task.restore(state)
+        hashes.append([(task.step(action), task.state_hash()) for action in actions])
+    assert hashes[0] == hashes[1] == hashes[2]

@@ -183,6 +183,62 @@ def test_done_at_the_limit_and_not_before(task: Task) -> None:
         task.step(np.zeros(7))
 
 
+def played(task: Task, actions: np.ndarray) -> list[tuple[tasks.Outcome, str, tasks.Observation]]:
+    """What each action led to: the outcome, the state's hash and every vector."""
+    seen = []
+    for action in actions:
+        outcome = task.step(action)
+        seen.append((outcome, task.state_hash(), observe(task, *task.spec.observations)))
+    return seen
+
+
+def identical(first: list[Any], second: list[Any]) -> bool:
+    return all(a[:2] == b[:2] and equal(a[2], b[2]) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(("stepping", "at"), [("fast", 0), ("fast", 25), ("fast", -20), ("stock", 0), ("stock", 25)])
+def test_a_saved_state_is_restored_bit_for_bit(task: Task, stepping: str, at: int) -> None:
+    """Saved at the start, in the middle and 20 steps before the limit; restored twice, after other actions too."""
+    if stepping == "stock":
+        task = shared_task(task.spec.name, stepping=stepping)
+    actions, others = random_actions(20), np.random.default_rng(1).uniform(-1.0, 1.0, (15, 7))
+    actions[:5, 3:6] = 0.0  # without a rotation the controller keeps the goal orientation of the step before
+    task.reset(key(task, 3))
+    others[:, 2] = -1.0  # down to the table
+    for action in np.resize(others, (at % task.spec.max_steps, 7)):
+        task.step(action)
+    state = task.save()
+    before, seen = task.state_hash(), observe(task, *task.spec.observations)
+    first = played(task, actions)
+    task.restore(state)
+    assert task.state_hash() == before
+    assert equal(observe(task, *task.spec.observations), seen)
+    played(task, others)
+    task.restore(state)
+    assert identical(played(task, actions), first)
+    task.restore(state)
+    assert identical(played(task, actions), first)
+    assert first[-1][0].done == (at == -20)
+
+
+def test_a_restored_state_looks_as_it_did(task: Task) -> None:
+    task.reset(key(task, 3))
+    played(task, random_actions(5))
+    state, frames = task.save(), [task.frame(camera, FRAME_SIZE) for camera in task.spec.cameras]
+    played(task, random_actions(12))
+    task.restore(state)
+    for camera, frame in zip(task.spec.cameras, frames, strict=True):
+        np.testing.assert_array_equal(task.frame(camera, FRAME_SIZE), frame)
+
+
+def test_states_of_another_episode_are_refused(task: Task) -> None:
+    task.reset(key(task, 3))
+    state = task.save()
+    task.reset(key(task, 3))
+    with pytest.raises(TaskError, match="the saved state is not of the present episode"):
+        task.restore(state)
+
+
 def test_keys_of_other_tasks_and_impossible_seeds_are_refused(task: Task) -> None:
     with pytest.raises(TaskError, match="elsewhere"):
         task.reset(EpisodeKey("elsewhere", 0, 0, 0))

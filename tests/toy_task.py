@@ -76,6 +76,12 @@ class ToyTask:
     def state_hash(self) -> str:
         return hashlib.sha256(self._position.tobytes()).hexdigest()
 
+    def save(self) -> tuple[int, np.ndarray]:
+        return self._steps, self._position
+
+    def restore(self, state: tuple[int, np.ndarray]) -> None:
+        self._steps, self._position = state
+
     def close(self) -> None:
         pass
 

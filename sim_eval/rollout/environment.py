@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from policies.observation import ObservationRequest
-from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec, checked_task
+from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec, can_save, cannot_save, checked_task
 
 #: Builds the task; must pickle, as worker processes build their own. `functools.partial(tasks.make, "can")` does.
 MakeTask = Callable[[], Task]
@@ -38,7 +38,18 @@ class Execute:
     actions: np.ndarray
 
 
-Command = Reset | Execute
+@dataclass(frozen=True)
+class LookAhead:
+    """Execute each of the chunks (N, n, D) from the present state, and come back to it.
+
+    `names`: the vectors to observe where each chunk leads.
+    """
+
+    chunks: np.ndarray
+    names: tuple[str, ...]
+
+
+Command = Reset | Execute | LookAhead
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,25 @@ class Ran:
 
 
 @dataclass(frozen=True)
+class End:
+    """Where a chunk led, or its part up to the first success or the episode's end.
+
+    `steps`: how many actions were executed. `observation`: the vectors asked for, None after a success or an end.
+    """
+
+    steps: int
+    success: bool
+    observation: Observation | None
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """The reply to `LookAhead`: an end for each chunk."""
+
+    ends: tuple[End, ...]
+
+
+@dataclass(frozen=True)
 class Failed:
     """The episode crashed; the environment is built again for the next one."""
 
@@ -75,12 +105,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unbuildable:
-    """The task cannot be built or does not offer the observations, so no episode can run."""
+    """The task cannot be built, or does not offer the observations or the look-ahead, so no episode can run."""
 
     error: str
 
 
-Reply = Started | Ran | Failed | Unbuildable
+Reply = Started | Ran | Foreseen | Failed | Unbuildable
 
 
 @dataclass
@@ -104,6 +134,8 @@ class Environment:
         try:
             if isinstance(command, Reset):
                 return self._start(self._task, command)
+            if isinstance(command, LookAhead):
+                return self._look_ahead(self._task, command)
             return self._execute(self._task, command.actions)
         except Exception as error:  # whatever a simulator raises is this episode's error, never its failure
             self.close()
@@ -117,7 +149,7 @@ class Environment:
                 task.close()
 
     def _start(self, task: Task, command: Reset) -> Reply:
-        if problem := _not_offered(task.spec, command):
+        if problem := _not_offered(task.spec, (*command.request.names, *command.trace)):
             return Unbuildable(problem)
         self._reset, self._steps, request = command, 0, command.request
         task.reset(command.key)
@@ -153,6 +185,18 @@ class Environment:
                 self._history.append(task.observe(request))
         return Ran(steps, success, done, self._seen(), tuple(trace))
 
+    def _look_ahead(self, task: Task, command: LookAhead) -> Foreseen | Unbuildable:
+        """Leaves the history and the count of steps alone, too."""
+        if not can_save(task):
+            return Unbuildable(str(cannot_save(task)))
+        if problem := _not_offered(task.spec, command.names):
+            return Unbuildable(problem)
+        present, ends = task.save(), []
+        for chunk in command.chunks:
+            ends.append(_end(task, chunk[: task.spec.max_steps - self._steps], command.names))
+            task.restore(present)
+        return Foreseen(tuple(ends))
+
     def _seen(self) -> Observation:
         """The latest observation; with a history, arrays stacked to (history, ...), oldest first."""
         if len(self._history) == 1:
@@ -168,11 +212,19 @@ class Environment:
         return task.observe(ObservationRequest(self._reset.trace)) if self._reset.trace else {}
 
 
-def _not_offered(spec: TaskSpec, command: Reset) -> str | None:
+def _end(task: Task, chunk: np.ndarray, names: tuple[str, ...]) -> End:
+    for steps, action in enumerate(chunk, 1):
+        outcome = task.step(action)
+        if outcome.success or outcome.done:
+            return End(steps, bool(outcome.success), None)
+    return End(len(chunk), False, task.observe(ObservationRequest(names)))
+
+
+def _not_offered(spec: TaskSpec, names: Iterable[str]) -> str | None:
     """One line that names an observation that the task does not offer; None if it offers all."""
     images = [f"{camera}_image" for camera in spec.cameras]
     offered = [*spec.observations, *images, "instruction"]
-    for name in (*command.request.names, *command.trace):
+    for name in names:
         if name not in offered:
             return f"task {spec.name} does not offer the observation {name}; it offers {', '.join(offered)}"
     return None

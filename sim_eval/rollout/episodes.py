@@ -178,7 +178,7 @@ def run_episodes(
     waiting_keys, request = iter(keys), what_to_observe(models)
     active: dict[int, _Slot] = {}
     decider = Decider(sampler, models, label)
-    with _one_thread(models.policy):
+    with one_thread(models.policy):
         while True:
             commands, ended = _decisions(active, decider)
             yield from ended
@@ -187,7 +187,7 @@ def run_episodes(
                 return
             for slot, reply in pool.exchange(commands).items():
                 if isinstance(reply, Started):
-                    _check_fit(reply.spec, models)
+                    check_fit(reply.spec, models)
                 episode = active[slot].take(reply)
                 if episode is not None:
                     del active[slot]
@@ -239,7 +239,8 @@ def _decisions(active: dict[int, _Slot], decider: Decider) -> tuple[dict[int, Co
     return {}, ended
 
 
-def _check_fit(spec: TaskSpec, models: Models) -> None:
+def check_fit(spec: TaskSpec, models: Models) -> None:
+    """Raise RunError if the policy's actions, or a model's observations, are not the task's."""
     policy = models.policy
     if spec.action.shape != (policy.action_dim,):
         raise RunError(
@@ -260,7 +261,7 @@ def _check_fit(spec: TaskSpec, models: Models) -> None:
 
 
 @contextmanager
-def _one_thread(policy: FrozenPolicy) -> Iterator[None]:
+def one_thread(policy: FrozenPolicy) -> Iterator[None]:
     """One torch thread, where `one_torch_thread` says so."""
     threads = torch.get_num_threads()
     if one_torch_thread(policy):
