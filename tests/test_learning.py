@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
+import math
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,17 @@ from safetensors.torch import load_file
 
 from critics.ensemble import EnsembleCritic
 from sim_eval.checkpoints import save_checkpoint
+from sim_eval.config.compose import load_yaml
+from sim_eval.config.strengths import OF_LEARNED, SHIPPED
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.files import sha256
-from sim_eval.learning.learn import learn
+from sim_eval.learning.exploring import Exploring
+from sim_eval.learning.learn import _cut, learn
 from sim_eval.learning.settings import LearnSettings, read_learn_settings
+from sim_eval.samplers import QPilotsU
+from sim_eval.training.trajectories import read_hdf5
+from tests.small_models import random_observation, row_generators, small_models
 
 HERE = Path(__file__).parent
 TOY = [
@@ -173,6 +181,56 @@ def test_an_actor_learns_beside_the_critic(tmp_path: Path, sampler: str, need: s
         asked.build_models(build_samplers(asked).values())
 
 
+def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_path: Path) -> None:
+    toy = [argument for argument in TOY if "strength" not in argument]
+    chosen = [*toy, "strengths=[0.1,0.4]", "steps=0", f"output={tmp_path}"]
+    learn(read_learn_settings(chosen))
+    (evaluation,), _ = learned(tmp_path)
+    assert evaluation["strength"] in (0.1, 0.4)
+    assert evaluation["critic"].keys() == {
+        *("value_cross_entropy", "dynamics_r2_1", "dynamics_r2_2", "dynamics_r2_4", "twin_agreement")
+    }
+    asked = read_settings([*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u,value_guided]"])
+    assert asked.sampler["qpilots_u"]["strength"] == evaluation["strength"]
+    assert asked.sampler["value_guided"]["strength"] == load_yaml(SHIPPED)[OF_LEARNED]["value_guided"]
+
+
+def test_training_episodes_are_cut_where_most_successes_have_ended(reference: Path) -> None:
+    """And evaluations are not: the toy ends after 40 steps."""
+    unsteered = read_hdf5(reference / "replay" / "00000.hdf5")
+    lengths = sorted(len(episode.actions) for episode in unsteered if episode.success)
+    limit = lengths[math.ceil(0.75 * len(lengths)) - 1]
+    assert _cut(unsteered) == limit
+    steered = read_hdf5(reference / "replay" / "00001.hdf5")
+    assert max(len(episode.actions) for episode in steered) <= limit < 40
+    assert _cut([replace(episode, success=False) for episode in unsteered]) is None
+
+
+def test_exploring_steers_each_row_at_a_strength_of_its_own() -> None:
+    """Each row as the sampler would at that strength; the share is the generator's first number."""
+    models, observation = small_models("flow"), random_observation(8)
+    explored = Exploring(QPilotsU(strength=2.0), most=1.5)(models, observation, row_generators(8))
+    generators = row_generators(8)
+    shares = [1.5 * torch.rand(1, generator=generator).item() for generator in generators]
+    for row in range(8):
+        generators = row_generators(8)
+        for generator in generators:
+            torch.rand(1, generator=generator)
+        alone = QPilotsU(strength=2.0 * shares[row])(models, observation, generators)
+        torch.testing.assert_close(explored[row], alone[row], atol=1e-4, rtol=1e-4)
+
+
+def test_a_critic_can_go_on_from_its_weights(tmp_path: Path) -> None:
+    """`refit=false`: another critic than a new one, the same after an interruption."""
+    hashes = []
+    for name, change in (("anew", "refit=true"), ("on", "refit=false"), ("in_two", "refit=false")):
+        if name == "in_two":
+            learn(settings(tmp_path / name, change, "steps=0"))
+        learn(settings(tmp_path / name, change, "steps=100"))
+        hashes.append(learned(tmp_path / name)[1])
+    assert hashes[0] != hashes[1] == hashes[2]
+
+
 def test_another_run_is_not_continued(reference: Path) -> None:
     with pytest.raises(RunError, match="was made otherwise: heads is 2 there, 3 asked; accepted: another output"):
         learn(settings(reference, "heads=3"))
@@ -195,13 +253,13 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: 
         ("steps=-1", "steps is -1; accepted: a whole number of at least 0"),
         ("pessimism=-1", "pessimism is -1; accepted: a finite number of at least 0"),
         ("updates=all", "updates is all; accepted"),
-        ("updates=0.1", "updates is 0.1; accepted: a whole number of at least 20"),
+        ("updates=0.1", "updates is 0.1; accepted: a whole number"),
         ("best_of_n=2", "best_of_n is 2; accepted: a share from 0 to 1"),
         (
             "sampler.qpilots_u.scale=matched",
             "explore is 1.5, and sampler.qpilots_u.scale is matched, on which the size",
         ),
-        ("strengths=[]", "strengths is .*; accepted: a list with at least one entry"),
+        ("strengths=[1,-1]", "strengths is -1; accepted: a finite number of at least 0"),
     ],
 )
 def test_a_bad_option_is_named(tmp_path: Path, argument: str, message: str) -> None:

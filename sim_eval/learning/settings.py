@@ -13,7 +13,7 @@ from sim_eval.config.models import LEARNED
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.config.tasks import task_name
-from sim_eval.config.values import listed, not_negative, one_of, whole
+from sim_eval.config.values import not_negative, one_of, shown, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import build_sampler
 from sim_eval.evaluation.settings import RolloutSettings, default_output, read_rollouts
@@ -107,12 +107,10 @@ def _share(option: str, value: Any) -> float:
     return float(value)
 
 
-def _strengths(value: Any, name: str, sampler: Mapping[str, Any]) -> tuple[float, ...]:
-    if value is None:
-        return ()
-    if "strength" not in sampler:
-        raise RunError(f"strengths is {value}, and sampler {name} has no strength; accepted: strengths=null")
-    return tuple(not_negative("strengths", strength) for strength in listed("strengths", value))
+def _strengths(values: Sequence[Any], name: str, sampler: Mapping[str, Any]) -> tuple[float, ...]:
+    if values and "strength" not in sampler:
+        raise RunError(f"strengths is {shown(values)}, and sampler {name} has no strength; accepted: strengths=[]")
+    return tuple(not_negative("strengths", strength) for strength in values)
 
 
 def _check_explore(settings: LearnSettings) -> None:

@@ -17,7 +17,7 @@ from sim_eval.errors import RunError
 from sim_eval.rollout.cost import Rows, counted, described
 from sim_eval.rollout.environment import Command, End, Execute, Failed, Foreseen, LookAhead, Ran, Reply, Reset, Started
 from sim_eval.rollout.episodes import check_fit, one_thread
-from sim_eval.rollout.inference import PendingDecision, Waiting, padded, stacked, unnormalised
+from sim_eval.rollout.inference import PendingDecision, Waiting, decision_blocks, stacked, unnormalised
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models
@@ -117,13 +117,11 @@ def draws(policy: Policy | Denoiser, pending: Sequence[Waiting], n: int, steps: 
     """
     once = counted(Models(policy), Rows()).policy  # it encodes a batch of observations once
     drawn = []
-    for start in range(0, len(pending), policy.row_block):
-        rows = pending[start : start + policy.row_block]
-        batch = padded(rows, policy.row_block)
+    for batch in decision_blocks(pending, policy.row_block):
         observation, generators = stacked([row.observation for row in batch]), [row.generator() for row in batch]
         chunks = [draw_unsteered(once, observation, generators, steps)[0].detach() for _ in range(n)]
-        drawn.append(np.stack([unnormalised(policy, chunk)[: len(rows)] for chunk in chunks], axis=1))
-    return np.concatenate(drawn)
+        drawn.append(np.stack([unnormalised(policy, chunk) for chunk in chunks], axis=1))
+    return np.concatenate(drawn)[: len(pending)]
 
 
 def best(ends: Sequence[End], value: Value) -> int:
