@@ -199,7 +199,7 @@ def test_training_episodes_are_cut_where_most_successes_have_ended(reference: Pa
     """And evaluations are not: the toy ends after 40 steps."""
     unsteered = read_hdf5(reference / "replay" / "00000.hdf5")
     lengths = sorted(len(episode.actions) for episode in unsteered if episode.success)
-    limit = lengths[math.ceil(0.75 * len(lengths)) - 1]
+    limit = lengths[math.ceil(0.85 * len(lengths)) - 1]
     assert _cut(unsteered) == limit
     steered = read_hdf5(reference / "replay" / "00001.hdf5")
     assert max(len(episode.actions) for episode in steered) <= limit < 40

@@ -81,7 +81,7 @@ ROUND_STATES = 64
 #: Unsteered episodes that are played to the task's end; their successes say where later training episodes are cut.
 UNCUT = 48
 #: The share of these successes that the cut would leave.
-KEPT = 0.75
+KEPT = 0.85
 
 
 @dataclass
