@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from critics.ensemble import EnsembleCritic
 from sim_eval.checkpoints import save_checkpoint
 from sim_eval.config.compose import load_yaml
-from sim_eval.config.strengths import OF_LEARNED, SHIPPED
+from sim_eval.config.strengths import SHIPPED
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.files import sha256
@@ -192,7 +192,7 @@ def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_pat
     }
     asked = read_settings([*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u,value_guided]"])
     assert asked.sampler["qpilots_u"]["strength"] == evaluation["strength"]
-    assert asked.sampler["value_guided"]["strength"] == load_yaml(SHIPPED)[OF_LEARNED]["value_guided"]
+    assert asked.sampler["value_guided"]["strength"] == load_yaml(SHIPPED)["outcome"]["value_guided"]
 
 
 def test_training_episodes_are_cut_where_most_successes_have_ended(reference: Path) -> None:

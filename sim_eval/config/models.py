@@ -13,6 +13,7 @@ from sim_eval.config.compose import TARGETS, folder
 from sim_eval.config.plugins import Component, component
 from sim_eval.config.values import one_of
 from sim_eval.errors import RunError
+from sim_eval.fields import read_json
 from sim_eval.resources import resource
 
 #: The target of a critic that sim-eval-learn wrote.
@@ -27,7 +28,7 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     Raises RunError for a missing checkpoint, an unknown component and an unknown device.
     """
     root = None if config["checkpoints"] is None else folder(config["checkpoints"])
-    place = (root or resource("checkpoints")) / task
+    place = task_checkpoints(root, task)
     stems = sorted(path.stem for path in place.glob("*.safetensors"))
     critics = {"default" if stem == "critic" else stem.removeprefix("critic_"): stem for stem in stems if _critic(stem)}
     shared = shared_policies(root)
@@ -62,15 +63,31 @@ def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     }
 
 
+def task_checkpoints(root: Path | None, task: str) -> Path:
+    """The folder of the task's checkpoints in `root`, by default the shipped ones."""
+    return (root or resource("checkpoints")) / task
+
+
 def own_policies(root: Path | None, task: str) -> list[str]:
     """The checkpoints of policies for this task alone in `root`, by default the shipped ones."""
-    stems = [path.stem for path in ((root or resource("checkpoints")) / task).glob("*.safetensors")]
+    stems = [path.stem for path in task_checkpoints(root, task).glob("*.safetensors")]
     return sorted(stem for stem in stems if not _critic(stem) and not stem.startswith("posterior_"))
 
 
 def shared_policies(root: Path | None) -> list[str]:
     """The checkpoints of policies for all tasks in `root`, by default the shipped ones."""
-    return sorted(path.stem for path in ((root or resource("checkpoints")) / ALL_TASKS).glob("*.safetensors"))
+    return sorted(path.stem for path in task_checkpoints(root, ALL_TASKS).glob("*.safetensors"))
+
+
+def critic_method(critic: Component | None, task: str, root: Path | None) -> str | None:
+    """The objective that trained a critic of this project, by its card; None for others, and for an unreadable card."""
+    if critic is None or critic.target not in (None, LEARNED):
+        return None
+    place = Path(critic.options["folder"]) / "critic" if critic.target else task_checkpoints(root, task) / critic.label
+    try:
+        return str(read_json(place.with_suffix(".json"), dict[str, Any])["config"]["method"])
+    except (OSError, ValueError, KeyError, TypeError):  # loading the critic tells what is wrong with its card
+        return None
 
 
 def _critic_folder(value: object) -> Path | None:

@@ -7,7 +7,7 @@ can:                    the task
     strengths: {qpilots_u: 1.0, qpilots_m: 0.2}
     scales: {qpilots_m: matched}    the scale that a strength was tuned on, where it is not exact
 every_task: {qpilots_u: 0.6}    what has no entry of its own; only in the shipped file
-learned: {qpilots_u: 2.0}       the same for critics that have learned from steered episodes
+outcome: {qpilots_u: 2.0}       the same for critics of this method (`critics.objectives.OBJECTIVES`)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sim_eval.files import write_text
 
 #: The strengths for this project's critics, which all put Q on one scale.
 SHIPPED = CONFIGS / "strengths.yaml"
-EVERY_TASK, OF_LEARNED = "every_task", "learned"
+EVERY_TASK = "every_task"
 
 #: In the folder of a sim-eval-learn: the strength that was chosen for its critic.
 STRENGTHS = "strengths.yaml"
@@ -76,18 +76,23 @@ def _entry(table: Mapping[str, Any], path: Path, task: str, policy: str) -> Tune
 
 
 def known_strengths(
-    path: Path, task: str, policy: str, critic: Component | None, samplers: Mapping[str, Mapping[str, Any]]
+    path: Path,
+    task: str,
+    policy: str,
+    critic: Component | None,
+    samplers: Mapping[str, Mapping[str, Any]],
+    method: str | None = None,
 ) -> Tuned:
     """The strengths of `samplers` in the entry of `path` for the task and the policy, else in that for every task.
 
-    The latter is for critics that this project has trained. A critic that was learned while it steered comes first with
-    the strength that was chosen for it. A strength that was tuned on another scale than the sampler's is left out.
+    The latter is for critics that this project has trained, and there may be one for those of this `method`. The
+    strength that sim-eval-learn chose for its critic goes before it. A strength that was tuned on another scale than
+    the sampler's is left out.
     """
     table = load_yaml(path)
     tuned = _entry(table, path, task, policy)
-    learned = critic is not None and critic.target == LEARNED
     if tuned == Tuned() and (critic is None or critic.target in (None, LEARNED)):
-        tuned = Tuned(strengths=table.get(OF_LEARNED if learned else EVERY_TASK, {}))
+        tuned = Tuned(strengths=table.get(method if method in table else EVERY_TASK, {}))
         if critic is not None and (folder := critic.options.get("folder")):
             tuned = _with_chosen(tuned, Path(folder) / STRENGTHS, task, policy)
     fitting = [

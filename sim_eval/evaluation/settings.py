@@ -15,7 +15,7 @@ from sim_eval.analysis.rows import DECIDED
 from sim_eval.checkpoints import ROOT
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.engine import Workers, read_workers, stored_workers
-from sim_eval.config.models import read_models
+from sim_eval.config.models import critic_method, read_models
 from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import SHIPPED, Tuned, fill_strengths, known_strengths
 from sim_eval.config.tasks import read_task, task_name
@@ -163,7 +163,9 @@ def read_tuned(config: Mapping[str, Any], rollouts: Mapping[str, Any]) -> dict[s
     """
     task, policy = task_name(rollouts["task"]), rollouts["policy"].label
     path = SHIPPED if config["strengths"] is None else folder(config["strengths"])
-    tuned = known_strengths(path, task, policy, rollouts["critic"], rollouts["sampler"])
+    critic = rollouts["critic"]
+    method = critic_method(critic, task, rollouts["checkpoints"])
+    tuned = known_strengths(path, task, policy, critic, rollouts["sampler"], method)
     sampler, used = fill_strengths(rollouts["sampler"], tuned, f"task={task} policy={policy}")
     return {"sampler": sampler, "strengths": path, "tuned": replace(tuned, strengths=used)}
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from critics.objectives import OBJECTIVES
 from sim_eval.config.compose import compose, folder
-from sim_eval.config.models import LEARNED
-from sim_eval.config.plugins import Component
 from sim_eval.config.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.config.tasks import task_name
 from sim_eval.config.values import not_negative, one_of, shown, whole
@@ -21,8 +19,6 @@ from sim_eval.runs.sampler_options import stored_options
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.training.fit import LEAST_STEPS
 
-#: A critic that has no folder yet.
-_LEARNED_HERE = Component("learned", LEARNED, {}, "critic")
 _STORED = (
     *("seed", "episodes", "batch", "rollouts", "method", "heads", "pessimism", "refit", "updates", "rows", "round"),
     *("explore", "best_of_n", "strengths"),
@@ -77,7 +73,7 @@ def read_learn_settings(arguments: Sequence[str]) -> LearnSettings:
         raise RunError(f"samplers is [{', '.join(rollouts['sampler'])}]; accepted: one sampler")
     name = next(iter(rollouts["sampler"]))
     task, policy = rollouts["task"], rollouts["policy"].label
-    tuned = known_strengths(SHIPPED, task_name(task), policy, _LEARNED_HERE, rollouts["sampler"])
+    tuned = known_strengths(SHIPPED, task_name(task), policy, None, rollouts["sampler"], config["method"])
     rollouts["sampler"], _ = fill_strengths(rollouts["sampler"], tuned, f"task={task_name(task)} policy={policy}")
     counts: dict[str, Any] = {option: whole(option, config[option], 1) for option in ("heads", "rows", "round")}
     settings = LearnSettings(

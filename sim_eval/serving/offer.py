@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from policies.openpi.handshake import Handshake
 from sim_eval.checkpoints import ROOT
+from sim_eval.config.models import critic_method
 from sim_eval.config.strengths import SHIPPED, known_strengths
 from sim_eval.errors import RunError
 from sim_eval.evaluation.samplers import SamplerConfigs, build_sampler
@@ -55,7 +56,9 @@ def build_offer(settings: ServeSettings) -> Offer:
 
 def _with_tuned_strengths(settings: ServeSettings, models: Models) -> SamplerConfigs:
     """The samplers' configurations; a missing strength is the one for these models, if there is one."""
-    tuned = known_strengths(SHIPPED, settings.task, settings.policy.label, settings.critic, settings.sampler)
+    method = critic_method(settings.critic, settings.task, settings.checkpoints)
+    policy = settings.policy.label
+    tuned = known_strengths(SHIPPED, settings.task, policy, settings.critic, settings.sampler, method)
     known = {} if tuned.differing(models.fingerprints) else tuned.strengths
     return {
         name: {**config, "strength": known[name]} if config.get("strength", 0.0) is None and name in known else config
