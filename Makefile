@@ -5,8 +5,8 @@ READY := $(VENV)/.ready
 TASK := can
 
 .PHONY: demo test check slow bench
-demo: $(READY)  ## the main job: five samplers over 50 paired episodes, and the table; make demo TASK=libero_goal
-	$(BIN)/sim-eval task=$(TASK) output=runs/demo-$(TASK)
+demo: $(READY)  ## the main job: a weak policy frozen, chosen and steered, 50 paired episodes each; make demo TASK=libero_goal
+	$(BIN)/sim-eval task=$(TASK) policy=flow_weak samplers=[unsteered,best_of_n,qpilots_u] output=runs/demo-$(TASK)
 
 test: check  ## format, lint, types, and the quick tests
 	bash scripts/browser.sh

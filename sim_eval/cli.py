@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,6 +96,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     """Run the samplers over paired episodes."""
     from sim_eval import report
     from sim_eval.analysis.compare import compare
+    from sim_eval.analysis.episode_selection import picked
     from sim_eval.config.tasks import task_factory
     from sim_eval.evaluation.evaluate import evaluate_settings, video_settings
     from sim_eval.evaluation.settings import build_samplers, read_settings
@@ -112,6 +114,9 @@ def evaluate(arguments: Sequence[str]) -> int:
         raise
     if rendered.listed:
         report.write(compare([settings.output]), settings.output)  # once more, with the videos
+    elif rescued := sorted(picked("rescued", [r for r in records if r.error is None], list(samplers))):
+        watched = f"sim-eval-render {shlex.quote(str(settings.output))} episodes=[{rescued[0]}] side_by_side=true"
+        print(f"to watch an episode that fails unsteered and succeeds steered: {watched}")
     errors = sum(record.error is not None for record in records)
     if errors:
         print(f"{errors} episodes ended in an error; the same command with output={settings.output} runs them again")
