@@ -31,7 +31,16 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.learning.actors import ACTOR_LEARNERS, ActorLearner
 from sim_eval.learning.exploring import Exploring
-from sim_eval.learning.fitting import CriticFit, Played, agreement, episodes_of, fit_actors, fit_seed, fit_twins, set_scale
+from sim_eval.learning.fitting import (
+    CriticFit,
+    Played,
+    agreement,
+    episodes_of,
+    fit_actors,
+    fit_seed,
+    fit_twins,
+    set_scale,
+)
 from sim_eval.learning.folder import Evaluation, LearnFolder, Progress, open_folder
 from sim_eval.learning.settings import LearnSettings
 from sim_eval.models import check_needs

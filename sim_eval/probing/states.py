@@ -1,0 +1,64 @@
+"""Visited states: chunks are drawn in them, and critics judge the chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from critics.critic import Critic
+from policies.policy import Denoiser, Policy
+from sim_eval.rollout.cost import Rows, counted
+from sim_eval.rollout.inference import Decider, PendingDecision, decision_blocks, stacked
+from sim_eval.samplers import Models, Sampler
+from sim_eval.samplers.denoise import draw_unsteered
+from sim_eval.samplers.sampler import required_critic
+
+
+@dataclass(frozen=True)
+class States:
+    """S decisions of unsteered episodes. Chunks are drawn in `batch` of them at once, with the decisions' own noise."""
+
+    visits: Sequence[PendingDecision]
+    batch: int
+
+    @property
+    def episodes(self) -> np.ndarray:
+        """The episode of each state, (S,)."""
+        return np.array([visit.key.episode for visit in self.visits])
+
+    def chunks(self, models: Models, sampler: Sampler, label: str) -> np.ndarray:
+        """The sampler's chunk in each state, (S, H, D), normalised. Raises RunError and UndecidedError as `Decider`."""
+        decider = Decider(sampler, models, label)
+        return np.stack([decision.normalised for part in self._parts(label) for decision in decider.decide(part)])
+
+    @torch.no_grad()
+    def draws(self, models: Models, n: int, steps: int, label: str) -> np.ndarray:
+        """`n` unsteered chunks in each state, (S, n, H, D), normalised. `steps`: of denoising."""
+        policy, found = counted(models, Rows()).policy, []
+        for part in self._parts(label):
+            drawn = []
+            for block in decision_blocks(part, models.policy.row_block):
+                observation, noise = stacked([visit.observation for visit in block]), [one.generator() for one in block]
+                chunks, _ = draw_unsteered(policy, observation, noise, steps, n)
+                drawn.append(chunks.view(len(block), n, *chunks.shape[1:]).float().cpu().numpy())
+            found.append(np.concatenate(drawn)[: len(part)])
+        return np.concatenate(found)
+
+    @torch.no_grad()
+    def values(self, policy: Policy | Denoiser, critic: Critic, chunks: np.ndarray) -> np.ndarray:
+        """Q (S, N) in float64 of normalised chunks (S, N, H, D), N in each state, by a critic that reads no features."""
+        judge, found = required_critic(counted(Models(policy, critic), Rows())), []
+        for rows in decision_blocks(range(len(self.visits)), policy.row_block):
+            seen = [{name: self.visits[row].observation[name] for name in critic.observations} for row in rows]
+            encoded = judge.encode(stacked(seen), None).repeat_interleave(chunks.shape[1], dim=0)
+            block = torch.from_numpy(chunks[rows]).to(policy.device).flatten(0, 1)
+            found.append(judge.q(block, encoded).view(len(rows), -1).double().cpu().numpy())
+        return np.concatenate(found)[: len(self.visits)]
+
+    def _parts(self, label: str) -> tqdm[Sequence[PendingDecision]]:
+        starts = range(0, len(self.visits), self.batch)
+        return tqdm([self.visits[start : start + self.batch] for start in starts], desc=label, disable=None)
