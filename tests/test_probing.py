@@ -22,7 +22,7 @@ from sim_eval.errors import RunError
 from sim_eval.probing.measures import area, leaving, spread
 from sim_eval.probing.play import early_decisions
 from sim_eval.probing.probe import Probe, probe
-from sim_eval.probing.settings import PROBE, ProbeSettings, read_probe_settings
+from sim_eval.probing.settings import PAGE, PROBE, ProbeSettings, read_probe_settings
 from sim_eval.report.probe import said
 from sim_eval.samplers.denoise import denoise
 from tasks.task import ArraySpec, EpisodeKey, Observation, ObservationRequest, Outcome, TaskSpec
@@ -245,7 +245,8 @@ def test_the_command_prints_and_keeps_what_it_found(
     out, _ = capsys.readouterr()
     assert ended.value.code == 0
     verdict = json.loads((tmp_path / PROBE).read_text())["verdict"]
-    assert out.splitlines()[-3:] == [verdict, "", str(tmp_path / PROBE)]
+    assert any(line.endswith(f"  {verdict}") for line in out.splitlines())
+    assert out.splitlines()[-3:] == ["", str(tmp_path / PROBE), str(tmp_path / PAGE)]
     before = (tmp_path / PROBE).read_bytes()
     with pytest.raises(SystemExit) as ended:
         cli.probe()

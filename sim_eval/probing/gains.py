@@ -44,7 +44,7 @@ class Peak:
     """A sampler at the strength at which its twin gain is highest, the least of equals.
 
     over_best_of_n: its twin gain minus that of `best_of_n`, in the same states. The strength is chosen in these states,
-    too, so it is a little favoured.
+    too, which favours it.
     """
 
     gain: Gain

@@ -20,7 +20,7 @@ def sentence(gains: Gains) -> str:
     every = [choice, *(gain for tried in gains.tried.values() for gain in tried)]
     if not any(gain.twin.above_zero for gain in every):
         highest = max(every, key=_height)
-        return f"{LEAVE}: by the twin's judgement no gain is surely above 0; the highest is {_told(highest)}"
+        return f"{LEAVE}: by the twin's judgement the interval of no gain is above 0; the highest: {_told(highest)}"
     if not gains.peaks:
         return f"{CHOOSE}: by the twin's judgement {_told(choice)}; no sampler with a strength was tried"
     best = max(gains.peaks.values(), key=lambda peak: _height(peak.gain))

@@ -50,7 +50,7 @@ class States:
 
     @torch.no_grad()
     def values(self, policy: Policy | Denoiser, critic: Critic, chunks: np.ndarray) -> np.ndarray:
-        """Q (S, N) in float64 of normalised chunks (S, N, H, D), N in each state, by a critic that reads no features."""
+        """Q (S, N) in float64 of N normalised chunks in each state, (S, N, H, D). The critic reads no features."""
         judge, found = required_critic(counted(Models(policy, critic), Rows())), []
         for rows in decision_blocks(range(len(self.visits)), policy.row_block):
             seen = [{name: self.visits[row].observation[name] for name in critic.observations} for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim_eval.analysis.rows import Pairing
-from sim_eval.probing.gains import Gain
+from sim_eval.probing.gains import Gain, Gains
 from sim_eval.probing.measures import OWN, Figure, Spread
 from sim_eval.probing.oracle import Oracle
 from sim_eval.probing.play import BLOCK, CANDIDATES
@@ -37,10 +37,11 @@ def played(probe: Probe) -> str:
     )
 
 
-def rows(probe: Probe) -> list[tuple[str, str]]:
-    """Every figure, named."""
+def rows(probe: Probe, gains: bool = True) -> list[tuple[str, str]]:
+    """Every figure, named; without `gains` all but those of the twins."""
     return [
-        *([] if probe.twins is None else _of_twins(probe.twins)),
+        *([] if probe.twins is None else [_agreement(probe.twins)]),
+        *([] if probe.twins is None or not gains else _of_gains(probe.twins.gains)),
         *([] if probe.oracle is None else _of_oracle(probe.oracle)),
         ("AUC of Q for success, all decisions", _area(probe.auc)),
         (f"AUC, first {EARLY} control steps", _area(probe.auc_early)),
@@ -56,7 +57,7 @@ def notes(probe: Probe) -> list[str]:
     twins = (
         "a twin is a critic fitted to half of the episodes; a gain is what steering by one twin adds to Q, in units of "
         "Q's spread over the policy's draws in a state, by its own judgement and by that of the other twin; of several "
-        "strengths the best is chosen in the same states, which favours it a little"
+        "strengths the best is chosen in the same states, which favours it"
     )
     return [
         "in brackets: 95 % intervals over episodes",
@@ -74,27 +75,19 @@ def bracketed(figure: Figure, form: str = ".2f") -> str:
     return f"{number(figure.value, form)} [{low}..{high}]"
 
 
-def _of_twins(twins: TwinFigures) -> list[tuple[str, str]]:
-    gains = twins.gains
-    steered = [
-        row
-        for name, peak in gains.peaks.items()
-        for row in (
-            *((f"{name} at {gain.strength:g} adds to Q", _gain(gain)) for gain in gains.tried[name]),
-            (
-                f"{name}, where its twin gain peaks",
-                f"strength {peak.gain.strength:g}, {bracketed(peak.over_best_of_n)} above best_of_n",
-            ),
-        )
-    ]
-    return [
-        (
-            "agreement of two twins within a state",
-            f"{bracketed(twins.agreement)} over {twins.agreement.n} states, {twins.episodes} episodes fitted",
-        ),
-        ("best_of_n adds to Q", _gain(gains.best_of_n)),
-        *steered,
-    ]
+def _agreement(twins: TwinFigures) -> tuple[str, str]:
+    counts = f"{twins.agreement.n} states, twins of {twins.episodes} episodes"
+    return "agreement of two twins within a state", f"{bracketed(twins.agreement)} over {counts}"
+
+
+def _of_gains(gains: Gains) -> list[tuple[str, str]]:
+    found = [("best_of_n adds to Q", _gain(gains.best_of_n))]
+    for name, tried in gains.tried.items():
+        found += [(f"{name} at {gain.strength:g} adds to Q", _gain(gain)) for gain in tried]
+        peak = gains.peaks[name]
+        above = f"strength {peak.gain.strength:g}, {bracketed(peak.over_best_of_n)} above best_of_n"
+        found.append((f"{name}, where its twin gain peaks", above))
+    return found
 
 
 def _gain(gain: Gain) -> str:
