@@ -30,18 +30,13 @@ from sim_eval.probing.sentence import UNTOLD, sentence
 from sim_eval.probing.settings import PROBE, ProbeSettings
 from sim_eval.probing.states import States
 from sim_eval.probing.twins import Twins, fitted, obstacle
-from sim_eval.rollout.inference import PendingDecision, decision_blocks, one_torch_thread, stacked
-from sim_eval.rollout.keys import noise_generator
+from sim_eval.rollout.inference import one_torch_thread
 from sim_eval.rollout.pool import open_pool
 from sim_eval.runs.provenance import versions
 from sim_eval.samplers import BestOfN, Models, Sampler
-from sim_eval.samplers.candidates import draw_candidates
 
 #: Unsteered draws in a state to which chunks are compared, and further ones, which show how far apart draws are.
 REFERENCES, FURTHER = 16, 4
-
-# Added to a decision's number, for draws beside those of the decision itself: no episode has so many decisions.
-_BESIDE = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ def _measured(
     q = [np.array(done.episode.q) for done in played]
     early = [values[: early_decisions(done.episode)] for values, done in zip(q, played, strict=True)]
     states = States([visit for done in played for visit in done.visits], settings.batch)
-    draws, values = _draws(settings, models, states.visits)
+    draws, values = states.further_draws(models, REFERENCES + FURTHER, settings.steps)
     chunks = {name: states.chunks(models, sampler, name) for name, sampler in samplers.items()}
     oracle, stopped = compared(foreseen, played)
     return Probe(
@@ -194,18 +189,3 @@ def _twin_figures(
 def _compared(pairs: Sequence[Pair]) -> Pairing:
     outcomes = counted([(pair.argmax, pair.draw) for pair in pairs])
     return pairing_of(f"argmax of {CANDIDATES}", "a random draw", [outcomes])
-
-
-def _draws(settings: ProbeSettings, models: Models, visits: Sequence[PendingDecision]) -> tuple[np.ndarray, np.ndarray]:
-    """Unsteered chunks in each state, (S, N, H, D), and their Q, (S, N): N is `REFERENCES` + `FURTHER`."""
-    found = []
-    blocks = decision_blocks(visits, models.policy.row_block)
-    for rows in tqdm(blocks, desc="draws", disable=None):
-        generators = [noise_generator(visit.key.noise_seed, _BESIDE + visit.decision) for visit in rows]
-        observation = stacked([visit.observation for visit in rows])
-        drawn = draw_candidates(models, observation, generators, REFERENCES + FURTHER, settings.steps)
-        found.append([tensor.detach().float().cpu().numpy() for tensor in drawn])
-    chunks, q = (np.concatenate(parts)[: len(visits)] for parts in zip(*found, strict=True))
-    if not np.isfinite(q).all():
-        raise RunError("the critic returned NaN or infinity for the policy's own draws")
-    return chunks, q

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,17 @@ from tqdm import tqdm
 
 from critics.critic import Critic
 from policies.policy import Denoiser, Policy
-from sim_eval.rollout.cost import Rows, counted
+from sim_eval.errors import RunError
+from sim_eval.rollout.cost import NonFiniteQError, Rows, counted
 from sim_eval.rollout.inference import Decider, PendingDecision, decision_blocks, stacked
+from sim_eval.rollout.keys import noise_generator
 from sim_eval.samplers import Models, Sampler
+from sim_eval.samplers.candidates import draw_candidates
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import required_critic
+
+# Added to a decision's number, for draws beside those of the decision itself: no episode has so many decisions.
+_BESIDE = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,28 @@ class States:
     def draws(self, models: Models, n: int, steps: int, label: str) -> np.ndarray:
         """`n` unsteered chunks in each state, (S, n, H, D), normalised. `steps`: of denoising."""
         policy, found = counted(models, Rows()).policy, []
-        for part in self._parts(label):
-            drawn = []
-            for block in decision_blocks(part, models.policy.row_block):
-                observation, noise = stacked([visit.observation for visit in block]), [one.generator() for one in block]
-                chunks, _ = draw_unsteered(policy, observation, noise, steps, n)
-                drawn.append(chunks.view(len(block), n, *chunks.shape[1:]).float().cpu().numpy())
-            found.append(np.concatenate(drawn)[: len(part)])
+        for block, own in self._blocks(label, models.policy.row_block):
+            observation, noise = stacked([visit.observation for visit in block]), [visit.generator() for visit in block]
+            chunks, _ = draw_unsteered(policy, observation, noise, steps, n)
+            found.append(chunks.view(len(block), n, *chunks.shape[1:])[:own].float().cpu().numpy())
         return np.concatenate(found)
+
+    def further_draws(self, models: Models, n: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """`n` unsteered chunks in each state, (S, n, H, D), none the decision's own, and Q of each, (S, n).
+
+        Raises RunError if the critic gives NaN or infinity.
+        """
+        latest, found = counted(models, Rows()), []  # counted, a critic reads the latest control step alone
+        for block, own in self._blocks("draws", models.policy.row_block):
+            noise = [noise_generator(visit.key.noise_seed, _BESIDE + visit.decision) for visit in block]
+            observation = stacked([visit.observation for visit in block])
+            try:
+                drawn = draw_candidates(latest, observation, noise, n, steps)
+            except NonFiniteQError:
+                raise RunError("the critic returned NaN or infinity for the policy's own draws") from None
+            found.append([tensor[:own].detach().float().cpu().numpy() for tensor in drawn])
+        chunks, q = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return chunks, q
 
     @torch.no_grad()
     def values(self, policy: Policy | Denoiser, critic: Critic, chunks: np.ndarray) -> np.ndarray:
@@ -58,6 +78,12 @@ class States:
             block = torch.from_numpy(chunks[rows]).to(policy.device).flatten(0, 1)
             found.append(judge.q(block, encoded).view(len(rows), -1).double().cpu().numpy())
         return np.concatenate(found)[: len(self.visits)]
+
+    def _blocks(self, label: str, size: int) -> Iterator[tuple[list[PendingDecision], int]]:
+        """The states in blocks for the networks, and how many of each block do not only fill it up."""
+        for part in self._parts(label):
+            for number, block in enumerate(decision_blocks(part, size)):
+                yield block, min(len(block), len(part) - number * len(block))
 
     def _parts(self, label: str) -> tqdm[Sequence[PendingDecision]]:
         starts = range(0, len(self.visits), self.batch)
