@@ -77,7 +77,7 @@ def play_oracle(settings: ProbeSettings, models: Models, pool: Pool, value: Stat
     return sorted(outcomes, key=lambda outcome: outcome.key.episode)
 
 
-def compared(outcomes: Sequence[Outcome], played: Sequence[Played]) -> tuple[Oracle | None, list[str]]:
+def oracle_figures(outcomes: Sequence[Outcome], played: Sequence[Played]) -> tuple[Oracle | None, list[str]]:
     """The oracle against the unsteered episodes, and one line for each that crashed; None if no episode is left."""
     unsteered = {done.episode.key.episode: done.episode.success for done in played}
     crashed = [f"episode {one.key.episode}, oracle: {one.error}" for one in outcomes if one.error is not None]

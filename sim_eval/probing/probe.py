@@ -24,7 +24,7 @@ from sim_eval.models import check_needs
 from sim_eval.probing.choice import Recording
 from sim_eval.probing.gains import Gains, gains
 from sim_eval.probing.measures import Figure, Leaving, Spread, area, leaving, mean, spread
-from sim_eval.probing.oracle import Oracle, StateValue, compared, play_oracle, state_value
+from sim_eval.probing.oracle import Oracle, StateValue, oracle_figures, play_oracle, state_value
 from sim_eval.probing.play import BLOCK, CANDIDATES, Pair, early_decisions, play_argmax, play_unsteered
 from sim_eval.probing.sentence import UNTOLD, sentence
 from sim_eval.probing.settings import PROBE, ProbeSettings
@@ -43,10 +43,12 @@ REFERENCES, FURTHER = 16, 4
 class TwinFigures:
     """Of two critics that were fitted as the probed one, each to a half of `episodes`.
 
-    agreement: the mean over states of the correlation of their Q over the policy's draws in a state.
+    data: SHA-256 of the files of episodes, by name. agreement: the mean over states of the correlation of their Q over
+    the policy's draws in a state.
     """
 
     episodes: int
+    data: Mapping[str, str]
     agreement: Figure
     gains: Gains
 
@@ -149,7 +151,7 @@ def _measured(
     states = States([visit for done in played for visit in done.visits], settings.batch)
     draws, values = states.further_draws(models, REFERENCES + FURTHER, settings.steps)
     chunks = {name: states.chunks(models, sampler, name) for name, sampler in samplers.items()}
-    oracle, stopped = compared(foreseen, played)
+    oracle, stopped = oracle_figures(foreseen, played)
     return Probe(
         options=settings.stored(),
         checkpoints=models.fingerprints,
@@ -181,6 +183,7 @@ def _twin_figures(
     choosing = {"best_of_n": BestOfN(CANDIDATES, settings.steps), **samplers}
     return TwinFigures(
         episodes=twins.episodes,
+        data=twins.data,
         agreement=mean(within_states(q, other).numpy(), states.episodes),
         gains=gains(models, twins.critics, states, choosing, settings.strengths_tried),
     )

@@ -5,7 +5,7 @@ What steering by one of them gains in the eyes of the other is knowledge of chun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,19 @@ from sim_eval.training.collect import keep_for
 from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.draws import policy_draws
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
+from sim_eval.training.workspace import file_hashes
 
 
 @dataclass(frozen=True)
 class Twins:
-    """Two critics, frozen, on the policy's device, each with a scale of its own. `episodes`: that both were fitted to,
-    each to a half.
+    """Two critics, frozen, on the policy's device, each with a scale of its own.
+
+    episodes: the number that both were fitted to, each to a half. data: SHA-256 of their files, by name.
     """
 
     critics: tuple[EnsembleCritic, EnsembleCritic]
     episodes: int
+    data: Mapping[str, str]
 
 
 def obstacle(settings: ProbeSettings, critic: Critic | None) -> str | None:
@@ -80,7 +83,7 @@ def fitted(settings: ProbeSettings, models: Models) -> Twins:
     draws = policy_draws(models, twins[0].to(policy.device), rounds[-1], SPREAD_STATES, generator)
     for twin in twins:
         set_scale(twin.to(policy.device), draws)
-    return Twins(twins, len(episodes))
+    return Twins(twins, len(episodes), file_hashes(files))
 
 
 def _files(settings: ProbeSettings) -> list[Path]:

@@ -57,7 +57,8 @@ def notes(probe: Probe) -> list[str]:
     twins = (
         "a twin is a critic fitted to half of the episodes; a gain is what steering by one twin adds to Q, in units of "
         "Q's spread over the policy's draws in a state, by its own judgement and by that of the other twin; of several "
-        "strengths the best is chosen in the same states, which favours it; what both twins get wrong alike does not show"
+        "strengths the best is chosen in the same states, which favours it; what both twins get wrong alike does not "
+        "show"
     )
     return [
         "in brackets: 95 % intervals over episodes",

@@ -60,9 +60,8 @@ def _panel(gains: Gains, styles: Styles) -> Panel:
             said.append(told)
     axes.set(xlabel="steering strength", ylabel="gain in Q")
     axes.set_xlim(left=0)
-    return Panel(
-        "Gain in Q", ["best_of_n", *gains.tried], svg(figure, f"Gain by the twin's judgement: {'; '.join(said)}")
-    )
+    alt = f"Gain by the twin's judgement: {'; '.join(said)}"
+    return Panel("Gain in Q", ["best_of_n", *gains.tried], svg(figure, alt))
 
 
 def _strength(gain: Gain) -> float:
