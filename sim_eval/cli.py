@@ -251,11 +251,13 @@ def probe(arguments: Sequence[str]) -> int:
     """Measure whether a critic can steer a frozen policy."""
     from sim_eval.probing.probe import probe
     from sim_eval.probing.settings import PROBE, read_probe_settings
+    from sim_eval.report import probe_page
     from sim_eval.report.probe import said
 
     settings = read_probe_settings(arguments)
-    print("\n".join(said(probe(settings))), flush=True)
-    print(f"\n{settings.output / PROBE}")
+    found = probe(settings)
+    print("\n".join(said(found)), flush=True)
+    print(f"\n{settings.output / PROBE}\n{probe_page.write(found, settings.output)}")
     return 0
 
 

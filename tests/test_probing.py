@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from critics.critic import Critic
+from policies.observation import ObservationRequest as PolicyRequest
 from policies.policy import Observations
 from sim_eval import cli
 from sim_eval.analysis.statistics import roc_area
@@ -22,11 +23,12 @@ from sim_eval.errors import RunError
 from sim_eval.probing.measures import area, leaving, spread
 from sim_eval.probing.play import early_decisions
 from sim_eval.probing.probe import Probe, probe
-from sim_eval.probing.settings import PROBE, ProbeSettings, read_probe_settings
+from sim_eval.probing.settings import PAGE, PROBE, ProbeSettings, read_probe_settings
 from sim_eval.report.probe import said
 from sim_eval.samplers.denoise import denoise
 from tasks.task import ArraySpec, EpisodeKey, Observation, ObservationRequest, Outcome, TaskSpec
 from tests.mixture import MixtureDenoiser
+from tests.toy_models import ToyDenoiser
 
 HERE = Path(__file__).parent
 TOY = [f"task={HERE}/toy_task.py:ToyTask", f"policy={HERE}/toy_models.py:ToyDenoiser"]
@@ -245,7 +247,8 @@ def test_the_command_prints_and_keeps_what_it_found(
     out, _ = capsys.readouterr()
     assert ended.value.code == 0
     verdict = json.loads((tmp_path / PROBE).read_text())["verdict"]
-    assert out.splitlines()[-3:] == [verdict, "", str(tmp_path / PROBE)]
+    assert any(line.endswith(f"  {verdict}") for line in out.splitlines())
+    assert out.splitlines()[-3:] == ["", str(tmp_path / PROBE), str(tmp_path / PAGE)]
     before = (tmp_path / PROBE).read_bytes()
     with pytest.raises(SystemExit) as ended:
         cli.probe()
@@ -280,6 +283,17 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: 
     strengths.write_text("toy_task: {toy_models.ToyDenoiser: {policy: a, critic: b, strengths: {qpilots_u: 1.0}}}\n")
     with pytest.raises(RunError, match=r"another policy and critic; give one with sampler\.qpilots_u\.strength"):
         probe(settings(tmp_path, *TOY, steered[0], f"strengths={strengths}"))
+
+
+def twice() -> ToyDenoiser:
+    """It sees the last two control steps, and decides on the last."""
+    return ToyDenoiser(request=PolicyRequest(("position",), history=2))
+
+
+def test_the_critic_of_a_policy_that_sees_earlier_steps_reads_the_latest(tmp_path: Path) -> None:
+    found = probe(settings(tmp_path / "a", *TOY, f"policy={__file__}:twice"))
+    alone = probe(settings(tmp_path / "b", *TOY))
+    assert (found.auc, found.spread, found.leaving) == (alone.auc, alone.spread, alone.leaving)
 
 
 def test_a_policy_that_only_samples_can_be_probed(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from critics.objectives import OBJECTIVES
 from critics.replay import build_replay
 from policies.policy import FrozenPolicy
 from sim_eval.learning.actors import ActorLearner
-from sim_eval.training.critic import fit_objective, new_critic
-from sim_eval.training.draws import DRAWS, PolicyDraws
+from sim_eval.training.critic import chunk_rows, fit_objective, new_critic, state_rows
+from sim_eval.training.draws import DRAWS, PolicyDraws, q_spread
+from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import random_rows, seeded_weights
 
 _ACTOR_RATE = 5e-4
@@ -73,6 +74,30 @@ def fit_seed(seed: int, number: int, part: int = 0) -> int:
     return int(np.random.SeedSequence([seed, number, part]).generate_state(1, np.uint32)[0])
 
 
+def episodes_of(policy: FrozenPolicy, trajectories: Sequence[Trajectory]) -> list[Played]:
+    """What a critic of this policy's chunks is fitted to, an entry for each episode."""
+    return [(state_rows(episode), chunk_rows(policy, episode), episode.success) for episode in trajectories]
+
+
+def fit_twins(
+    fitting: CriticFit, policy: FrozenPolicy, episodes: Sequence[Played], seed: int, number: int
+) -> tuple[EnsembleCritic, EnsembleCritic]:
+    """Two critics with fresh weights, one fitted to the even, one to the odd of at least two episodes.
+
+    They share no episode, so what they agree on is no chance of the data. `seed`, `number`: as in `fit_seed`.
+    """
+    first, second = (
+        fitting(policy, episodes[half::2], None, fit_seed(seed, number, 1 + half), f"twin {half + 1}")[0]
+        for half in (0, 1)
+    )
+    return first, second
+
+
+def set_scale(critic: EnsembleCritic, draws: PolicyDraws) -> None:
+    """Put Q in units of its mean spread over the policy's draws in a state, whatever its units were."""
+    critic.scale.mul_(q_spread(critic, draws).clamp_min(1e-6))
+
+
 def fit_actors(
     actors: Mapping[str, ActorLearner],
     critic: EnsembleCritic,
@@ -98,11 +123,16 @@ def _optimiser(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 
 @torch.no_grad()
 def agreement(critic: EnsembleCritic, twin: EnsembleCritic, draws: PolicyDraws) -> float:
-    """The mean over states of the correlation of two critics' Q over the policy's draws in a state, -1 to 1.
+    """The mean over states of `within_states`, over the policy's draws.
 
     Of critics on disjoint episodes it says how much they know of chunks, beyond what is chance in the data.
     """
     q, other = (judge.q(draws.chunks, draws.encoded).view(-1, DRAWS) for judge in (critic, twin))
+    return float(within_states(q, other).mean())
+
+
+def within_states(q: Tensor, other: Tensor) -> Tensor:
+    """The correlation, -1 to 1, of two critics' Q (S, N) over the N draws in each state: (S,). 0 if one is constant."""
     q, other = (values - values.mean(1, keepdim=True) for values in (q, other))
     norms = (q.square().sum(1) * other.square().sum(1)).sqrt()
-    return float(((q * other).sum(1) / norms.clamp_min(1e-12)).mean())
+    return (q * other).sum(1) / norms.clamp_min(1e-12)

@@ -31,7 +31,16 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.learning.actors import ACTOR_LEARNERS, ActorLearner
 from sim_eval.learning.exploring import Exploring
-from sim_eval.learning.fitting import CriticFit, Played, agreement, fit_actors, fit_seed
+from sim_eval.learning.fitting import (
+    CriticFit,
+    Played,
+    agreement,
+    episodes_of,
+    fit_actors,
+    fit_seed,
+    fit_twins,
+    set_scale,
+)
 from sim_eval.learning.folder import Evaluation, LearnFolder, Progress, open_folder
 from sim_eval.learning.settings import LearnSettings
 from sim_eval.models import check_needs
@@ -39,8 +48,8 @@ from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
 from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
 from sim_eval.training.collect import keep_for, state_of, trajectory_of
-from sim_eval.training.critic import SPREAD_STATES, chunk_rows, normalisation, state_rows, valued_policy
-from sim_eval.training.draws import PolicyDraws, joined, policy_draws, q_spread
+from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
+from sim_eval.training.draws import PolicyDraws, joined, policy_draws
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin, seeded_weights
 from tasks.packages import SIMULATION, versions
@@ -165,7 +174,7 @@ class _Learner:
         settings, number = self.settings, self.progress.rounds
         seed = fit_seed(settings.seed, number)
         self.critic, figures = self.fitting(self.frozen.policy, self.episodes, before, seed, f"fit {number}")
-        self.critic.scale.copy_(q_spread(self.critic, self._policy_draws(number, SPREAD_STATES)).clamp_min(1e-6))
+        set_scale(self.critic, self._policy_draws(number, SPREAD_STATES))
         if self.draws is not None:
             fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
         self.progress.figures = figures
@@ -214,17 +223,8 @@ class _Learner:
 
     def _twin_agreement(self) -> float:
         """How far two critics, each fitted to every other episode, agree within states of the latest round."""
-        number = self.progress.rounds
-        first, second = (
-            self.fitting(
-                self.frozen.policy,
-                self.episodes[half::2],
-                None,
-                fit_seed(self.settings.seed, number, 1 + half),
-                f"twin {half + 1}",
-            )[0]
-            for half in (0, 1)
-        )
+        number, policy = self.progress.rounds, self.frozen.policy
+        first, second = fit_twins(self.fitting, policy, self.episodes, self.settings.seed, number)
         return agreement(first, second, self._policy_draws(number, SPREAD_STATES))
 
     def _replay(self, number: int) -> list[Trajectory]:
@@ -244,10 +244,8 @@ class _Learner:
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         """Add round `number` to what is learned from."""
-        policy, self.latest = self.frozen.policy, trajectories
-        self.episodes += [
-            (state_rows(trajectory), chunk_rows(policy, trajectory), trajectory.success) for trajectory in trajectories
-        ]
+        self.latest = trajectories
+        self.episodes += episodes_of(self.frozen.policy, trajectories)
         if self.actors:
             drawn = self._policy_draws(number, ROUND_STATES if number else SPREAD_STATES)
             self.draws = drawn if self.draws is None else joined([self.draws, drawn])

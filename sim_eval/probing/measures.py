@@ -21,6 +21,11 @@ class Figure:
     interval: tuple[float, float] | None
     n: int
 
+    @property
+    def above_zero(self) -> bool:
+        """Whether its whole interval is."""
+        return self.interval is not None and self.interval[0] > 0
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -70,6 +75,13 @@ def spread(q: np.ndarray) -> Spread:
     (states, draws), q = q.shape, q.astype(np.float64)
     within, across = q.std(axis=1, ddof=1).mean(), q.mean(axis=1).std(ddof=1) if states > 1 else 0.0
     return Spread(states, draws, float(within), float(across), float(within / across) if across > 0 else None)
+
+
+def mean(values: np.ndarray, episodes: np.ndarray) -> Figure:
+    """The mean of `values` (S,) of states. episodes: (S,) the episode of each."""
+    _, rows, counts = np.unique(episodes, return_inverse=True, return_counts=True)
+    sums = np.bincount(rows, values.astype(np.float64))
+    return _figure(lambda picked: float(sums[picked].sum() / counts[picked].sum()), len(counts), len(values))
 
 
 def leaving(references: np.ndarray, own: np.ndarray, chunks: Mapping[str, np.ndarray], episodes: np.ndarray) -> Leaving:

@@ -19,23 +19,38 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.settings import build_samplers, check_tuned
 from sim_eval.files import write_text
+from sim_eval.learning.fitting import within_states
 from sim_eval.models import check_needs
 from sim_eval.probing.choice import Recording
-from sim_eval.probing.measures import Figure, Leaving, Spread, area, leaving, spread
+from sim_eval.probing.gains import Gains, gains
+from sim_eval.probing.measures import Figure, Leaving, Spread, area, leaving, mean, spread
+from sim_eval.probing.oracle import Oracle, StateValue, oracle_figures, play_oracle, state_value
 from sim_eval.probing.play import BLOCK, CANDIDATES, Pair, early_decisions, play_argmax, play_unsteered
+from sim_eval.probing.sentence import UNTOLD, sentence
 from sim_eval.probing.settings import PROBE, ProbeSettings
-from sim_eval.rollout.inference import Decider, PendingDecision, decision_blocks, one_torch_thread, stacked
-from sim_eval.rollout.keys import noise_generator
+from sim_eval.probing.states import States
+from sim_eval.probing.twins import Twins, fitted, obstacle
+from sim_eval.rollout.inference import one_torch_thread
 from sim_eval.rollout.pool import open_pool
 from sim_eval.runs.provenance import versions
 from sim_eval.samplers import BestOfN, Models, Sampler
-from sim_eval.samplers.candidates import draw_candidates
 
 #: Unsteered draws in a state to which chunks are compared, and further ones, which show how far apart draws are.
 REFERENCES, FURTHER = 16, 4
 
-# Added to a decision's number, for draws beside those of the decision itself: no episode has so many decisions.
-_BESIDE = 1 << 32
+
+@dataclass(frozen=True)
+class TwinFigures:
+    """Of two critics that were fitted as the probed one, each to a half of `episodes`.
+
+    data: SHA-256 of the files of episodes, by name. agreement: the mean over states of the correlation of their Q over
+    the policy's draws in a state.
+    """
+
+    episodes: int
+    data: Mapping[str, str]
+    agreement: Figure
+    gains: Gains
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,7 @@ class Probe:
 
     auc, auc_early: of Q for eventual success, over all decisions and over those within the first `EARLY` control steps.
     argmax: over `pairs`, the critic's choice of `CANDIDATES` draws at one early decision against a random draw.
+    twins: what two critics of disjoint episodes say; without them `untold` says why. oracle: None if it did not play.
     left_out: why some episodes are in no pair.
     """
 
@@ -57,11 +73,19 @@ class Probe:
     pairs: tuple[Pair, ...]
     spread: Spread
     leaving: Leaving
+    twins: TwinFigures | None
+    untold: str | None
+    oracle: Oracle | None
     left_out: tuple[str, ...]
 
     @property
+    def sentence(self) -> str:
+        """Whether to steer by this critic; it says no more than the twins' gains do."""
+        return f"{UNTOLD} whether to steer: {self.untold}" if self.twins is None else sentence(self.twins.gains)
+
+    @property
     def verdict(self) -> str:
-        """One sentence, which says no more than the pairs do."""
+        """One sentence on the early argmax, which says no more than the pairs do."""
         test = self.argmax
         counts = (
             f"{test.label}: {test.both + test.won} of {test.pairs}, {test.against}: {test.both + test.lost} of "
@@ -77,7 +101,8 @@ class Probe:
         """The content of `PROBE`: plain values."""
         argmax = {name: value for name, value in asdict(self.argmax).items() if name != "p_holm"}  # a single test
         figures = {**asdict(self), "argmax": argmax}
-        return {"versions": versions(), "block": BLOCK, **figures, "verdict": self.verdict}
+        said = {"sentence": self.sentence, "verdict": self.verdict}
+        return {"versions": versions(), "block": BLOCK, **figures, **said}
 
 
 def probe(settings: ProbeSettings) -> Probe:
@@ -93,32 +118,40 @@ def probe(settings: ProbeSettings) -> Probe:
     check_tuned(settings, models.fingerprints)
     if one_torch_thread(models.policy):
         torch.set_num_threads(1)
-    tell_of_compiling(settings.task)
+    value = state_value(settings, models) if settings.oracle else None
     try:
-        found = _measured(settings, samplers, models)
+        twins = fitted(settings, models) if obstacle(settings, models.critic) is None else None
+        tell_of_compiling(settings.task)
+        found = _measured(settings, samplers, models, twins, value)
     except UndecidedError as error:
         raise RunError(f"the policy has no chunk in a state that it has visited: {error}") from None
     write_text(settings.output / PROBE, f"{json.dumps(found.stored(), indent=1)}\n")
     return found
 
 
-def _measured(settings: ProbeSettings, samplers: Mapping[str, Sampler], models: Models) -> Probe:
+def _measured(
+    settings: ProbeSettings,
+    samplers: Mapping[str, Sampler],
+    models: Models,
+    twins: Twins | None,
+    value: StateValue | None,
+) -> Probe:
     recording = Recording(settings.steps)  # in this process, so that no cluster can play
     assert isinstance(settings.workers, int)
-    with (
-        open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool,
-        tqdm(total=2 * settings.episodes, desc="episodes", disable=None) as progress,
-    ):
-        played, crashed = play_unsteered(settings, models, pool, recording, progress)
-        pairs, unpaired = play_argmax(settings, models, pool, played, recording, progress)
+    with open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool:
+        foreseen = [] if value is None else play_oracle(settings, models, pool, value)  # first, for it may be refused
+        with tqdm(total=2 * settings.episodes, desc="episodes", disable=None) as progress:
+            played, crashed = play_unsteered(settings, models, pool, recording, progress)
+            pairs, unpaired = play_argmax(settings, models, pool, played, recording, progress)
     if not pairs:
         raise RunError(f"no pair of episodes can be compared: {(crashed + unpaired)[0]}")
     successes = [done.episode.success for done in played]
     q = [np.array(done.episode.q) for done in played]
     early = [values[: early_decisions(done.episode)] for values, done in zip(q, played, strict=True)]
-    visits = [visit for done in played for visit in done.visits]
-    draws, values = _draws(settings, models, visits)
-    chunks = {name: _chunks(settings, models, name, sampler, visits) for name, sampler in samplers.items()}
+    states = States([visit for done in played for visit in done.visits], settings.batch)
+    draws, values = states.further_draws(models, REFERENCES + FURTHER, settings.steps)
+    chunks = {name: states.chunks(models, sampler, name) for name, sampler in samplers.items()}
+    oracle, stopped = oracle_figures(foreseen, played)
     return Probe(
         options=settings.stored(),
         checkpoints=models.fingerprints,
@@ -129,43 +162,33 @@ def _measured(settings: ProbeSettings, samplers: Mapping[str, Sampler], models: 
         argmax=_compared(pairs),
         pairs=tuple(pairs),
         spread=spread(values[:, :REFERENCES]),
-        leaving=leaving(
-            draws[:, :REFERENCES], draws[:, REFERENCES:], chunks, np.array([visit.key.episode for visit in visits])
-        ),
-        left_out=(*crashed, *unpaired),
+        leaving=leaving(draws[:, :REFERENCES], draws[:, REFERENCES:], chunks, states.episodes),
+        twins=None if twins is None else _twin_figures(settings, samplers, models, twins, states, draws),
+        untold=obstacle(settings, models.critic),
+        oracle=oracle,
+        left_out=(*crashed, *unpaired, *stopped),
+    )
+
+
+def _twin_figures(
+    settings: ProbeSettings,
+    samplers: Mapping[str, Sampler],
+    models: Models,
+    twins: Twins,
+    states: States,
+    draws: np.ndarray,
+) -> TwinFigures:
+    """`draws`: unsteered chunks in each state, (S, N, H, D)."""
+    q, other = (torch.from_numpy(states.values(models.policy, critic, draws)) for critic in twins.critics)
+    choosing = {"best_of_n": BestOfN(CANDIDATES, settings.steps), **samplers}
+    return TwinFigures(
+        episodes=twins.episodes,
+        data=twins.data,
+        agreement=mean(within_states(q, other).numpy(), states.episodes),
+        gains=gains(models, twins.critics, states, choosing, settings.strengths_tried),
     )
 
 
 def _compared(pairs: Sequence[Pair]) -> Pairing:
     outcomes = counted([(pair.argmax, pair.draw) for pair in pairs])
     return pairing_of(f"argmax of {CANDIDATES}", "a random draw", [outcomes])
-
-
-def _draws(settings: ProbeSettings, models: Models, visits: Sequence[PendingDecision]) -> tuple[np.ndarray, np.ndarray]:
-    """Unsteered chunks in each state, (S, N, H, D), and their Q, (S, N): N is `REFERENCES` + `FURTHER`."""
-    found = []
-    blocks = decision_blocks(visits, models.policy.row_block)
-    for rows in tqdm(blocks, desc="draws", disable=None):
-        generators = [noise_generator(visit.key.noise_seed, _BESIDE + visit.decision) for visit in rows]
-        observation = stacked([visit.observation for visit in rows])
-        drawn = draw_candidates(models, observation, generators, REFERENCES + FURTHER, settings.steps)
-        found.append([tensor.detach().float().cpu().numpy() for tensor in drawn])
-    chunks, q = (np.concatenate(parts)[: len(visits)] for parts in zip(*found, strict=True))
-    if not np.isfinite(q).all():
-        raise RunError("the critic returned NaN or infinity for the policy's own draws")
-    return chunks, q
-
-
-def _chunks(
-    settings: ProbeSettings, models: Models, name: str, sampler: Sampler, visits: Sequence[PendingDecision]
-) -> np.ndarray:
-    """The sampler's chunk in each state, (S, H, D), normalised, with the noise that the episode's decision had."""
-    decider = Decider(sampler, models, name)
-    blocks = _blocks(settings, visits, name)
-    return np.stack([decision.normalised for block in blocks for decision in decider.decide(block)])
-
-
-def _blocks(settings: ProbeSettings, visits: Sequence[PendingDecision], name: str) -> tqdm[Sequence[PendingDecision]]:
-    """The states, as many at once as episodes run at the same time."""
-    starts = range(0, len(visits), settings.batch)
-    return tqdm([visits[start : start + settings.batch] for start in starts], desc=name, disable=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -71,8 +71,12 @@ def environment() -> Environment:
 def _styles(comparison: Comparison, sweeps: figures.Sweeps) -> figures.Styles:
     labels = [row.label for table in comparison.tables for row in table.rows]
     swept = [trial.sampler for trials in sweeps.values() for trial in trials]
-    order = dict.fromkeys([*_KNOWN, *labels, *swept])
-    return {label: index % STYLES for index, label in enumerate(order)}
+    return styles_of([*labels, *swept])
+
+
+def styles_of(labels: Iterable[str]) -> figures.Styles:
+    """The style of each of these samplers, and of those that always have the same."""
+    return {label: index % STYLES for index, label in enumerate(dict.fromkeys([*_KNOWN, *labels]))}
 
 
 def _difference_scale(comparison: Comparison) -> Callable[[float], str]:
