@@ -186,6 +186,7 @@ def made(choice: float, tried: dict[str, list[float]], over: float = 0.0) -> Gai
         (made(0.05, {"u": [-1.0, 0.08]}, 0.03), f"{LEAVE}: by the twin's judgement the interval of no gain is above 0"),
         (made(0.0, {}), f"{LEAVE}: by the twin's judgement"),
         (made(-0.5, {"u": [0.05]}, 0.55), f"{LEAVE}: by the twin's judgement"),  # above best_of_n, which does harm
+        (Gains(Gain("best_of_n", None, figure(0.3), figure(0.2, 0.4)), {}, {}), f"{UNTOLD}: by the twin's"),
         (made(0.3, {"u": [0.35]}, 0.05), f"{UNTOLD} whether to steer or to choose: by the twin's judgement u"),
         (made(0.05, {"u": [0.15]}, 0.1), f"{UNTOLD} whether to steer or to choose"),
     ],

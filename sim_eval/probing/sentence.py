@@ -8,19 +8,24 @@ from sim_eval.probing.measures import Figure
 #: How the sentence begins.
 STEER, CHOOSE, LEAVE, UNTOLD = "steer", "choose", "leave it", "these figures do not tell"
 
+#: The share of a critic's own gain that its twin must leave possible, or steering by it is idle.
+CARRIED = 0.5
+
 
 def sentence(gains: Gains) -> str:
     """What the twins' gains say, in one sentence that begins with one of the four.
 
-    Leave it: no twin gain's interval is above 0. Steer: of the sampler with the highest peak, the interval of the peak
-    is above 0, and so is that of its difference from `best_of_n`. Choose: the interval of `best_of_n` is above 0, and
-    no sampler's peak is higher. Otherwise these figures do not tell.
+    Steer: of the sampler with the highest peak, the interval of the peak is above 0, and so is that of its difference
+    from `best_of_n`. Choose: the interval of `best_of_n` is above 0, and no sampler's peak is higher. Leave it: no twin
+    gain's interval is above 0, and each ends below the share `CARRIED` of what the critic that steered believes to
+    gain. Otherwise these figures do not tell: they may be too few.
     """
     choice = gains.best_of_n
     every = [choice, *(gain for tried in gains.tried.values() for gain in tried)]
     if not any(gain.twin.above_zero for gain in every):
         highest = max(every, key=_height)
-        return f"{LEAVE}: by the twin's judgement the interval of no gain is above 0; the highest: {_told(highest)}"
+        none = f"by the twin's judgement the interval of no gain is above 0; the highest: {_told(highest)}"
+        return f"{LEAVE}: {none}" if all(map(_hardly_carries, every)) else f"{UNTOLD}: {none}"
     if not gains.peaks:
         return f"{CHOOSE}: by the twin's judgement {_told(choice)}; no sampler with a strength was tried"
     best = max(gains.peaks.values(), key=lambda peak: _height(peak.gain))
@@ -32,6 +37,13 @@ def sentence(gains: Gains) -> str:
     if choice.twin.above_zero and _height(best.gain) <= _height(choice):
         return f"{CHOOSE}: {compared}"
     return f"{UNTOLD} whether to steer or to choose: {compared}"
+
+
+def _hardly_carries(gain: Gain) -> bool:
+    """Whether even the end of the twin gain's interval is below the share `CARRIED` of the own gain."""
+    assert gain.twin.interval is not None
+    assert gain.own.value is not None
+    return gain.twin.interval[1] < CARRIED * gain.own.value
 
 
 def _told(gain: Gain) -> str:
