@@ -66,7 +66,7 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
     frozen = settings.build_models([Unsteered(), *([sampler] if "posterior" in sampler.needs else [])])
     make_task = task_factory(settings.task)
     with closing(make_task()) as probe:
-        fitting = _fitting(settings, probe.spec)
+        fitting = fitting_of(settings, probe.spec)
     critic = fitting.new(frozen.policy, settings.seed)
     check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
     options = {
@@ -294,7 +294,8 @@ def _cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:
     return lengths[math.ceil(KEPT * len(lengths)) - 1] if lengths else None
 
 
-def _fitting(settings: LearnSettings, spec: TaskSpec) -> CriticFit:
+def fitting_of(settings: LearnSettings, spec: TaskSpec) -> CriticFit:
+    """How a run with these settings fits its critic; the normalisation is still to be measured."""
     sizes = {name: spec.observations[name].shape[0] for name in state_of(spec)}
     states = sum(sizes.values())
     return CriticFit(

@@ -80,10 +80,12 @@ def play_oracle(settings: ProbeSettings, models: Models, pool: Pool, value: Stat
 def oracle_figures(outcomes: Sequence[Outcome], played: Sequence[Played]) -> tuple[Oracle | None, list[str]]:
     """The oracle against the unsteered episodes, and one line for each that crashed; None if no episode is left."""
     unsteered = {done.episode.key.episode: done.episode.success for done in played}
-    crashed = [f"episode {one.key.episode}, oracle: {one.error}" for one in outcomes if one.error is not None]
-    ended = [one for one in outcomes if one.error is None and one.key.episode in unsteered]
+    crashed = [
+        f"episode {outcome.key.episode}, oracle: {outcome.error}" for outcome in outcomes if outcome.error is not None
+    ]
+    ended = [outcome for outcome in outcomes if outcome.error is None and outcome.key.episode in unsteered]
     if not ended:
         return None, crashed
-    pairs = [(one.success, unsteered[one.key.episode]) for one in ended]
+    pairs = [(outcome.success, unsteered[outcome.key.episode]) for outcome in ended]
     test = pairing_of(f"exact look-ahead of {CANDIDATES}", "unsteered", [counted(pairs)])
-    return Oracle(test, sum(one.steps for one in ended), sum(one.simulated for one in ended)), crashed
+    return Oracle(test, sum(outcome.steps for outcome in ended), sum(outcome.simulated for outcome in ended)), crashed
