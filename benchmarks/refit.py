@@ -1,8 +1,8 @@
 """One ingredient of a critic at a time, on the same episodes: `python -m benchmarks.refit RUN OUTPUT [name=value ...]`.
 
 RUN is a folder of `sim-eval-learn`. A critic is fitted anew to its episodes with other options, one or more of
-method, heads, pessimism, updates, rows, seed and rounds (how many steered rounds are read; all by default), and saved in
-the folder OUTPUT, which `sim-eval critic=OUTPUT` takes. Its figures are printed.
+method, heads, pessimism, updates, rows, seed and rounds (how many steered rounds are read; all by default). It is saved
+in the folder OUTPUT, which `sim-eval critic=OUTPUT` takes, and its figures are printed.
 """
 
 from __future__ import annotations
