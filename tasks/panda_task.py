@@ -60,6 +60,8 @@ class PandaTask(ABC):
     settling = np.zeros((0, *ACTION.shape))
     #: Packages whose versions the simulation depends on.
     packages: tuple[str, ...] = ("mujoco", "robosuite")
+    #: How far the hand moves and turns for an action, relative to what is documented above.
+    gain = 1.0
     #: How many starts the benchmark publishes.
     published_starts: int | None = None
 
@@ -131,7 +133,7 @@ class PandaTask(ABC):
         """Advance 1/20 s. `action` is (7,), clipped to [-1, 1]; the reward is 1 at success, else 0."""
         if self._steps_left == 0:
             raise TaskError(f"task {self.spec.name!r} has no episode under way; call reset(key) first")
-        self._stepper.step(_checked_action(action))
+        self._stepper.step(_checked_action(action) * np.array([*[self.gain] * 6, 1.0]))
         self._steps_left -= 1
         self._refresh()
         success = bool(self._env._check_success())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -59,8 +59,14 @@ _OPTIONS = {
     "perturbation": _Option(None, SUITES, "LIBERO's suites"),
     "env": _Option("Stack", (ANY_ROBOSUITE,), f"task {ANY_ROBOSUITE!r}"),
     "instruction": _Option(None, TASKS, "every task"),
+    "gain": _Option(None, TASKS, "every task"),
     "stepping": _Option("fast", TASKS, "every task"),
 }
+
+#: Options that change a task; without them it is as it is, and they are in no name and no folder.
+_CHANGES = ("instruction", "gain")
+
+MOST_GAIN = 2.0
 
 
 def options_of(full_name: str) -> dict[str, Any]:
@@ -98,10 +104,8 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
             raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {_OPTIONS[option].who} alone")
     taken = {option: given.get(option, kind.default) for option, kind in _OPTIONS.items() if name in kind.takers}
     check_kind(taken["stepping"])
-    if taken["instruction"] is None:
-        del taken["instruction"]
-    elif not isinstance(taken["instruction"], str) or not taken["instruction"].strip():
-        raise TaskError(f"instruction is {taken['instruction']!r}; accepted: a text")
+    taken = {option: value for option, value in taken.items() if value is not None or option not in _CHANGES}
+    _check_changes(taken)
     if name in SUITES:
         task_files(_suite(name, taken["perturbation"]), taken["index"])
     if name == ANY_ROBOSUITE:
@@ -109,18 +113,29 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
     return taken
 
 
+def _check_changes(taken: Mapping[str, Any]) -> None:
+    """Raise TaskError for a change of the task that cannot be made."""
+    instruction, gain = taken.get("instruction", "as it is"), taken.get("gain", 1.0)
+    if not isinstance(instruction, str) or not instruction.strip():
+        raise TaskError(f"instruction is {instruction!r}; accepted: a text")
+    if isinstance(gain, bool) or not isinstance(gain, int | float) or not 0 < gain <= MOST_GAIN:
+        raise TaskError(f"gain is {gain!r}; accepted: a number above 0, at most {MOST_GAIN:g}")
+
+
 def make(name: str, stepping: str = "fast", **options: Any) -> Task:
     """Build task `name`. Compiles the model, which takes a second or two.
 
     `stepping`: "fast" (this project's control loop) or "stock" (robosuite's). `instruction`: what the policy is told
-    instead of the task's own instruction; success is still the task's. Only LIBERO's suites take `index`, the
-    task's number in the suite, and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS`; only "robosuite" takes `env`,
-    an environment's name. Raises TaskError as `task_options`.
+    instead of the task's own instruction; success is still the task's. `gain`: how far the hand moves and turns for an
+    action, relative to the task as it is, above 0 and at most `MOST_GAIN`: a robot other than the policy's. What an
+    action of 1 does as the task is stays the most. Only LIBERO's suites take `index`, the task's number in the suite,
+    and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS`; only "robosuite" takes `env`, an environment's name. Raises TaskError as `task_options`.
     """
     taken = task_options(name, stepping=stepping, **options)
     task = _built(name, taken, full_name(name, **taken))
     if "instruction" in taken:
         task.spec = replace(task.spec, instruction=taken["instruction"])
+    task.gain = taken.get("gain", 1.0)
     return task
 
 

@@ -82,7 +82,12 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
         ("taks=can", "(did you mean task?)"),
         ("polcy=flow", "unknown option polcy; accepted: task, policy, critic, posterior, device, checkpoints, seed, "),
         ("task.env=Stack", "env is 'Stack' for task 'can'; accepted for task 'robosuite' alone"),
-        ("task.size=3", "task 'can' takes no option size; accepted: index, perturbation, env, instruction, stepping"),
+        ("task.gain=0", "gain is 0; accepted: a number above 0, at most 2"),
+        ("task.gain=true", "gain is True; accepted: a number above 0, at most 2"),
+        (
+            "task.size=3",
+            "task 'can' takes no option size; accepted: index, perturbation, env, instruction, gain, stepping",
+        ),
         ("task.stepping=slow", "stepping is 'slow'; accepted: fast, stock"),
         ("policy=flaw", "policy is flaw; accepted: diffusion, flow, flow_weak, mini_vla, "),
         ("policy=flaw", f"lerobot, openpi, {TARGETS}, a checkpoint in {ROOT}/can (did you mean flow?)"),

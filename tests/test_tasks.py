@@ -12,7 +12,7 @@ import pytest
 
 import tasks
 from policies.observation import ObservationRequest
-from tasks import EpisodeKey, Task, TaskError
+from tasks import EpisodeKey, Task, TaskError, registry
 from tasks.libero_suites import SUITES
 from tests.shared_tasks import shared_task
 
@@ -308,3 +308,18 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         tasks.make("lift", stepping="slow")
     with pytest.raises(TaskError, match=r"'pour'.*lift, can, square"):
         tasks.expert("pour", np.random.default_rng(0))
+
+
+def test_a_gain_turns_the_robot_into_another_one() -> None:
+    """At half the gain an action moves as half of it did; the gripper does not change. Unset, it is in no folder."""
+    ends = []
+    for gain, share in ((None, 0.5), (0.5, 1.0)):
+        task = tasks.make("lift", gain=gain)
+        task.reset(EpisodeKey("lift", 0, 0, 0))
+        for _ in range(5):
+            task.step(np.array([0.4 * share, 0, 0.2 * share, 0, 0.1 * share, 0, 1.0]))
+        ends.append(task.state_hash())
+        task.close()
+    assert ends[0] == ends[1]
+    assert "gain" not in registry.task_options("lift")
+    assert registry.task_options("lift", gain=0.5)["gain"] == 0.5
