@@ -129,7 +129,8 @@ def make(name: str, stepping: str = "fast", **options: Any) -> Task:
     instead of the task's own instruction; success is still the task's. `gain`: how far the hand moves and turns for an
     action, relative to the task as it is, above 0 and at most `MOST_GAIN`: a robot other than the policy's. What an
     action of 1 does as the task is stays the most. Only LIBERO's suites take `index`, the task's number in the suite,
-    and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS`; only "robosuite" takes `env`, an environment's name. Raises TaskError as `task_options`.
+    and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS`; only "robosuite" takes `env`, an environment's name. Raises
+    TaskError as `task_options`.
     """
     taken = task_options(name, stepping=stepping, **options)
     task = _built(name, taken, full_name(name, **taken))
