@@ -35,7 +35,10 @@ def settings_of(run: Path, changes: dict[str, str]) -> LearnSettings:
     """The settings of a learning folder, changed."""
     options: dict[str, Any] = json.loads((run / OPTIONS).read_text())
     task = dict(options["task"])
-    arguments = [f"task={task.pop('name')}", *(f"task.{name}={value}" for name, value in task.items())]
+    arguments = [
+        f"task={task.pop('name')}",
+        *(f"task.{name}={value}" for name, value in task.items() if value is not None),
+    ]
     arguments += [f"policy={options['policy']}", f"samplers=[{next(iter(options['sampler']))}]"]
     return read_learn_settings(
         [*arguments, *(f"{name}={changes.get(name, options[name])}" for name in _CHANGED), f"output={run}"]

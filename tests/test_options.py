@@ -94,7 +94,10 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
         ("policy.size=3", "policy.size: policy=flow takes no options"),
         ("policy=./no.py:build", "no.py is no Python file"),
         ("critic.size=3", "critic.size: critic=default takes no options"),
-        ("critic=x", "critic is x; accepted: default, flow_weak, mini_vla, mini_vla_strong, none, "),
+        (
+            "critic=x",
+            "critic is x; accepted: default, flow_weak, flow_weak_monte_carlo, mini_vla, mini_vla_strong, none, ",
+        ),
         ("critic=iql", "sim-eval-train stage=critic writes iql, monte_carlo and sarsa"),
         ("device=gpu", "device is gpu; accepted: auto, cpu, cuda"),
         ("sampler.mine.strength=3", "sampler.mine.strength is of no sampler that runs; samplers is [unsteered, "),

@@ -213,7 +213,7 @@ def test_jerk_is_shown_relative_to_unsteered_where_it_is_known(run: Path, tmp_pa
         comparison = compare([run])
         write(comparison, tmp_path / "out")
         written = [(tmp_path / "out" / name).read_text() for name in ("report.md", "report.html", "summary.json")]
-        return [bool(re.search('jerk[,"]', text)) for text in (terminal(comparison), *written)]
+        return [bool(re.search('jerk[,"]', text)) for text in (terminal(comparison, 1000), *written)]
 
     assert shown() == [False] * 4, "runs of earlier versions recorded none"
     jerk = {"unsteered": 0.4, "qpilots_u": 0.6}
@@ -221,7 +221,7 @@ def test_jerk_is_shown_relative_to_unsteered_where_it_is_known(run: Path, tmp_pa
     made_run.rewrite(run, [dataclasses.replace(records[0], jerk=None), *records[1:]])
     assert shown() == [True] * 4
     comparison = compare([run])
-    lines = terminal(comparison).splitlines()
+    lines = terminal(comparison, 1000).splitlines()
     assert lines[1].endswith("jerk, \u00d7 unsteered")
     assert [line.split()[-1] for line in lines[2:4]] == ["1.00", "1.50"]
     assert "(no room for jerk" in terminal(comparison, 120)
