@@ -9,6 +9,7 @@ steering of any strength leads to.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -256,10 +257,10 @@ class _Learner:
         return policy_draws(self.frozen, self.critic, self.latest, states, generator)
 
     def _models(self) -> Models:
-        """The models that steer with what is learned so far."""
+        """The models that steer with what is learned so far: copies, for what is learned stays on the CPU."""
         policy = self.frozen.policy
-        actors = {need: learner.actor.to(policy.device) for need, learner in self.actors.items()}
-        return Models(policy, self.critic.to(policy.device), self.frozen.posterior, actors)
+        actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
+        return Models(policy, copy.deepcopy(self.critic).to(policy.device), self.frozen.posterior, actors)
 
     def _save(self, models: Models, figures: Mapping[str, float | None]) -> None:
         card = {
