@@ -133,7 +133,9 @@ class PandaTask(ABC):
         """Advance 1/20 s. `action` is (7,), clipped to [-1, 1]; the reward is 1 at success, else 0."""
         if self._steps_left == 0:
             raise TaskError(f"task {self.spec.name!r} has no episode under way; call reset(key) first")
-        self._stepper.step(_checked_action(action) * np.array([*[self.gain] * 6, 1.0]))
+        commanded = _checked_action(action)
+        commanded[:-1] *= self.gain
+        self._stepper.step(commanded)
         self._steps_left -= 1
         self._refresh()
         success = bool(self._env._check_success())

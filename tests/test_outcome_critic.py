@@ -79,7 +79,7 @@ def test_only_executed_steps_count_and_the_gradient_reaches_them(replay: Replay)
 
 def test_a_value_bootstraps_within_the_episode_alone(replay: Replay) -> None:
     objective = Outcome(critic_for(), replay)
-    rows, returns = torch.arange(len(replay)), torch.zeros(0)
+    rows = torch.arange(len(replay))
     generator = torch.Generator().manual_seed(0)
     returns = replay.success * Outcome.DISCOUNT ** (replay.steps_left - 1)
     torch.testing.assert_close(objective.target(rows, generator), returns)  # at first the return alone
@@ -103,7 +103,6 @@ def test_chunks_that_pass_the_end_teach_no_dynamics() -> None:
 
 
 def test_heads_see_other_episodes(replay: Replay) -> None:
-    """And what is kept predicts unseen ones: with the labels of unseen episodes turned round, another V is kept."""
     torch.manual_seed(0)
     objective = Outcome(critic_for(heads=4), replay)
     assert len({tuple(row.tolist()) for row in objective._draws}) == 4

@@ -10,7 +10,6 @@ steering of any strength leads to.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -198,12 +197,12 @@ class _Learner:
             keys = episode_keys(settings.task_name, settings.seed, settings.episodes, "tune")
             models, solved = self._models(), {}
             for strength in sorted(settings.strengths):
-                sampler = dataclasses.replace(self.sampler, strength=strength)  # type: ignore[type-var]
+                sampler = settings.build_sampler(strength)
                 solved[strength] = sum(episode.success for episode in self._play(keys, sampler, models))
                 tqdm.write(f"strength {strength}: {solved[strength]}/{len(keys)} on the tune block")
             progress.strength = (progress.steps, max(solved, key=lambda strength: (solved[strength], -strength)))
             self.folder.write_progress(progress)
-        self.sampler = dataclasses.replace(self.sampler, strength=progress.strength[1])  # type: ignore[type-var]
+        self.sampler = settings.build_sampler(progress.strength[1])
 
     def _evaluate_if_due(self) -> None:
         """Evaluate at 0, after every `evaluate` steps, and at the end."""

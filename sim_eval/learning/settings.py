@@ -48,9 +48,10 @@ class LearnSettings(RolloutSettings):
     def sampler_name(self) -> str:
         return next(iter(self.sampler))
 
-    def build_sampler(self) -> Sampler:
-        """Raises RunError for a field value that the sampler refuses."""
-        return build_sampler(self.sampler_name, self.sampler[self.sampler_name])
+    def build_sampler(self, strength: float | None = None) -> Sampler:
+        """The sampler, at another strength if one is given. Raises RunError for a field value that it refuses."""
+        changed = {} if strength is None else {"strength": strength}
+        return build_sampler(self.sampler_name, {**self.sampler[self.sampler_name], **changed})
 
     def stored(self) -> dict[str, Any]:
         """The options that a run that goes on must share, as plain values."""
