@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import torch
 
-from sim_eval.config.plugins import Component
-from sim_eval.models import build_models
+from sim_eval.config.components import Component
+from sim_eval.models.build import build_models
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.samplers import QGF, VGPS, BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from tasks.task import EpisodeKey

@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sim_eval.tuning.across import left_out, tried_everywhere
-from sim_eval.tuning.results import mean_rate, read_sweep, smallest_near_best
+from sim_eval.runs.sweeps import left_out, mean_rate, read_sweep, smallest_near_best, tried_everywhere
 
 
 def main(paths: list[str]) -> None:

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import ray
 
+from sim_eval.config.components import Component
 from sim_eval.config.engine import Cluster, Workers
-from sim_eval.config.plugins import Component
 from sim_eval.config.tasks import factory_of
-from sim_eval.engine.crew import Crew
-from sim_eval.engine.start import open_engine
-from sim_eval.models import build_models
+from sim_eval.models.build import build_models
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.ray_scheduler import Crew
+from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import append_all, record_of
 from sim_eval.samplers import Unsteered
 from tasks.task import EpisodeKey

@@ -16,15 +16,15 @@ from typing import Any
 
 import torch
 
-from sim_eval.checkpoints import save_checkpoint
+from sim_eval.analysis.curves import OPTIONS
 from sim_eval.config.tasks import task_factory
-from sim_eval.learning.curves import OPTIONS
-from sim_eval.learning.fitting import agreement, episodes_of, fit_seed, fit_twins, set_scale
-from sim_eval.learning.learn import fitting_of
-from sim_eval.learning.settings import LearnSettings, read_learn_settings
+from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.samplers import Unsteered
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
 from sim_eval.training.draws import policy_draws
+from sim_eval.training.online import fitting_of
+from sim_eval.training.online_fit import agreement, episodes_of, fit_seed, fit_twins, set_scale
+from sim_eval.training.online_settings import LearnSettings, read_learn_settings
 from sim_eval.training.trajectories import read_hdf5
 from sim_eval.training.workspace import origin
 

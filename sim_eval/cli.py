@@ -154,14 +154,14 @@ def plan(arguments: Sequence[str]) -> int:
 
 
 def _is_learned(folder: Path) -> bool:
-    from sim_eval.learning.curves import is_learned
+    from sim_eval.analysis.curves import is_learned
 
     return is_learned(folder)
 
 
 def _curves(folders: Sequence[Path], output: Path) -> int:
     """The learning curves of sim-eval-learn's folders, which no other folders go with."""
-    from sim_eval.learning.curves import read_curves
+    from sim_eval.analysis.curves import read_curves
     from sim_eval.report import learning_curves
 
     curves = read_curves(folders)
@@ -192,8 +192,8 @@ def _write_report(comparison: Comparison, output: Path) -> None:
 )
 def export(arguments: Sequence[str]) -> int:
     """Write runs as one file for other programs."""
-    from sim_eval.export.settings import read_export_settings
-    from sim_eval.export.write import export
+    from sim_eval.report.export import export
+    from sim_eval.report.export_settings import read_export_settings
 
     settings = read_export_settings(arguments)
     print("\n".join([*export(settings), str(settings.output)]))
@@ -233,7 +233,7 @@ def render(arguments: Sequence[str]) -> int:
 )
 def sweep(arguments: Sequence[str]) -> int:
     """Try steering strengths on the tune block of keys."""
-    from sim_eval.tuning.sweep import choose_strengths, read_sweep_settings, try_strengths
+    from sim_eval.evaluation.sweep import choose_strengths, read_sweep_settings, try_strengths
 
     settings = read_sweep_settings(arguments)
     published = try_strengths(settings)
@@ -264,8 +264,8 @@ def probe(arguments: Sequence[str]) -> int:
 @command("sim-eval-learn [option=value ...]    e.g. sim-eval-learn task=can samplers=[qpilots_u]", "learn")
 def learn(arguments: Sequence[str]) -> int:
     """Learn a critic while it steers the frozen policy."""
-    from sim_eval.learning.learn import learn
-    from sim_eval.learning.settings import read_learn_settings
+    from sim_eval.training.online import learn
+    from sim_eval.training.online_settings import read_learn_settings
 
     settings = read_learn_settings(arguments)
     learn(settings)
@@ -276,7 +276,7 @@ def learn(arguments: Sequence[str]) -> int:
 @command("sim-eval-serve [option=value ...]    e.g. sim-eval-serve task=can samplers=[unsteered,qpilots_u]", "serve")
 def serve(arguments: Sequence[str]) -> int:
     """Answer the decision requests of other programs until Ctrl-C."""
-    from sim_eval.serving.serve import serve
+    from sim_eval.serving.server import serve
     from sim_eval.serving.settings import read_serve_settings
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
@@ -287,8 +287,8 @@ def serve(arguments: Sequence[str]) -> int:
 @command("sim-eval-view DIR [option=value ...]    e.g. sim-eval-view runs", "view", needs_argument=True)
 def view(arguments: Sequence[str]) -> int:
     """Show all run folders below a folder as a web page of this machine, until Ctrl-C."""
+    from sim_eval.view.server import view
     from sim_eval.view.settings import read_view_settings
-    from sim_eval.view.view import view
 
     view(read_view_settings(arguments))
     return 0

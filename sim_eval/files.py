@@ -61,3 +61,12 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+_HERE = Path(__file__).resolve().parent
+
+
+def resource(name: str) -> Path:
+    """The folder `name` of the suite: "configs", "checkpoints" or "results/sweeps"."""
+    packaged = _HERE / "resources" / name
+    return packaged if packaged.is_dir() else _HERE.parent / name

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import sim_eval.models
+import sim_eval.models.build
 import tasks
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_samplers, read_settings
@@ -31,7 +31,7 @@ def put_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     def build_models(*arguments: Any) -> Models:
         return Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc", "critic": "def"})
 
-    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
+    monkeypatch.setattr(sim_eval.models.build, "build_models", build_models)
     monkeypatch.setattr(tasks, "make", make_toy)
 
 

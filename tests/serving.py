@@ -17,9 +17,8 @@ from sim_eval.rollout.episodes import Episode, run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import LocalPool
 from sim_eval.samplers.sampler import Models, Sampler
-from sim_eval.serving.batcher import Decide
-from sim_eval.serving.decisions import decide
-from sim_eval.serving.offer import Offer, offered
+from sim_eval.serving.batcher import Decide, decide
+from sim_eval.serving.requests import Offer, offered
 from sim_eval.serving.server import DecisionServer
 from sim_eval.serving.settings import Limits
 from tests.toy_models import ToyCritic, ToyDenoiser

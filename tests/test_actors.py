@@ -10,11 +10,11 @@ from torch import Tensor
 
 from critics.actor import ActorConfig, ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
-from sim_eval.checkpoints import load_actor, save_checkpoint
 from sim_eval.errors import RunError
-from sim_eval.learning.actors import EDIT_BOUND, NOISE_BOUND, ActorLearner, EditActor, NoiseActor
+from sim_eval.models.checkpoints import load_actor, save_checkpoint
 from sim_eval.samplers import DSRL, Edit, Models, Sampler, Unsteered
 from sim_eval.samplers.denoise import denoise
+from sim_eval.training.actors import EDIT_BOUND, NOISE_BOUND, ActorLearner, EditActor, NoiseActor
 from sim_eval.training.draws import PolicyDraws
 from tests.mixture import MixtureDenoiser
 from tests.small_models import beside_others, random_observation, row_generators, small_models

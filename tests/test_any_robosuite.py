@@ -14,9 +14,9 @@ import tasks
 from policies.observation import ObservationRequest
 from sim_eval import cli
 from sim_eval.evaluation.settings import read_settings
+from sim_eval.evaluation.sweep import read_sweep_settings
 from sim_eval.rollout.keys import episode_key
 from sim_eval.training.settings import read_train_settings
-from sim_eval.tuning.sweep import read_sweep_settings
 from tasks.naming import full_name
 from tasks.robosuite_any import environment_names
 from tasks.task import EpisodeKey, Task, TaskError

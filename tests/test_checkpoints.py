@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from policies.chunk_policy import ChunkPolicy
-from sim_eval.checkpoints import CheckpointError, load_policy, save_checkpoint
-from sim_eval.config.plugins import Component
+from sim_eval.config.components import Component
 from sim_eval.files import sha256
-from sim_eval.models import build_models
+from sim_eval.models.build import build_models
+from sim_eval.models.checkpoints import CheckpointError, load_policy, save_checkpoint
 from sim_eval.samplers import Models
 from sim_eval.samplers.sampler import required_denoiser
 from tests.small_models import random_observation, small_models

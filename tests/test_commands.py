@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import sim_eval.evaluation.settings
-import sim_eval.models
+import sim_eval.models.build
 import tasks
 import tasks.osc
 from sim_eval import cli
-from sim_eval.checkpoints import CheckpointError
 from sim_eval.config.compose import TARGETS
 from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.models.checkpoints import CheckpointError
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config
 from tests.commands import ALL_TASKS, QUICK, Call
@@ -70,7 +70,7 @@ def test_a_checkpoints_error_is_a_users_error(call: Call, monkeypatch: pytest.Mo
     def build_models(*arguments: Any) -> None:
         raise CheckpointError("flow.safetensors is truncated")
 
-    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
+    monkeypatch.setattr(sim_eval.models.build, "build_models", build_models)
     assert call(cli.evaluate, *QUICK, "output=run")[2] == "sim-eval: error: flow.safetensors is truncated\n"
     assert not Path("run").exists()
 
@@ -79,7 +79,7 @@ def test_a_defect_keeps_its_traceback(call: Call, monkeypatch: pytest.MonkeyPatc
     def build_models(*arguments: Any) -> None:
         raise ValueError("shapes do not match")
 
-    monkeypatch.setattr(sim_eval.models, "build_models", build_models)
+    monkeypatch.setattr(sim_eval.models.build, "build_models", build_models)
     monkeypatch.setattr(sys, "argv", ["sim-eval", *QUICK])
     with pytest.raises(ValueError, match="shapes do not match"):
         cli.evaluate()

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim_eval.config.plugins import Component
+from sim_eval import machine
+from sim_eval.config.components import Component
 from sim_eval.errors import RunError
-from sim_eval.runs import provenance, records, run_folder
+from sim_eval.runs import records, run_folder
 from sim_eval.runs.reader import load_config, load_provenance, read_run
 from sim_eval.runs.records import RECORDS, Record, actions_path, read
 from sim_eval.samplers.sampler import Models
@@ -298,7 +299,7 @@ def test_other_checkpoints_are_refused_however_long_ago_they_ran(tmp_path: Path)
 
 def test_another_simulator_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy_run.run(tmp_path, episodes=1)
-    monkeypatch.setattr(run_folder, "versions", lambda: {**provenance.versions(), "mujoco": "9.9"})
+    monkeypatch.setattr(run_folder, "versions", lambda: {**machine.versions(), "mujoco": "9.9"})
     with pytest.raises(RunError, match=r"was made with mujoco 3\.\d\.\d, 9\.9 is installed"):
         toy_run.run(tmp_path, episodes=2)
 

@@ -16,14 +16,13 @@ import sim_eval
 from sim_eval import report
 from sim_eval.analysis.compare import Comparison, compare
 from sim_eval.errors import RunError
-from sim_eval.export.settings import read_export_settings
-from sim_eval.export.write import export
-from sim_eval.interchange.foreign import Described
-from sim_eval.interchange.source import read_results, read_sources
-from sim_eval.interchange.task_names import group_and_index, name_of
+from sim_eval.report.export import export
+from sim_eval.report.export_settings import read_export_settings
 from sim_eval.report.headline import headline
 from sim_eval.report.settings import read_compare_settings
+from sim_eval.runs.foreign import Described, group_and_index, name_of
 from sim_eval.runs.records import read
+from sim_eval.runs.source import read_results, read_sources
 from tests import made_run
 
 FIXTURES = Path(__file__).parent / "interchange"

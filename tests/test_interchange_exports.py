@@ -14,15 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from sim_eval import cli, report
-from sim_eval.analysis import records_frame
 from sim_eval.analysis.compare import compare
 from sim_eval.errors import RunError
-from sim_eval.export.parquet import METADATA
-from sim_eval.export.settings import read_export_settings
-from sim_eval.export.tables import escaped
-from sim_eval.export.write import export
+from sim_eval.report.export import export
+from sim_eval.report.export_settings import read_export_settings
 from sim_eval.report.svg_files import page_colours
-from sim_eval.runs.reader import read_run
+from sim_eval.report.tables import escaped
+from sim_eval.runs.parquet import METADATA
+from sim_eval.runs.reader import read_run, records_frame
 from sim_eval.runs.records import read
 from tests import made_run
 

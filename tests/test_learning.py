@@ -19,16 +19,16 @@ import torch
 from safetensors.torch import load_file
 
 from critics.ensemble import EnsembleCritic
-from sim_eval.checkpoints import save_checkpoint
 from sim_eval.config.compose import load_yaml
-from sim_eval.config.strengths import SHIPPED
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.files import sha256
-from sim_eval.learning.exploring import Exploring
-from sim_eval.learning.learn import _cut, learn
-from sim_eval.learning.settings import LearnSettings, read_learn_settings
+from sim_eval.models.checkpoints import save_checkpoint
+from sim_eval.models.strengths import SHIPPED
 from sim_eval.samplers import QPilotsU
+from sim_eval.training.exploring import Exploring
+from sim_eval.training.online import _cut, learn
+from sim_eval.training.online_settings import LearnSettings, read_learn_settings
 from sim_eval.training.trajectories import read_hdf5
 from tests.small_models import random_observation, row_generators, small_models
 
@@ -86,7 +86,9 @@ def test_a_killed_run_goes_on_to_the_same_result(reference: Path, tmp_path: Path
     assert learned(tmp_path) == learned(reference)
 
 
-@pytest.mark.parametrize("target", ["sim_eval.learning.learn.save_checkpoint", "sim_eval.learning.folder.torch.save"])
+@pytest.mark.parametrize(
+    "target", ["sim_eval.training.online.save_checkpoint", "sim_eval.training.online_folder.torch.save"]
+)
 def test_a_run_killed_at_an_evaluation_goes_on_to_the_same_result(
     reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:

@@ -15,7 +15,7 @@ from policies.observation import ObservationRequest
 from sim_eval.analysis.compare import compare
 from sim_eval.errors import RunError
 from sim_eval.report.html import html
-from sim_eval.report.summary import summary
+from sim_eval.report.tables import summary
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import open_pool

@@ -21,11 +21,11 @@ from websockets.sync.server import ServerConnection, serve
 from policies.observation import ObservationRequest
 from policies.openpi import OpenPiPolicy, build, connection
 from policies.openpi.observations import axis_angle, resized
+from sim_eval.config.components import Component
 from sim_eval.config.compose import compose
-from sim_eval.config.models import read_models
-from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
-from sim_eval.models import build_models
+from sim_eval.models.build import build_models
+from sim_eval.models.options import read_models
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import LocalPool

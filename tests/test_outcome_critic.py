@@ -11,7 +11,7 @@ from torch import Tensor
 from critics.dynamics import ChunkDynamics, dynamics_loss, explained_change, set_change_scale
 from critics.outcome import Outcome, OutcomeConfig, OutcomeCritic
 from critics.replay import Replay, build_replay
-from sim_eval.checkpoints import load_critic, save_checkpoint
+from sim_eval.models.checkpoints import load_critic, save_checkpoint
 from sim_eval.training.critic import fit_objective, new_critic
 from tests.small_models import small_models
 

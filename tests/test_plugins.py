@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import sim_eval
+from sim_eval.config.components import Component, component
 from sim_eval.config.compose import compose
-from sim_eval.config.plugins import Component, component
 from sim_eval.errors import RunError
 from sim_eval.own_packages import OWN_PACKAGES
 

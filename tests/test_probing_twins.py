@@ -18,9 +18,6 @@ from policies.policy import Observations
 from sim_eval import cli
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import build_samplers
-from sim_eval.learning.fitting import agreement, set_scale
-from sim_eval.learning.learn import learn
-from sim_eval.learning.settings import read_learn_settings
 from sim_eval.probing.gains import Gain, Gains, Judged, Peak, gains, judged_choice, judged_steering
 from sim_eval.probing.measures import Figure, mean
 from sim_eval.probing.oracle import state_value
@@ -36,6 +33,9 @@ from sim_eval.rollout.keys import episode_keys
 from sim_eval.samplers import VGPS, BestOfN, Models, QPilotsU, Sampler, ValueGuided
 from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.draws import policy_draws, q_spread
+from sim_eval.training.online import learn
+from sim_eval.training.online_fit import agreement, set_scale
+from sim_eval.training.online_settings import read_learn_settings
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5

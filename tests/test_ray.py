@@ -17,22 +17,22 @@ from typing import Any
 import pytest
 import ray
 
+from sim_eval.config.components import Component
 from sim_eval.config.engine import Cluster, Workers
-from sim_eval.config.plugins import Component
 from sim_eval.config.tasks import task_factory
-from sim_eval.engine.start import open_engine, work_through
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_settings
 from sim_eval.evaluation.settings import build_samplers, read_settings
-from sim_eval.learning.learn import learn
+from sim_eval.evaluation.sweep import read_sweep_settings, try_strengths
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.start import open_engine, work_through
 from sim_eval.runs.records import read
+from sim_eval.runs.sweeps import Trial
 from sim_eval.samplers.sampler import Models
+from sim_eval.training.online import learn
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5
-from sim_eval.tuning.results import Trial
-from sim_eval.tuning.sweep import read_sweep_settings, try_strengths
 from sim_eval.video.render import render
 from sim_eval.video.settings import RenderSettings
 from tasks.task import Outcome, Task
@@ -117,7 +117,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path, reference: li
 
 def test_an_episode_that_ends_every_worker_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others of its shard are played; a run without the cause plays it again."""
-    monkeypatch.setattr("sim_eval.engine.crew.TRIES", 1)
+    monkeypatch.setattr("sim_eval.rollout.ray_scheduler.TRIES", 1)
     make_task = functools.partial(ToyTask, crash="kill", crash_in=(5,))
     toy_run.run(tmp_path, make_task=make_task, workers=ONE, samplers=("unsteered",), episodes=6, batch=3)
     errors = {record.episode: record.error for record in read(tmp_path)}
@@ -236,7 +236,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_address_where_nothing_listens_is_refused() -> None:
     script = (
-        "from sim_eval.config.engine import Cluster\nfrom sim_eval.engine.start import open_engine\n"
+        "from sim_eval.config.engine import Cluster\nfrom sim_eval.rollout.start import open_engine\n"
         "from tests.toy_task import ToyTask\nopen_engine(ToyTask, Cluster('127.0.0.1:9'), batch=2)\n"
     )
     failed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -21,15 +21,14 @@ from sim_eval.analysis.compare import Table, compare
 from sim_eval.cli import _report
 from sim_eval.errors import RunError
 from sim_eval.report import terminal, write
+from sim_eval.report.episodes import starts, strips
 from sim_eval.report.figures import Panel, panels
 from sim_eval.report.headline import headline
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown
-from sim_eval.report.outcome_strip import strips
-from sim_eval.report.paired_outcomes import starts
 from sim_eval.runs.records import read
+from sim_eval.runs.sweeps import Sweep, Trial, read_sweep
 from sim_eval.runs.videos import update_index
-from sim_eval.tuning.results import Sweep, Trial, read_sweep
 from tests import made_run
 
 HALF = [0, 1] * 20

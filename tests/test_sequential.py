@@ -17,10 +17,17 @@ from torch import Tensor
 from policies.policy import Observations
 from sim_eval import report
 from sim_eval.analysis.compare import compare
-from sim_eval.analysis.letters import letters
-from sim_eval.analysis.power import pairs_needed, power, smallest_difference
-from sim_eval.analysis.sequential import anytime_p, decided_at, evidence, running_p, simulate
-from sim_eval.analysis.statistics import holm, mcnemar
+from sim_eval.analysis.sequential import (
+    anytime_p,
+    decided_at,
+    evidence,
+    pairs_needed,
+    power,
+    running_p,
+    simulate,
+    smallest_difference,
+)
+from sim_eval.analysis.statistics import holm, letters, mcnemar
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.settings import read_settings

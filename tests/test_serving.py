@@ -21,14 +21,12 @@ from policies.openpi import build
 from policies.openpi.handshake import read_handshake
 from policies.openpi.messages import pack
 from policies.policy import Denoiser, Policy
-from sim_eval.checkpoints import load_policy
+from sim_eval.models.checkpoints import load_policy
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.samplers import BestOfN, Models, QPilotsU, Unsteered, ValueGuided
 from sim_eval.samplers.sampler import Sampler
-from sim_eval.serving.batcher import Decide
-from sim_eval.serving.decisions import Answer, Failure, decide
-from sim_eval.serving.offer import Offer, offered
-from sim_eval.serving.requests import Request
+from sim_eval.serving.batcher import Answer, Decide, Failure, decide
+from sim_eval.serving.requests import Offer, Request, offered
 from sim_eval.serving.settings import Limits
 from tasks.task import EpisodeKey
 from tests.picture_policy import PicturePolicy

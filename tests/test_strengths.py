@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-import sim_eval.tuning.sweep
+import sim_eval.evaluation.sweep
 from sim_eval import cli
 from sim_eval.config.compose import load_yaml
-from sim_eval.config.strengths import EVERY_TASK, SHIPPED, Tuned, read_strengths, write_strengths
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import check_tuned, read_settings
+from sim_eval.evaluation.sweep import SweepSettings
+from sim_eval.models.strengths import EVERY_TASK, SHIPPED, Tuned, read_strengths, write_strengths
+from sim_eval.runs.sweeps import Trial
 from sim_eval.samplers import BestOfN
-from sim_eval.tuning.results import Trial
-from sim_eval.tuning.sweep import SweepSettings
 from tests.commands import Call, message
 
 
@@ -79,7 +79,7 @@ def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatc
             tried.append((name, strength))
             yield Trial(name, strength, 2, int(10 * strength), (0.0, 1.0), 0.0)
 
-    monkeypatch.setattr(sim_eval.tuning.sweep, "sweep", try_strengths)
+    monkeypatch.setattr(sim_eval.evaluation.sweep, "sweep", try_strengths)
     shipped = SHIPPED.read_bytes()
     arguments = ["sampler=qpilots_u", "episodes=2", "workers=0", "results=mine"]
     status, out, err = call(cli.sweep, *arguments, "strengths=[0.1,0.2]")
@@ -109,7 +109,7 @@ def test_a_sweep_of_best_of_n_turns_its_number_of_draws(call: Call, monkeypatch:
             tried.append(sampler)
             yield Trial(name, strength, 2, int(strength == 4), (0.0, 1.0), 0.0)
 
-    monkeypatch.setattr(sim_eval.tuning.sweep, "sweep", try_strengths)
+    monkeypatch.setattr(sim_eval.evaluation.sweep, "sweep", try_strengths)
     arguments = ["sampler=best_of_n", "episodes=2", "workers=0", "results=mine"]
     status, out, err = call(cli.sweep, *arguments, "strengths=[2,4]")
     assert status == 0, err

@@ -13,32 +13,33 @@ import numpy as np
 import pytest
 import torch
 
-from sim_eval.checkpoints import ALL_TASKS, ROOT
+from sim_eval.config.components import Component
 from sim_eval.config.compose import CONFIGS, load_yaml
-from sim_eval.config.models import shared_policies
-from sim_eval.config.plugins import Component
-from sim_eval.config.strengths import EVERY_TASK, SHIPPED
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import read_settings
+from sim_eval.evaluation.sweep import read_sweep_settings
 from sim_eval.files import sha256
-from sim_eval.models import build_models
-from sim_eval.samplers import QPilotsM, Unsteered
-from sim_eval.training import critic, posterior
-from sim_eval.training.settings import read_train_settings
-from sim_eval.training.stages import run_stages
-from sim_eval.training.trajectories import read_hdf5
-from sim_eval.tuning.across import left_out, tried_everywhere
-from sim_eval.tuning.results import (
+from sim_eval.models.build import build_models
+from sim_eval.models.checkpoints import ALL_TASKS, ROOT
+from sim_eval.models.options import shared_policies
+from sim_eval.models.strengths import EVERY_TASK, SHIPPED
+from sim_eval.runs.sweeps import (
     RESULTS,
     Sweep,
     Trial,
     check_published,
     chosen,
+    left_out,
     publish,
     read_sweep,
     smallest_near_best,
+    tried_everywhere,
 )
-from sim_eval.tuning.sweep import read_sweep_settings
+from sim_eval.samplers import QPilotsM, Unsteered
+from sim_eval.training import critic, posterior
+from sim_eval.training.settings import read_train_settings
+from sim_eval.training.stages import run_stages
+from sim_eval.training.trajectories import read_hdf5
 
 MINIATURE = [
     "task=lift", "stage=all", "demos=3", "rollouts=2", "policy_steps=20", "critic_steps=20", "posterior_steps=20",

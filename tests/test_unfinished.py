@@ -15,10 +15,10 @@ from policies.observation import ObservationRequest
 from sim_eval.errors import RunError
 from sim_eval.files import locked
 from sim_eval.training import collect
+from sim_eval.training.resumable import Play, play_to
 from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
-from sim_eval.training.unfinished import Play, play_to
 from tasks.task import EpisodeKey
 from tests.toy_task import ToyTask
 

@@ -12,10 +12,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from sim_eval.errors import RunError
-from sim_eval.video.contact_sheet import COLUMNS, row, write_sheet
 from sim_eval.video.encode import FORMATS, write_video
-from sim_eval.video.overlay import Moment, Overlay
-from sim_eval.video.q_curve import Axes, QCurve
+from sim_eval.video.episode_video import COLUMNS, row, write_sheet
+from sim_eval.video.overlay import Axes, Moment, Overlay, QCurve
 from sim_eval.video.replay import Replay
 from sim_eval.video.style import CURVE, FAILURE, SUCCESS, Scale, fitted, wrapped
 from tests.made_up import made_up_record

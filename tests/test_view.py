@@ -20,7 +20,7 @@ from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from sim_eval.view.catalog import Catalog
-from sim_eval.view.films import Films
+from sim_eval.view.entry import Films
 from sim_eval.view.settings import read_view_settings
 from tests import hostile_runs, made_run, test_learning_curves
 from tests.view_server import serving

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sim_eval.config.plugins import Component
+from sim_eval.config.components import Component
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.settings import Settings

@@ -10,17 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.analysis.episode_selection import BASELINE
-from sim_eval.analysis.grouping import group_by_policy, group_by_setup
-from sim_eval.analysis.letters import letters
+from sim_eval.analysis.grouping import group_by_policy, group_by_setup, request_warnings, run_warnings
 from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, corrected, pair, pairing_of, pairing_warnings
 from sim_eval.analysis.rows import ALPHA, Pairing, Row, pool
-from sim_eval.analysis.run_differences import request_warnings, run_warnings
 from sim_eval.analysis.sequential import decided_at, running_p
-from sim_eval.analysis.statistics import bootstrap_difference, interval_over_tasks
+from sim_eval.analysis.statistics import bootstrap_difference, interval_over_tasks, letters
 from sim_eval.errors import RunError
-from sim_eval.interchange.foreign import UNDESCRIBED, Described
-from sim_eval.interchange.source import read_sources
+from sim_eval.runs.foreign import UNDESCRIBED, Described
 from sim_eval.runs.reader import Run
+from sim_eval.runs.source import read_sources
 
 
 @dataclass

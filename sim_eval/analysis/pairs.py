@@ -10,8 +10,8 @@ from itertools import product
 import numpy as np
 
 from sim_eval.analysis.episode_selection import BASELINE
+from sim_eval.analysis.grouping import different_simulators
 from sim_eval.analysis.rows import Pairing, Row, Tally, key_of
-from sim_eval.analysis.run_differences import different_simulators
 from sim_eval.analysis.sequential import anytime_p, evidence, running_p
 from sim_eval.analysis.statistics import Cluster, bootstrap_difference, holm, mcnemar
 from sim_eval.runs.records import Record

@@ -22,7 +22,7 @@ from yaml import compose as yaml_nodes
 
 from sim_eval.config.values import did_you_mean, shown
 from sim_eval.errors import RunError
-from sim_eval.resources import resource
+from sim_eval.files import resource
 
 CONFIGS = resource("configs")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import tasks
-from sim_eval.config.plugins import Component, component
+from sim_eval.config.components import Component, component
 from tasks.naming import full_name
 from tasks.registry import TASKS, options_of, task_options
 from tasks.task import Task, checked_task

@@ -8,16 +8,15 @@ import numpy as np
 
 from policies.observation import ObservationRequest
 from sim_eval.analysis.rows import DECIDED
-from sim_eval.engine.engine import Engine
-from sim_eval.engine.start import open_engine
-from sim_eval.evaluation.progress import Progress, tell_of_compiling
+from sim_eval.evaluation.progress import Progress, Track, tell_of_compiling, tracking
 from sim_eval.evaluation.settings import Settings, check_tuned
 from sim_eval.evaluation.stopping import playing_on, rounds
-from sim_eval.evaluation.tracking import Track, tracking
-from sim_eval.models import check_needs
+from sim_eval.models.build import check_needs
+from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
+from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
 from sim_eval.samplers.sampler import Models, Sampler

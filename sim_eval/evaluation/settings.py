@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sim_eval import models
 from sim_eval.analysis.episode_selection import Pick, check_pick, read_pick
 from sim_eval.analysis.rows import DECIDED
-from sim_eval.checkpoints import ROOT
+from sim_eval.config.components import Component
 from sim_eval.config.compose import compose, folder
 from sim_eval.config.engine import Workers, read_workers, stored_workers
-from sim_eval.config.models import critic_method, read_models
-from sim_eval.config.plugins import Component
-from sim_eval.config.strengths import SHIPPED, Tuned, fill_strengths, known_strengths
+from sim_eval.config.samplers import SamplerConfigs, build_sampler, read_samplers
 from sim_eval.config.tasks import read_task, task_name
 from sim_eval.config.values import one_of, whole
 from sim_eval.errors import RunError
-from sim_eval.evaluation.samplers import SamplerConfigs, build_sampler, read_samplers
-from sim_eval.evaluation.tracking import TRACKERS, check_installed
+from sim_eval.evaluation.progress import TRACKERS, check_installed
+from sim_eval.models import build as models
+from sim_eval.models.checkpoints import ROOT
+from sim_eval.models.options import critic_method, read_models
+from sim_eval.models.strengths import SHIPPED, Tuned, fill_strengths, known_strengths
 from sim_eval.rollout.keys import BLOCKS
 from sim_eval.runs.sampler_options import stored_options
 from sim_eval.samplers.sampler import Models, Sampler

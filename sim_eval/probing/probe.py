@@ -19,8 +19,8 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.evaluation.settings import build_samplers, check_tuned
 from sim_eval.files import write_text
-from sim_eval.learning.fitting import within_states
-from sim_eval.models import check_needs
+from sim_eval.machine import versions
+from sim_eval.models.build import check_needs
 from sim_eval.probing.choice import Recording
 from sim_eval.probing.gains import Gains, gains
 from sim_eval.probing.measures import Figure, Leaving, Spread, area, leaving, mean, spread
@@ -32,8 +32,8 @@ from sim_eval.probing.states import States
 from sim_eval.probing.twins import Twins, fitted, obstacle
 from sim_eval.rollout.inference import one_torch_thread
 from sim_eval.rollout.pool import open_pool
-from sim_eval.runs.provenance import versions
 from sim_eval.samplers import BestOfN, Models, Sampler
+from sim_eval.training.online_fit import within_states
 
 #: Unsteered draws in a state to which chunks are compared, and further ones, which show how far apart draws are.
 REFERENCES, FURTHER = 16, 4

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim_eval.config.components import Component
 from sim_eval.config.compose import compose, folder
-from sim_eval.config.plugins import Component
 from sim_eval.config.values import listed, not_negative, whole
 from sim_eval.errors import RunError
 from sim_eval.evaluation.settings import TunedSettings, default_output, read_rollouts, read_tuned

@@ -15,17 +15,17 @@ import torch
 from critics.critic import Critic
 from critics.ensemble import EnsembleCritic
 from policies.policy import FrozenPolicy
-from sim_eval.checkpoints import ROOT, read_checkpoint
-from sim_eval.config.models import LEARNED
+from sim_eval.analysis.curves import OPTIONS
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, read_json
-from sim_eval.learning.curves import OPTIONS
-from sim_eval.learning.fitting import CriticFit, episodes_of, fit_twins, set_scale
+from sim_eval.models.checkpoints import ROOT, read_checkpoint
+from sim_eval.models.options import LEARNED
 from sim_eval.probing.settings import ProbeSettings
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.collect import keep_for
 from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.draws import policy_draws
+from sim_eval.training.online_fit import CriticFit, episodes_of, fit_twins, set_scale
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
 from sim_eval.training.workspace import file_hashes
 

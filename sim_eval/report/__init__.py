@@ -8,8 +8,8 @@ from sim_eval.analysis.compare import Comparison
 from sim_eval.files import write_text
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown
-from sim_eval.report.summary import summary
 from sim_eval.report.svg_files import FIGURES, write_figures
+from sim_eval.report.tables import summary
 from sim_eval.report.terminal import terminal
 
 __all__ = ["FIGURES", "HTML", "terminal", "write", "write_figures"]

@@ -16,7 +16,7 @@ from sim_eval.analysis.statistics import binned_success, roc_area
 from sim_eval.report.formatting import interval, percent
 from sim_eval.report.headline import said_of_decision
 from sim_eval.report.plot_style import SERIES, TEXT, canvas, look, mark, svg
-from sim_eval.tuning.results import Trial
+from sim_eval.runs.sweeps import Trial
 
 _BIN = 20  # episodes that a bin of the calibration needs, so that its interval says something
 _MOST_BINS = 5

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from sim_eval.analysis.curves import Curve, compare_curves
 from sim_eval.analysis.rows import Pairing
 from sim_eval.files import write_text
-from sim_eval.learning.curves import Curve, compare_curves
 from sim_eval.report.figures import Panel, Styles, line, percents
 from sim_eval.report.formatting import interval, p_value, percent, points
 from sim_eval.report.html import environment

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim_eval.analysis.power import pairs_needed, smallest_difference
 from sim_eval.analysis.rows import ALPHA
-from sim_eval.analysis.sequential import simulate
+from sim_eval.analysis.sequential import pairs_needed, simulate, smallest_difference
 from sim_eval.config.compose import compose
 from sim_eval.config.values import listed, not_negative, whole
 from sim_eval.errors import RunError

@@ -9,7 +9,7 @@ from pathlib import Path
 from sim_eval.config.compose import compose, folder
 from sim_eval.errors import RunError
 from sim_eval.fields import check_name
-from sim_eval.interchange.foreign import Described
+from sim_eval.runs.foreign import Described
 
 _USAGE = "sim-eval-compare RUN [RUN ...] [output=DIR]"
 _OPTIONS = ("output", "policy", "sampler", "figures")

@@ -1,1 +1,1 @@
-"""Rollouts: episode keys, environments and their processes, batched decisions and their cost."""
+"""Rollouts: episode keys, environments, batched decisions and their cost, in processes here or on a Ray cluster."""

@@ -13,15 +13,32 @@ import signal
 import socket
 import subprocess
 import sys
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Self
 
-from sim_eval.closing import Closing
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
 
 _START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.rollout.pool import serve; serve({handle})"
+
+
+class Closing(ABC):
+    """Closes at the end of a `with` block."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything that it holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Pool(Closing):

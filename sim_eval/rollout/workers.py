@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class _Worker:
+class _TaskRunner:
     """Builds its task for the first item and keeps it for the others."""
 
     def __init__(self, make_task: MakeTask, work: Callable[[Task, Any], Any]) -> None:
@@ -48,8 +48,8 @@ def work_through(
     Items, `work`, `make_task` and results must pickle. Raises what `work` raises, and RunError if a worker dies.
     """
     if not workers:
-        with closing(_Worker(make_task, work)) as worker:
-            yield from map(worker, items)
+        with closing(_TaskRunner(make_task, work)) as runner:
+            yield from map(runner, items)
         return
     # Spawned, because neither GL nor threads survive a fork.
     pool = ProcessPoolExecutor(
@@ -64,14 +64,14 @@ def work_through(
         pool.shutdown(cancel_futures=True)
 
 
-_worker: _Worker  # a worker process's own
+_runner: _TaskRunner  # a worker process's own
 
 
 def _start(make_task: MakeTask, work: Callable[[Task, Any], Any]) -> None:
-    global _worker
+    global _runner
     # Software GL would draw with a thread a core in every process, and they would fight over the cores.
     os.environ["LP_NUM_THREADS"] = "1"
-    _worker = _Worker(make_task, work)
+    _runner = _TaskRunner(make_task, work)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -88,7 +88,7 @@ def _run(item: Any) -> Any:
     # Ctrl-C reaches the whole group: it ends the item under way; between items it is the parent's alone.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return _worker(item)
+        return _runner(item)
     except KeyboardInterrupt:
         os._exit(130)  # the pool would start the next item, which it has handed out already
     finally:

@@ -17,10 +17,12 @@ from sim_eval.config.tasks import task_name
 from sim_eval.errors import RunError
 from sim_eval.fields import check_name
 from sim_eval.files import locked, write_text
-from sim_eval.runs.pictures import write_pictures
-from sim_eval.runs.provenance import SIMULATION, provenance, stored_request, versions
+from sim_eval.machine import versions
+from sim_eval.runs.provenance import provenance, stored_request
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
 from sim_eval.runs.records import Record, append_all, drop_torn_line
+from sim_eval.runs.videos import write_pictures
+from tasks.packages import SIMULATION
 
 #: The file that the process locks that writes the folder.
 LOCK = ".lock"

@@ -18,7 +18,7 @@ from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, r
 class DSRL:
     """Denoises noise of `noise_actor` instead of standard normal noise (Wagenmaker et al. 2025, arXiv 2506.15799).
 
-    No gradient and no Q at evaluation: the actor learned from both, see `sim_eval.learning.actors`.
+    No gradient and no Q at evaluation: the actor learned from both, see `sim_eval.training.actors`.
     """
 
     steps: int = 10

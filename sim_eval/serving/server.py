@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import http
 import logging
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 from websockets.asyncio.server import Request as HttpRequest
-from websockets.asyncio.server import Response, ServerConnection, serve
+from websockets.asyncio.server import Response, ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
 from policies.openpi.messages import pack
 from sim_eval.errors import RunError
-from sim_eval.serving.batcher import Batcher, Decide
-from sim_eval.serving.decisions import Failure
-from sim_eval.serving.offer import Offer
-from sim_eval.serving.requests import RefusedError, largest, read_request
-from sim_eval.serving.settings import Limits
+from sim_eval.rollout.inference import one_torch_thread
+from sim_eval.serving.batcher import Batcher, Decide, Failure, decide
+from sim_eval.serving.requests import Offer, RefusedError, build_offer, largest, read_request
+from sim_eval.serving.settings import Limits, ServeSettings
 
 _log = logging.getLogger("sim_eval.serving")
 # The library's own log: of interest where a handler has a defect; what peers do is logged here, in one line.
@@ -65,7 +67,7 @@ class DecisionServer:
     @asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[int]:
         """Serve until the end of the `async with` block; yields the port. Raises RunError if it cannot listen."""
-        listener = serve(
+        listener = serve_websocket(
             self._serve,
             host,
             port,
@@ -187,3 +189,27 @@ def _peer(connection: ServerConnection) -> str:
 
 def _farewell(closed: ConnectionClosed) -> str:
     return "left" if isinstance(closed, ConnectionClosedOK) else f"lost: {closed}"
+
+
+def serve(settings: ServeSettings) -> None:
+    """Build the models, print the address, and answer until SIGINT or SIGTERM. Raises RunError before it listens."""
+    asyncio.run(_run(settings, build_offer(settings)))
+
+
+async def _run(settings: ServeSettings, offer: Offer) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = DecisionServer(
+        offer,
+        functools.partial(decide, offer.models),
+        settings.limits,
+        settings.token,
+        settings.seed,
+        one_torch_thread=one_torch_thread(offer.models.policy),
+    )
+    async with server.listening(settings.host, settings.port) as port:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"ws://{host}:{port} serves {settings.policy.label} with {', '.join(offer.samplers)}", flush=True)
+        await stop.wait()
+    print("closed")

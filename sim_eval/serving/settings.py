@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from policies.openpi.token import VARIABLE, read_token
+from sim_eval.config.components import Component
 from sim_eval.config.compose import compose
-from sim_eval.config.models import read_models
-from sim_eval.config.plugins import Component
+from sim_eval.config.samplers import SamplerConfigs, read_samplers
 from sim_eval.config.tasks import read_task, task_name
 from sim_eval.config.values import port, whole
 from sim_eval.errors import RunError
-from sim_eval.evaluation.samplers import SamplerConfigs, read_samplers
+from sim_eval.models.options import read_models
 
 
 @dataclass(frozen=True, kw_only=True)

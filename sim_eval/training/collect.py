@@ -13,11 +13,11 @@ from tqdm import tqdm
 import tasks
 from policies.observation import ObservationRequest
 from sim_eval.config.engine import Workers
-from sim_eval.engine.start import open_engine, work_through
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode, Keep
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.start import open_engine, work_through
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.training.trajectories import Trajectory
 from tasks.task import EpisodeKey, Observation, Task, TaskSpec

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from policies.behaviour_cloning import behaviour_cloning_loss, fit_normalisation
 from policies.chunk_policy import ChunkPolicy, PolicyConfig, flatten_observation
-from sim_eval.checkpoints import save_checkpoint
+from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of
 from sim_eval.training.workspace import Workspace, file_hashes, random_rows, seeded_weights

@@ -20,7 +20,7 @@ from policies.posterior_net import (
     draw_targets,
     joined,
 )
-from sim_eval.checkpoints import save_checkpoint
+from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.fit import fit

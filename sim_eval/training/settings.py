@@ -9,13 +9,13 @@ from typing import Any
 
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
+from sim_eval.config.components import Component, component
 from sim_eval.config.compose import CONFIGS, TARGETS, compose, folder, load_yaml
 from sim_eval.config.engine import Workers, read_workers
-from sim_eval.config.models import DEVICES, own_policies, shared_policies
-from sim_eval.config.plugins import Component, component
 from sim_eval.config.tasks import read_task, task_factory, task_name
 from sim_eval.config.values import listed, one_of, shown, whole
 from sim_eval.errors import RunError
+from sim_eval.models.options import DEVICES, own_policies, shared_policies
 from sim_eval.training.fit import LEAST_STEPS
 from sim_eval.training.stages import OUTSIDE, STAGES, Recipe
 from sim_eval.training.workspace import Workspace

@@ -11,18 +11,18 @@ import torch
 from tqdm import tqdm
 
 from policies.policy import Denoiser
+from sim_eval.config.components import Component
 from sim_eval.config.engine import Workers
-from sim_eval.config.plugins import Component
 from sim_eval.errors import RunError
-from sim_eval.models import build_models, offers_features
+from sim_eval.models.build import build_models, offers_features
 from sim_eval.samplers import Models
 from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, state_of
 from sim_eval.training.critic import CriticRecipe, critic_inputs, train_critic
 from sim_eval.training.draws import check_draws_vary
 from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import PosteriorRecipe, train_posterior
+from sim_eval.training.resumable import play_to
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
-from sim_eval.training.unfinished import play_to
 from sim_eval.training.workspace import Workspace, file_hashes
 
 

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from policies.behaviour_cloning import STD_FLOOR, behaviour_cloning_loss
 from policies.mini_vla import CAMERAS, MiniVLA, MiniVLAConfig, proprioception
 from policies.sentences import embed_sentences
-from sim_eval.checkpoints import ALL_TASKS, save_checkpoint
 from sim_eval.config.tasks import factory_of
 from sim_eval.files import sha256
+from sim_eval.models.checkpoints import ALL_TASKS, save_checkpoint
 from sim_eval.training.collect import demonstrations_with_pictures
 from sim_eval.training.fit import fit
+from sim_eval.training.resumable import play_to
 from sim_eval.training.trajectories import Trajectory, chunks_of, read_hdf5
-from sim_eval.training.unfinished import play_to
 from sim_eval.training.vla_settings import VLARecipe, VLASettings
 from sim_eval.training.workspace import origin, random_rows, seeded_weights
 

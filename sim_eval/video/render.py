@@ -13,17 +13,16 @@ from tqdm import tqdm
 
 from policies.observation import ObservationRequest
 from sim_eval.config.engine import Cluster
-from sim_eval.engine.start import work_through
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
+from sim_eval.rollout.start import work_through
 from sim_eval.runs.reader import Run, read_run
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import Shown, read_index, update_index
-from sim_eval.video.contact_sheet import write_sheet
-from sim_eval.video.elsewhere import draw_elsewhere
 from sim_eval.video.encode import check_encoder
-from sim_eval.video.episode_video import EpisodeVideo, draw_video
+from sim_eval.video.episode_video import EpisodeVideo, draw_video, write_sheet
+from sim_eval.video.remote import draw_elsewhere
 from sim_eval.video.replay import ReplayError, View
 from sim_eval.video.selection import chosen_records, planned_sheets, planned_videos, video_path
 from sim_eval.video.settings import RenderSettings

@@ -11,8 +11,7 @@ from sim_eval.analysis.episode_selection import check_pick, picked
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
-from sim_eval.video.contact_sheet import ROWS
-from sim_eval.video.episode_video import EpisodeVideo
+from sim_eval.video.episode_video import ROWS, EpisodeVideo
 from sim_eval.video.settings import RenderSettings
 
 

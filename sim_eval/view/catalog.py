@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sim_eval.view.entry import MARKS, Entry, Stamp, lock_of, read, stamp, unread
-from sim_eval.view.films import Films
+from sim_eval.view.entry import MARKS, Entry, Films, Stamp, lock_of, read, stamp, unread
 
 #: Seconds between two looks for new and changed folders.
 _LOOK_S = 1.0

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from sim_eval.analysis.curves import CURVE, OPTIONS, read_learned
 from sim_eval.errors import RunError
-from sim_eval.learning.curves import CURVE, OPTIONS, read_learned
 from sim_eval.runs.reader import CONFIG, PROVENANCE, Run, read_run
 from sim_eval.runs.records import RECORDS
 from sim_eval.runs.run_folder import LOCK
 from sim_eval.runs.videos import INDEX
-from sim_eval.view.films import Films
 
 #: A folder with any of these is a run folder, `sim-eval`'s or `sim-eval-learn`'s, perhaps a broken one.
 MARKS = (CONFIG, RECORDS, OPTIONS, CURVE)
@@ -175,3 +174,30 @@ def _inode(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         return 0
+
+
+@dataclass(frozen=True)
+class Films:
+    """The MP4 files below `places`, resolved paths of folders. Addresses are relative to `base`, which holds all."""
+
+    places: tuple[Path, ...]
+
+    @property
+    def base(self) -> Path:
+        return Path(os.path.commonpath(self.places))
+
+    def address_of(self, video: Path | None) -> str | None:
+        """The address of an existing video; None if there is none, or it lies elsewhere."""
+        if video is None or not self._holds(video) or not video.is_file():
+            return None
+        return video.relative_to(self.base).as_posix()
+
+    def at(self, address: str) -> Path | None:
+        """The video at an address; None if there is none, wherever a path or a link leads."""
+        if "\0" in address:  # which no path may hold
+            return None
+        path = (self.base / address).resolve()
+        return path if path.suffix == ".mp4" and self._holds(path) and path.is_file() else None
+
+    def _holds(self, path: Path) -> bool:
+        return any(path.is_relative_to(place) for place in self.places)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
+import socket
 import threading
 from pathlib import Path
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -17,9 +20,9 @@ from starlette.routing import Route
 
 from sim_eval.errors import RunError
 from sim_eval.view.catalog import Catalog
-from sim_eval.view.entry import Entry
-from sim_eval.view.films import Films
+from sim_eval.view.entry import Entry, Films
 from sim_eval.view.query import Query, answer
+from sim_eval.view.settings import ViewSettings
 
 _HERE = Path(__file__).parent / "templates"
 _REPORT_STYLE = Path(__file__).parents[1] / "report" / "templates" / "style.css"
@@ -92,7 +95,7 @@ def _report(entries: list[Entry], base: Path) -> str:
     """
     # They load matplotlib and SciPy, for which the first view shall not wait.
     from sim_eval.analysis.compare import compare
-    from sim_eval.learning.curves import read_curves
+    from sim_eval.analysis.curves import read_curves
     from sim_eval.report import learning_curves
     from sim_eval.report.html import html
 
@@ -141,3 +144,18 @@ def _safe(response: Response, policy: str = _CLOSED) -> Response:
         }
     )
     return response
+
+
+HOST = "127.0.0.1"
+
+
+def view(settings: ViewSettings) -> None:
+    """Listen, print the address, and answer until SIGINT or SIGTERM. Raises RunError if the port is taken."""
+    try:
+        listener = socket.create_server((HOST, settings.port))
+    except OSError as error:
+        raise RunError(f"port is {settings.port}: {error.strerror}; accepted: a free one, or 0 for any") from None
+    with listener, contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+        print(f"http://{HOST}:{listener.getsockname()[1]} shows {settings.root}; Ctrl-C ends it", flush=True)
+        server = uvicorn.Server(uvicorn.Config(application(settings.root, settings.videos), log_level="warning"))
+        server.run(sockets=[listener])

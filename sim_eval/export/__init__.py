@@ -1,1 +1,0 @@
-"""Runs and comparisons as one file for other programs: Parquet, CSV, LaTeX, result files of other harnesses."""

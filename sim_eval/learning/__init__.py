@@ -1,1 +1,0 @@
-"""Learning a critic while it steers the frozen policy."""

@@ -1,0 +1,196 @@
+"""The models of a run: shipped checkpoints or the user's own, checked and on the device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from critics.actor import ChunkActor
+from critics.critic import Critic
+from policies.observation import ObservationRequest
+from policies.policy import Denoiser, FrozenPolicy, Policy, Posterior, modules_of, weights_digest
+from sim_eval.config.components import Component
+from sim_eval.errors import RunError
+from sim_eval.models import checkpoints
+from sim_eval.samplers.sampler import ACTORS, Models, Sampler
+
+
+def build_models(
+    task: str,
+    policy: Component,
+    critic: Component | None,
+    posterior: Component,
+    needs: frozenset[str],
+    root: Path = checkpoints.ROOT,
+    device: str = "auto",
+) -> Models:
+    """The models for samplers with these `needs`, with their fingerprints.
+
+    A component without a target is a checkpoint in `root`. Others are built by their own code, which may take `task`
+    (its name), `device` and, for critics and posteriors, `policy`. If `critic` is None, records hold no Q. Raises
+    RunError for models that cannot be built or do not fit together.
+    """
+    place = resolve_device(device)
+    frozen, prints = _policy(task, policy, root, place)
+    value: Critic | None = None
+    if critic is not None and _is_missing(critic, task, policy, root):
+        if "critic" in needs:
+            own = "" if policy.target is None else " checkpoints=DIR"
+            raise RunError(
+                f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of "
+                f"its own, which `sim-eval-train task={task} policy={policy.target or policy.label} "
+                f"stage=[rollouts,critic]{own}` trains{own and ';' + own}"
+            )
+        critic = None
+    if critic is not None:
+        value, found = _critic(task, critic, frozen, root, place)
+        prints |= found
+    draws: Posterior | None = None
+    if "posterior" in needs and isinstance(frozen, Denoiser):
+        draws, found = _posterior(task, policy, posterior, frozen, prints["policy"], root, place)
+        prints |= found
+    actors, found = _actors(task, frozen, critic, needs)
+    return Models(frozen, value, draws, actors, prints | found)
+
+
+def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> None:
+    """Raise RunError if the sampler called `label` needs more than the models offer."""
+    if "denoiser" in sampler.needs and not isinstance(models.policy, Denoiser):
+        raise RunError(
+            f"sampler {label} needs a Denoiser, and policy {policy} is a {type(models.policy).__name__}, which offers "
+            "`sample` alone; accepted for it: unsteered, best_of_n, vgps"
+        )
+    if "critic" in sampler.needs and models.critic is None:
+        raise RunError(f"critic is none, which sampler {label} needs; accepted: samplers=[unsteered], or a critic")
+    if models.critic is not None and models.critic.uses_features and not offers_features(models.policy):
+        raise RunError(f"the critic reads the policy's features, and policy {policy} offers none")
+
+
+def offers_features(policy: FrozenPolicy) -> bool:
+    """Whether the policy has features that a critic or a posterior net can read."""
+    return isinstance(policy, Denoiser) and type(policy).features is not Denoiser.features
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device for the option `device`: auto, cpu or cuda. Raises RunError for cuda if torch finds no GPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("device is cuda, and torch finds no GPU; accepted: auto, cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _policy(
+    task: str, component: Component, root: Path, device: torch.device
+) -> tuple[Policy | Denoiser, dict[str, str]]:
+    if component.target is None:
+        policy = checkpoints.load_policy(task, component.label, root).to(device)
+        return policy, checkpoints.fingerprints(
+            root, checkpoints.policy_folder(task, component.label, root), "policy", component.label
+        )
+    built = component.build(task=task, device=device)
+    if not isinstance(built, Policy | Denoiser):
+        raise RunError(f"{_named(component)} gave {_kind(built)}; accepted: a sim_eval.Policy or a sim_eval.Denoiser")
+    lacking = [name for name in ("request", "horizon", "execute", "action_dim") if not hasattr(built, name)]
+    if isinstance(built, Denoiser) and not hasattr(built, "schedule"):
+        lacking.append("schedule")
+    if lacking:
+        raise RunError(f"{_named(component)} gave a policy without {', '.join(lacking)}")
+    if not isinstance(built.request, ObservationRequest):
+        raise RunError(f"{_named(component)}: its request is {_kind(built.request)}; accepted: an ObservationRequest")
+    for name in ("horizon", "execute", "action_dim"):
+        if not isinstance(value := getattr(built, name), int):
+            raise RunError(f"{_named(component)}: {name} is {value!r}; accepted: a whole number")
+    if not 1 <= built.execute <= built.horizon:
+        raise RunError(f"{_named(component)}: execute is {built.execute}; accepted: 1 to the horizon, {built.horizon}")
+    _freeze(built)
+    return built, {"policy": _fingerprint(component, built.fingerprint())}
+
+
+def _is_missing(critic: Component, task: str, policy: Component, root: Path) -> bool:
+    """Whether the default critic was never trained. The shipped ones value the shipped policies' chunks on one task."""
+    if critic.target is not None:
+        return False
+    if policy.target is not None:
+        return root == checkpoints.ROOT
+    own = f"critic_{policy.label}"  # the critic of a policy for all tasks
+    return critic.label == own and not (root / task / f"{own}.safetensors").is_file()
+
+
+def _critic(
+    task: str, component: Component, policy: FrozenPolicy, root: Path, device: torch.device
+) -> tuple[Critic, dict[str, str]]:
+    if component.target is None:
+        critic = checkpoints.load_critic(task, component.label, policy, root).to(device)
+        return critic, checkpoints.fingerprints(root, task, "critic", component.label)
+    built = component.build(task=task, device=device, policy=policy)
+    if not isinstance(built, Critic):
+        raise RunError(f"{_named(component)} gave {_kind(built)}; accepted: a sim_eval.Critic")
+    if isinstance(built.observations, str):
+        raise RunError(f"{_named(component)}: observations is {built.observations!r}; accepted: a tuple of names")
+    _freeze(built)
+    return built, {"critic": _fingerprint(component, weights_digest(built))}
+
+
+def _actors(
+    task: str, policy: FrozenPolicy, critic: Component | None, needs: frozenset[str]
+) -> tuple[dict[str, ChunkActor], dict[str, str]]:
+    """The actors that the samplers need, from the critic's folder, where both were learned."""
+    actors: dict[str, ChunkActor] = {}
+    prints: dict[str, str] = {}
+    for need in sorted(needs & set(ACTORS)):
+        folder = None if critic is None else critic.options.get("folder")
+        if folder is None:
+            named = "none" if critic is None else critic.label
+            raise RunError(
+                f"critic is {named}, and a sampler needs its {need}; accepted: the folder of a sim-eval-learn "
+                "with this sampler"
+            )
+        actors[need] = checkpoints.load_actor(Path(folder), task, need, policy).to(policy.device)
+        prints |= checkpoints.fingerprints(Path(folder), ".", need, need)
+    return actors, prints
+
+
+def _posterior(
+    task: str,
+    policy: Component,
+    component: Component,
+    denoiser: Denoiser,
+    fingerprint: str,
+    root: Path,
+    device: torch.device,
+) -> tuple[Posterior, dict[str, str]]:
+    if component.target is None:
+        net = checkpoints.load_posterior(task, policy.label, denoiser, fingerprint, root).to(device)
+        return net, checkpoints.fingerprints(root, task, "posterior", f"posterior_{policy.label}")
+    built = component.build(task=task, device=device, policy=denoiser)
+    if not callable(getattr(built, "draw", None)):
+        raise RunError(
+            f"{_named(component)} gave {_kind(built)}; accepted: an object with draw(z, x, t, clean, context)"
+        )
+    _freeze(built)
+    return built, {"posterior": _fingerprint(component, weights_digest(built))}
+
+
+def _freeze(model: object) -> None:
+    """Stop gradients to the weights, and switch to evaluation mode (no dropout)."""
+    for module in modules_of(model):
+        module.requires_grad_(False).eval()
+
+
+def _fingerprint(component: Component, weights: str) -> str:
+    """SHA-256 of a component's weights, options and source file."""
+    digest = hashlib.sha256(weights.encode())
+    digest.update(json.dumps(dict(component.options), sort_keys=True, default=str).encode())
+    digest.update(component.source())
+    return digest.hexdigest()
+
+
+def _named(component: Component) -> str:
+    return f"{component.option}={component.target}"
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"

@@ -1,0 +1,227 @@
+"""Checkpoints: safetensors weights with a JSON card, checked on loading against the task and against each other.
+
+checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one per family
+                   diffusion.*
+                   critic.*                        the default critic of these policies
+                   critic_mini_vla.*               the default critic of another policy
+                   posterior_flow.*  posterior_diffusion.*
+            all_tasks/mini_vla.*                   frozen policies that one set of weights serves every task
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from critics.actor import ActorConfig, ChunkActor
+from critics.ensemble import CriticConfig, EnsembleCritic
+from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
+from policies.chunk_policy import ChunkPolicy, PolicyConfig
+from policies.mini_vla import MiniVLA, MiniVLAConfig
+from policies.policy import Denoiser, FrozenPolicy
+from policies.posterior_net import PosteriorConfig, PosteriorNet
+from sim_eval.errors import RunError
+from sim_eval.fields import check_fields
+from sim_eval.files import replacing, resource, sha256, write_text
+
+Module = TypeVar("Module", bound=nn.Module)
+Config = TypeVar("Config")
+
+#: Where the shipped checkpoints are.
+ROOT = resource("checkpoints")
+
+#: The folder, and on cards the task, of policies for all tasks.
+ALL_TASKS = "all_tasks"
+
+#: Fields that a card must have.
+_REQUIRED = {"kind": str, "task": str, "config": dict[str, Any], "weights_sha256": str}
+#: Fields that a card may have; any others are only for the reader.
+_OPTIONAL = {"policy_sha256": str, "action_mean": list[float], "action_std": list[float]}
+
+
+class CheckpointError(RunError):
+    """A checkpoint is missing, damaged or does not fit; the message names the file and what was expected."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A card and the weights that belong to it."""
+
+    path: Path
+    card: Mapping[str, Any]
+    weights: Mapping[str, torch.Tensor]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.card["config"])
+
+
+def save_checkpoint(
+    directory: Path,
+    name: str,
+    module: ChunkPolicy | MiniVLA | EnsembleCritic | PosteriorNet | ChunkActor,
+    card: Mapping[str, Any],
+) -> None:
+    """Write `name`.safetensors, weights in half and buffers in full precision, and the card `name`.json.
+
+    `card` holds kind, task and the weights' origin (data hash, seed, command, figures); the module's config and the
+    weights' hash are added. Raises OSError if a file cannot be written.
+    """
+    buffers = {key for key, _ in module.named_buffers()}
+    tensors = {
+        key: (value if key in buffers else value.half()).contiguous() for key, value in module.state_dict().items()
+    }
+    path = directory / f"{name}.safetensors"
+    with replacing(path) as part:
+        part.write_bytes(save(tensors))  # save_file would let nobody but the user read the file
+    full = {**card, "config": asdict(module.config), "weights_sha256": sha256(path)}
+    write_text(path.with_suffix(".json"), json.dumps(full, indent=2) + "\n")
+
+
+def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpoint:
+    """Read and check one checkpoint. Raises CheckpointError naming what is wrong with it."""
+    path = directory / f"{name}.safetensors"
+    for file in (path, path.with_suffix(".json")):
+        if not file.is_file():
+            there = ", ".join(sorted(p.stem for p in directory.glob("*.safetensors"))) or "no checkpoints"
+            raise CheckpointError(f"checkpoint {file} is missing; {directory} holds {there}")
+    card = _read_card(path.with_suffix(".json"))
+    if card["kind"] != kind:
+        raise CheckpointError(f"{path} is a {card['kind']}; a {kind} is needed")
+    if card["task"] != task:
+        raise CheckpointError(f"{path} was trained for task {card['task']}; task {task} was asked for")
+    if sha256(path) != card["weights_sha256"]:
+        raise CheckpointError(f"{path} is truncated or altered: its SHA-256 is not the one on its card")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    return Checkpoint(path, card, weights)
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    """The card. Raises CheckpointError for what is no JSON, for a missing field and for one of another type."""
+    try:
+        card = json.loads(path.read_text())
+        check_fields(str(path), {"the card": card}, {"the card": dict[str, Any]})
+        check_fields(str(path), card, _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in card})
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
+    except ValueError as error:  # bad JSON, bad UTF-8
+        raise CheckpointError(f"{path}: not a readable card ({error})") from error
+    return dict(card)
+
+
+def _restore(module: Module, checkpoint: Checkpoint) -> Module:
+    """Weights into the module, frozen. A missing, surplus or misshapen tensor is an error, never skipped."""
+    try:
+        module.load_state_dict({key: value.float() for key, value in checkpoint.weights.items()}, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.path}: the weights do not fit the card's config ({error})") from error
+    return module.requires_grad_(False).eval()
+
+
+def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
+    path = checkpoint.path.with_suffix(".json")
+    try:
+        kinds = get_type_hints(kind)
+        check_fields(
+            f"{path}: config",
+            checkpoint.config,
+            {name: kinds[name] for name in checkpoint.config.keys() & kinds.keys()},
+        )
+        return kind(**checkpoint.config)
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: bad config ({error})") from error
+
+
+def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy | MiniVLA:
+    """The frozen policy `policy` of `task`, or else of all tasks. Raises CheckpointError."""
+    folder = policy_folder(task, policy, root)
+    checkpoint = read_checkpoint(root / folder, policy, "policy", folder)
+    if folder == ALL_TASKS:
+        return _restore(MiniVLA(_build(MiniVLAConfig, checkpoint)), checkpoint)
+    return _restore(ChunkPolicy(_build(PolicyConfig, checkpoint)), checkpoint)
+
+
+def policy_folder(task: str, policy: str, root: Path = ROOT) -> str:
+    """The folder of `root` that holds the checkpoint `policy` for `task`."""
+    own, shared = (root / folder / f"{policy}.safetensors" for folder in (task, ALL_TASKS))
+    return ALL_TASKS if shared.is_file() and not own.is_file() else task
+
+
+def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT) -> EnsembleCritic:
+    """A critic of `task`. Raises CheckpointError, also if its chunks or normalisation do not fit `policy`."""
+    return critic_in(root / task, task, policy, critic)
+
+
+def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str = "critic") -> EnsembleCritic:
+    """A critic of `task` that `folder` holds itself. Raises CheckpointError as `load_critic`."""
+    checkpoint = read_checkpoint(Path(folder), critic, "critic", task)
+    of_outcomes = checkpoint.config.get("method") == OUTCOME
+    config = _build(OutcomeConfig if of_outcomes else CriticConfig, checkpoint)
+    _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    for name, expected in zip(("action_mean", "action_std"), policy.normalisation(), strict=True):
+        stored = torch.tensor(checkpoint.card.get(name, []))
+        if stored.shape != expected.shape or not torch.allclose(stored, expected.cpu()):
+            raise CheckpointError(
+                f"{checkpoint.path} values actions in another normalisation than the policy's ({name})"
+            )
+    return _restore(OutcomeCritic(config) if isinstance(config, OutcomeConfig) else EnsembleCritic(config), checkpoint)
+
+
+def load_actor(folder: Path, task: str, need: str, policy: FrozenPolicy) -> ChunkActor:
+    """The actor `need`, such as "noise_actor", that sim-eval-learn wrote beside the critic in `folder`.
+
+    Raises CheckpointError, also if its chunks do not fit `policy`.
+    """
+    checkpoint = read_checkpoint(folder, need, need, task)
+    config = _build(ActorConfig, checkpoint)
+    _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    return _restore(ChunkActor(config), checkpoint)
+
+
+def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, root: Path = ROOT) -> PosteriorNet:
+    """The posterior net of policy `label`. Raises CheckpointError, also if its policy had another `fingerprint`."""
+    if not (root / task / f"posterior_{label}.safetensors").exists():
+        raise CheckpointError(
+            f"{root / task} holds no posterior net of policy {label}; accepted: posterior=flow, which needs none, or "
+            "checkpoints=DIR with the one that sim-eval-train stage=posterior writes"
+        )
+    checkpoint = read_checkpoint(root / task, f"posterior_{label}", "posterior", task)
+    config = _build(PosteriorConfig, checkpoint)
+    _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
+    if checkpoint.card.get("policy_sha256") != fingerprint:
+        raise CheckpointError(
+            f"{checkpoint.path} was trained from another {label} policy; train it again with "
+            f"`sim-eval-train task={task} stage=posterior`"
+        )
+    return _restore(PosteriorNet(config, policy), checkpoint)
+
+
+def fingerprints(root: Path, task: str, role: str, name: str) -> dict[str, str]:
+    """SHA-256 of a checkpoint's weights, under `role`, and of its configuration, under "`role` config".
+
+    The configuration counts because it changes results too: `execute`, for example.
+    """
+    path = root / task / f"{name}.safetensors"
+    config = json.loads(path.with_suffix(".json").read_text())["config"]
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    return {role: sha256(path), f"{role} config": digest}
+
+
+def _check_chunk(checkpoint: Checkpoint, shape: tuple[int, int], policy: FrozenPolicy) -> None:
+    expected = (policy.horizon, policy.action_dim)
+    if shape != expected:
+        raise CheckpointError(f"{checkpoint.path}: chunks of (horizon, action) {shape}; the policy draws {expected}")

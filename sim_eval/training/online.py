@@ -1,0 +1,328 @@
+"""Learn a critic while it steers: first from episodes of the frozen policy, then from those that it steers itself.
+
+After the protocol of Ruan et al. 2026 (arXiv 2606.14801): the policy stays frozen, the critic learns on the replay of
+steered episodes. Here episodes come in rounds, and after each the critic is fitted to all of them, by default anew and
+with few updates: a critic that goes on from its weights overfits the episodes that it has seen for longest. A round is
+steered at strengths around the evaluation's, and a share of it is played by `best_of_n`, so that the critic sees what
+steering of any strength leads to.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from critics.ensemble import EnsembleCritic
+from sim_eval.config.tasks import task_factory
+from sim_eval.errors import RunError
+from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.models.build import check_needs
+from sim_eval.models.checkpoints import fingerprints, save_checkpoint
+from sim_eval.models.strengths import STRENGTHS, Tuned, scales_of, write_strengths
+from sim_eval.rollout.engine import Engine
+from sim_eval.rollout.episodes import Episode
+from sim_eval.rollout.keys import episode_key, episode_keys
+from sim_eval.rollout.start import open_engine
+from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
+from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
+from sim_eval.training.collect import keep_for, state_of, trajectory_of
+from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
+from sim_eval.training.draws import PolicyDraws, joined, policy_draws
+from sim_eval.training.exploring import Exploring
+from sim_eval.training.online_fit import (
+    CriticFit,
+    Played,
+    agreement,
+    episodes_of,
+    fit_actors,
+    fit_seed,
+    fit_twins,
+    set_scale,
+)
+from sim_eval.training.online_folder import Evaluation, LearnFolder, Progress, open_folder
+from sim_eval.training.online_settings import LearnSettings
+from sim_eval.training.trajectories import Trajectory
+from sim_eval.training.workspace import origin, seeded_weights
+from tasks.packages import SIMULATION, versions
+from tasks.task import EpisodeKey, TaskSpec
+
+
+def learn(settings: LearnSettings) -> list[Evaluation]:
+    """Play, learn and evaluate until `steps` are reached; returns the curve. What an earlier run did is not repeated.
+
+    Raises RunError for models that do not fit, a folder of another run, and an episode that crashes.
+    """
+    torch.set_num_threads(1)  # as in training: small products gain nothing from more
+    sampler = settings.build_sampler()
+    frozen = settings.build_models([Unsteered(), *([sampler] if "posterior" in sampler.needs else [])])
+    make_task = task_factory(settings.task)
+    with closing(make_task()) as probe:
+        fitting = fitting_of(settings, probe.spec)
+    critic = fitting.new(frozen.policy, settings.seed)
+    check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
+    options = {
+        **settings.stored(),
+        "fingerprints": dict(frozen.fingerprints),
+        "simulator": versions(SIMULATION),
+    }
+    tell_of_compiling(settings.task)
+    with (
+        open_folder(settings.output, options) as folder,
+        open_engine(make_task, settings.workers, settings.batch) as engine,
+    ):
+        actors = _new_actors(settings, sampler, fitting, frozen)
+        return _Learner(settings, sampler, frozen, folder, engine, fitting, critic, actors).run()
+
+
+#: Of the critic: less than the offline critics' 192, for it is fitted many times.
+WIDTH = 128
+#: Visited states of each round in which the policy draws for the actors.
+ROUND_STATES = 64
+#: Unsteered episodes that are played to the task's end; their successes say where later training episodes are cut.
+UNCUT = 48
+#: The share of these successes that the cut would leave.
+KEPT = 0.85
+
+
+@dataclass
+class _Learner:
+    settings: LearnSettings
+    sampler: Sampler
+    frozen: Models
+    folder: LearnFolder
+    engine: Engine
+    fitting: CriticFit
+    critic: EnsembleCritic  # of the latest fit
+    actors: Mapping[str, ActorLearner]
+    progress: Progress = field(default_factory=Progress)
+    limit: int | None = None  # control steps of a training episode
+    latest: list[Trajectory] = field(default_factory=list)  # of the latest round; round 0 is unsteered
+    episodes: list[Played] = field(default_factory=list)  # of all rounds
+    draws: PolicyDraws | None = None  # that the actors learn from
+
+    def run(self) -> list[Evaluation]:
+        settings = self.settings
+        self._begin()
+        earlier = self.folder.read_progress()
+        if earlier is None:
+            self._fit(None)
+        else:
+            self.progress = earlier
+            for number in range(1, earlier.rounds + 1):
+                self._add(number, self._replay(number))
+            self._restore(earlier.weights)
+        with tqdm(total=settings.steps, initial=self.progress.steps, desc="learning", disable=None) as bar:
+            while True:
+                ended = self.progress.steps >= settings.steps
+                if ended and settings.strengths:
+                    self._choose_strength()
+                self._evaluate_if_due()
+                if ended:
+                    return self.progress.curve
+                bar.set_postfix(success=f"{self._round():.2f}")
+                self._fit(self.critic)
+                bar.update(_steps(self.latest))
+
+    def _begin(self) -> None:
+        """The frozen policy's episodes, played once: the replay starts with them, and they say what is normal."""
+        settings = self.settings
+        keys = [episode_key(settings.task_name, settings.seed, index, "train") for index in range(settings.rollouts)]
+        if not self.folder.has_replay(0):
+            played = self._play(keys[:UNCUT], Unsteered(), self.frozen)
+            played += self._play(keys[UNCUT:], Unsteered(), self.frozen, _cut(played))
+            self.folder.write_replay(0, [trajectory_of(episode) for episode in played], settings.task_name)
+        unsteered = self._replay(0)
+        self.limit = _cut(unsteered[:UNCUT])
+        rows = [state_rows(trajectory) for trajectory in unsteered]
+        mean, deviation = normalisation(self.frozen.policy, tuple(self.fitting.sizes), rows)
+        self.fitting = replace(self.fitting, mean=mean, deviation=deviation)
+        self.critic = self.fitting.new(self.frozen.policy, settings.seed)
+        self._add(0, unsteered)
+
+    def _round(self) -> float:
+        """Play a round with the critic as it is, and keep its episodes. Returns the share of successes."""
+        settings, number = self.settings, self.progress.rounds + 1
+        first = settings.rollouts + self.progress.rounds * settings.round
+        keys = [
+            episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
+        ]
+        chosen, models = round(settings.best_of_n * len(keys)), self._models()
+        played = self._play(keys[:chosen], BestOfN(), models, self.limit)
+        played += self._play(keys[chosen:], self._explorer(), models, self.limit)
+        trajectories = [trajectory_of(episode) for episode in played]
+        self.folder.write_replay(number, trajectories, settings.task_name)
+        self._add(number, trajectories)
+        self.progress.rounds, self.progress.steps = number, self.progress.steps + _steps(trajectories)
+        return float(np.mean([episode.success for episode in played]))
+
+    def _explorer(self) -> Sampler:
+        """What plays the steered episodes of a round."""
+        explore = self.settings.explore
+        return Exploring(self.sampler, explore) if explore and hasattr(self.sampler, "strength") else self.sampler
+
+    def _fit(self, before: EnsembleCritic | None) -> None:
+        """Learn the critic and its actors from all rounds so far, and note that this is done."""
+        settings, number = self.settings, self.progress.rounds
+        seed = fit_seed(settings.seed, number)
+        self.critic, figures = self.fitting(self.frozen.policy, self.episodes, before, seed, f"fit {number}")
+        set_scale(self.critic, self._policy_draws(number, SPREAD_STATES))
+        if self.draws is not None:
+            fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
+        self.progress.figures = figures
+        self.progress.weights = {name: module.state_dict() for name, module in self._modules().items()}
+        self.folder.write_progress(self.progress)
+
+    def _restore(self, weights: Mapping[str, Any]) -> None:
+        """Return to an earlier run's latest fit."""
+        for name, module in self._modules().items():
+            module.load_state_dict(weights[name])
+        self.critic.requires_grad_(False).eval()
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"critic": self.critic, **self.actors}
+
+    def _choose_strength(self) -> None:
+        """Steer at the strength with the most successes on the tune block, the least of equals; once for each end."""
+        settings, progress = self.settings, self.progress
+        if progress.strength is None or progress.strength[0] != progress.steps:
+            keys = episode_keys(settings.task_name, settings.seed, settings.episodes, "tune")
+            models, solved = self._models(), {}
+            for strength in sorted(settings.strengths):
+                sampler = settings.build_sampler(strength)
+                solved[strength] = sum(episode.success for episode in self._play(keys, sampler, models))
+                tqdm.write(f"strength {strength}: {solved[strength]}/{len(keys)} on the tune block")
+            progress.strength = (progress.steps, max(solved, key=lambda strength: (solved[strength], -strength)))
+            self.folder.write_progress(progress)
+        self.sampler = settings.build_sampler(progress.strength[1])
+
+    def _evaluate_if_due(self) -> None:
+        """Evaluate at 0, after every `evaluate` steps, and at the end."""
+        settings, steps, curve = self.settings, self.progress.steps, self.progress.curve
+        due = not curve or steps // settings.evaluate > curve[-1].steps // settings.evaluate or steps >= settings.steps
+        if not due or (curve and curve[-1].steps == steps):
+            return
+        keys, models = episode_keys(settings.task_name, settings.seed, settings.episodes, "eval"), self._models()
+        episodes = self._play(keys, self.sampler, models)
+        mean_q = float(np.mean([episode.mean_q for episode in episodes if episode.mean_q is not None]))
+        outcomes = tuple(episode.success for episode in episodes)
+        figures = {**self.progress.figures, "twin_agreement": self._twin_agreement()}
+        self._save(models, figures)  # first, for what is in the progress is not made again
+        strength = getattr(self.sampler, "strength", None)
+        self.progress.curve = [*curve, Evaluation(steps, outcomes, mean_q, strength, figures)]
+        self.folder.write_progress(self.progress)
+        tqdm.write(f"{steps} steps: {sum(outcomes)}/{len(outcomes)} with {settings.sampler_name}, mean Q {mean_q:.2f}")
+
+    def _twin_agreement(self) -> float:
+        """How far two critics, each fitted to every other episode, agree within states of the latest round."""
+        number, policy = self.progress.rounds, self.frozen.policy
+        first, second = fit_twins(self.fitting, policy, self.episodes, self.settings.seed, number)
+        return agreement(first, second, self._policy_draws(number, SPREAD_STATES))
+
+    def _replay(self, number: int) -> list[Trajectory]:
+        return self.folder.read_replay(number, tuple(self.fitting.sizes))
+
+    def _play(
+        self, keys: Sequence[EpisodeKey], sampler: Sampler, models: Models, limit: int | None = None
+    ) -> list[Episode]:
+        """Episodes of at most `limit` control steps in the order of their keys. Raises RunError if one crashes."""
+        keep = replace(keep_for(models.policy.request, tuple(self.fitting.sizes)), limit=limit)
+        name = self.settings.sampler_name
+        episodes = list(self.engine.play(keys, sampler, models, name, keep))
+        for episode in episodes:
+            if episode.error is not None:
+                raise RunError(f"{name}, episode {episode.key.episode}: {episode.error}")
+        return sorted(episodes, key=lambda episode: episode.key.episode)
+
+    def _add(self, number: int, trajectories: list[Trajectory]) -> None:
+        """Add round `number` to what is learned from."""
+        self.latest = trajectories
+        self.episodes += episodes_of(self.frozen.policy, trajectories)
+        if self.actors:
+            drawn = self._policy_draws(number, ROUND_STATES if number else SPREAD_STATES)
+            self.draws = drawn if self.draws is None else joined([self.draws, drawn])
+
+    def _policy_draws(self, number: int, states: int) -> PolicyDraws:
+        """The frozen policy's draws in states of the latest round, which has this number."""
+        generator = torch.Generator().manual_seed(self.settings.seed + number)
+        return policy_draws(self.frozen, self.critic, self.latest, states, generator)
+
+    def _models(self) -> Models:
+        """The models that steer with what is learned so far: copies, for what is learned stays on the CPU."""
+        policy = self.frozen.policy
+        actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
+        return Models(policy, copy.deepcopy(self.critic).to(policy.device), self.frozen.posterior, actors)
+
+    def _save(self, models: Models, figures: Mapping[str, float | None]) -> None:
+        card = {
+            "task": self.settings.task_name,
+            **origin(self.settings.seed, {}),
+            **valued_policy(self.frozen),
+            "steps": self.progress.steps,
+            "held_out": dict(figures),
+        }
+        for need, actor in models.actors.items():
+            save_checkpoint(self.folder.path, need, actor, {"kind": need, **card})
+        save_checkpoint(self.folder.path, "critic", self.critic, {"kind": "critic", **card})
+        if self.progress.strength is not None:
+            self._write_strength(self.progress.strength[1])
+
+    def _write_strength(self, strength: float) -> None:
+        """Keep the chosen strength beside its critic."""
+        settings, path = self.settings, self.folder.path / STRENGTHS
+        path.unlink(missing_ok=True)
+        tuned = Tuned(
+            self.frozen.fingerprints["policy"],
+            fingerprints(self.folder.path, ".", "critic", "critic")["critic"],
+            {settings.sampler_name: strength},
+            scales_of(settings.sampler),
+        )
+        write_strengths(path, settings.task_name, settings.policy.label, tuned)
+
+
+def _cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:
+    """The length that the share `KEPT` of the successes among these full-length episodes do not exceed."""
+    lengths = sorted(len(episode.actions) for episode in played if episode.success)
+    return lengths[math.ceil(KEPT * len(lengths)) - 1] if lengths else None
+
+
+def fitting_of(settings: LearnSettings, spec: TaskSpec) -> CriticFit:
+    """How a run with these settings fits its critic; the normalisation is still to be measured."""
+    sizes = {name: spec.observations[name].shape[0] for name in state_of(spec)}
+    states = sum(sizes.values())
+    return CriticFit(
+        method=settings.method,
+        sizes=sizes,
+        mean=torch.zeros(states),
+        deviation=torch.ones(states),
+        heads=settings.heads,
+        pessimism=settings.pessimism,
+        width=WIDTH,
+        updates=settings.updates,
+        rows=settings.rows,
+        anew=settings.refit,
+    )
+
+
+def _new_actors(
+    settings: LearnSettings, sampler: Sampler, fitting: CriticFit, frozen: Models
+) -> dict[str, ActorLearner]:
+    """An actor for each that the sampler needs."""
+    policy, inputs = frozen.policy, sum(fitting.sizes.values())
+    with seeded_weights(settings.seed):
+        return {
+            need: ACTOR_LEARNERS[need](inputs, policy.horizon, policy.action_dim)
+            for need in sorted(sampler.needs & ACTOR_LEARNERS.keys())
+        }
+
+
+def _steps(trajectories: Sequence[Trajectory]) -> int:
+    return sum(len(trajectory.actions) for trajectory in trajectories)

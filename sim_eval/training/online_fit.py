@@ -1,0 +1,138 @@
+"""What is fitted after each round of episodes: the critic, two critics on halves of the data, and the actors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from critics.ensemble import EnsembleCritic
+from critics.objectives import OBJECTIVES
+from critics.replay import build_replay
+from policies.policy import FrozenPolicy
+from sim_eval.training.actors import ActorLearner
+from sim_eval.training.critic import chunk_rows, fit_objective, new_critic, state_rows
+from sim_eval.training.draws import DRAWS, PolicyDraws, q_spread
+from sim_eval.training.trajectories import Trajectory
+from sim_eval.training.workspace import random_rows, seeded_weights
+
+_ACTOR_RATE = 5e-4
+
+#: An episode: raw observations (T, n), normalised chunks (T, H, D), success.
+Played = tuple[Tensor, Tensor, bool]
+
+
+@dataclass(frozen=True)
+class CriticFit:
+    """How a critic is fitted to all episodes so far, anew each time or from the weights of the fit before.
+
+    sizes: length of each vector that it reads. mean, deviation: (n,), their normalisation. updates: optimiser steps of
+    a fit. rows: of a mini-batch.
+    """
+
+    method: str
+    sizes: Mapping[str, int]
+    mean: Tensor
+    deviation: Tensor
+    heads: int
+    pessimism: float
+    width: int
+    updates: int
+    rows: int
+    anew: bool
+
+    def new(self, policy: FrozenPolicy, seed: int) -> EnsembleCritic:
+        """A critic with random weights."""
+        options = {"heads": self.heads, "pessimism": self.pessimism, "width": self.width}
+        with seeded_weights(seed):
+            critic = new_critic(self.method, dict(self.sizes), policy, **options)
+        critic.observation_mean.copy_(self.mean)
+        critic.observation_std.copy_(self.deviation)
+        return critic
+
+    def __call__(
+        self, policy: FrozenPolicy, episodes: Sequence[Played], before: EnsembleCritic | None, seed: int, name: str
+    ) -> tuple[EnsembleCritic, dict[str, float | None]]:
+        """The critic fitted to these episodes, frozen, and its figures. `before`: the fit before, if there is one."""
+        critic = self.new(policy, seed) if self.anew or before is None else copy.deepcopy(before)
+        critic.requires_grad_(True).train()
+        replay = build_replay([(critic.normalise(seen), chunks, success) for seen, chunks, success in episodes])
+        with seeded_weights(seed):
+            objective = OBJECTIVES[self.method](critic, replay)
+        generator = torch.Generator().manual_seed(seed)
+        figures = fit_objective(objective, len(replay), self.updates, self.rows, generator, name)
+        return critic, figures
+
+
+def fit_seed(seed: int, number: int, part: int = 0) -> int:
+    """The seed of fit `number` of a run. `part`: 0 for the critic that steers, others for those beside it."""
+    return int(np.random.SeedSequence([seed, number, part]).generate_state(1, np.uint32)[0])
+
+
+def episodes_of(policy: FrozenPolicy, trajectories: Sequence[Trajectory]) -> list[Played]:
+    """What a critic of this policy's chunks is fitted to, an entry for each episode."""
+    return [(state_rows(episode), chunk_rows(policy, episode), episode.success) for episode in trajectories]
+
+
+def fit_twins(
+    fitting: CriticFit, policy: FrozenPolicy, episodes: Sequence[Played], seed: int, number: int
+) -> tuple[EnsembleCritic, EnsembleCritic]:
+    """Two critics with fresh weights, one fitted to the even, one to the odd of at least two episodes.
+
+    They share no episode, so what they agree on is no chance of the data. `seed`, `number`: as in `fit_seed`.
+    """
+    first, second = (
+        fitting(policy, episodes[half::2], None, fit_seed(seed, number, 1 + half), f"twin {half + 1}")[0]
+        for half in (0, 1)
+    )
+    return first, second
+
+
+def set_scale(critic: EnsembleCritic, draws: PolicyDraws) -> None:
+    """Put Q in units of its mean spread over the policy's draws in a state, whatever its units were."""
+    critic.scale.mul_(q_spread(critic, draws).clamp_min(1e-6))
+
+
+def fit_actors(
+    actors: Mapping[str, ActorLearner],
+    critic: EnsembleCritic,
+    draws: PolicyDraws,
+    updates: int,
+    rows: int,
+    seed: int,
+) -> None:
+    """Go on training the actors, now against this critic, on the policy's draws."""
+    generator = torch.Generator().manual_seed(seed)
+    for need, actor in actors.items():
+        optimiser = _optimiser(actor.parameters())
+        for _ in tqdm(range(updates), desc=need, disable=None):
+            optimiser.zero_grad(set_to_none=True)
+            actor.loss(critic, draws[random_rows(len(draws), rows, generator)], generator).backward()
+            nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
+            optimiser.step()
+
+
+def _optimiser(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=_ACTOR_RATE, weight_decay=0.0, fused=True)
+
+
+@torch.no_grad()
+def agreement(critic: EnsembleCritic, twin: EnsembleCritic, draws: PolicyDraws) -> float:
+    """The mean over states of `within_states`, over the policy's draws.
+
+    Of critics on disjoint episodes it says how much they know of chunks, beyond what is chance in the data.
+    """
+    q, other = (judge.q(draws.chunks, draws.encoded).view(-1, DRAWS) for judge in (critic, twin))
+    return float(within_states(q, other).mean())
+
+
+def within_states(q: Tensor, other: Tensor) -> Tensor:
+    """The correlation, -1 to 1, of two critics' Q (S, N) over the N draws in each state: (S,). 0 if one is constant."""
+    q, other = (values - values.mean(1, keepdim=True) for values in (q, other))
+    norms = (q.square().sum(1) * other.square().sum(1)).sqrt()
+    return (q * other).sum(1) / norms.clamp_min(1e-12)

@@ -1,0 +1,129 @@
+"""The folder of a `sim-eval-learn`. After any interruption the same command goes on in it, to the same result.
+
+options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
+replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
+critic.*            the critic of the last evaluation, for `critic=FOLDER`; also the actors', of samplers that have one
+strengths.yaml      the strength that was chosen for this critic, if one was; evaluations with `critic=FOLDER` use it
+curve.json          every evaluation: environment steps, successes by episode, mean Q, figures of the critic
+state.pt            the learner after the last fit or evaluation; written last, so that what other files hold beyond it
+                    is made again, with the same result
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+
+from sim_eval.analysis.curves import CURVE, OPTIONS
+from sim_eval.errors import RunError
+from sim_eval.fields import read_json
+from sim_eval.files import replacing, write_text
+from sim_eval.runs.run_folder import lock, make_folder
+from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
+
+_STATE = "state.pt"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The learned critic's sampler on the eval block.
+
+    steps: steered environment steps played before, from all of which the critic has learned. outcomes: success by
+        episode. strength: the sampler's, None if it has none. critic: the objective's figures, and `twin_agreement`.
+    """
+
+    steps: int
+    outcomes: tuple[bool, ...]
+    mean_q: float
+    strength: float | None
+    critic: Mapping[str, float | None]
+
+
+@dataclass
+class Progress:
+    """Where the learner is. steps: environment steps of `rounds` finished, steered rounds.
+
+    weights: of the latest fit, by the name of the network. figures: the objective's, of that fit. strength: after how
+    many `steps` one was chosen, and which; None if none was.
+    """
+
+    rounds: int = 0
+    steps: int = 0
+    weights: dict[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+    strength: tuple[int, float] | None = None
+    curve: list[Evaluation] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LearnFolder:
+    """An open, locked folder."""
+
+    path: Path
+
+    def write_replay(self, number: int, trajectories: Sequence[Trajectory], task: str) -> None:
+        """Keep the episodes of a round, 0 for the frozen policy's. Raises OSError."""
+        write_hdf5(self._replay(number), trajectories, task)
+
+    def read_replay(self, number: int, observations: Sequence[str]) -> list[Trajectory]:
+        """The episodes of a round, with the vectors named. Raises DatasetError."""
+        return read_hdf5(self._replay(number), observations)
+
+    def has_replay(self, number: int) -> bool:
+        return self._replay(number).is_file()
+
+    def write_progress(self, progress: Progress) -> None:
+        """Keep the curve, then where the learner is. Raises OSError."""
+        curve = [asdict(point) for point in progress.curve]
+        write_text(self.path / CURVE, json.dumps(curve, indent=1) + "\n")
+        with replacing(self.path / _STATE) as part:
+            torch.save(asdict(progress), part)
+
+    def read_progress(self) -> Progress | None:
+        """Where an earlier run was; None if it has not finished anything. Raises RunError for a damaged file."""
+        path = self.path / _STATE
+        if not path.exists():
+            return None
+        if not is_zipfile(path):  # as torch writes it; of other files the reader's errors are of every kind
+            raise RunError(f"{path} is damaged or another program's; accepted: another output")
+        try:
+            stored = torch.load(path, weights_only=True)
+            curve = [Evaluation(**{**point, "outcomes": tuple(point["outcomes"])}) for point in stored["curve"]]
+            return Progress(**{**stored, "curve": curve})
+        except (RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+            told = str(error).partition("\n")[0]
+            raise RunError(f"{path} is damaged or another program's ({told}); accepted: another output") from None
+
+    def _replay(self, number: int) -> Path:
+        return self.path / "replay" / f"{number:05d}.hdf5"
+
+
+@contextmanager
+def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]:
+    """Create or resume the folder, and lock it.
+
+    `options`: plain values; those of "simulator", which folders of earlier versions lack, are taken for theirs. Raises
+    RunError if the folder is in use, was made with other options or is damaged.
+    """
+    make_folder(path, OPTIONS)
+    with lock(path):
+        stored, asked = path / OPTIONS, json.loads(json.dumps(options))
+        if stored.exists():
+            there = {"simulator": asked.get("simulator"), **read_json(stored, dict[str, Any])}
+            differing = [
+                f"{name} is {there.get(name)} there, {asked.get(name)} asked"
+                for name in sorted(there.keys() | asked.keys())
+                if there.get(name) != asked.get(name)
+            ]
+            if differing:
+                raise RunError(f"output={path} was made otherwise: {'; '.join(differing)}; accepted: another output")
+        write_text(stored, json.dumps(asked, indent=1) + "\n")
+        yield LearnFolder(path)

@@ -1,1 +1,0 @@
-"""Choosing steering strengths on a separate block of keys."""
