@@ -1,6 +1,6 @@
 """One ingredient of a critic at a time, on the same episodes: `python -m benchmarks.refit RUN OUTPUT [name=value ...]`.
 
-RUN is a folder of `sim-eval-learn`. A critic is fitted anew to its episodes with other options, one or more of
+RUN is a folder of `sim-eval learn`. A critic is fitted anew to its episodes with other options, one or more of
 method, heads, pessimism, updates, rows, seed and rounds (how many steered rounds are read; all by default). It is saved
 in the folder OUTPUT, which `sim-eval critic=OUTPUT` takes, and its figures are printed.
 """
@@ -17,21 +17,20 @@ from typing import Any
 import torch
 
 from sim_eval.analysis.curves import OPTIONS
-from sim_eval.config.tasks import task_factory
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.samplers import Unsteered
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
 from sim_eval.training.draws import policy_draws
 from sim_eval.training.online import fitting_of
 from sim_eval.training.online_fit import agreement, episodes_of, fit_seed, fit_twins, set_scale
-from sim_eval.training.online_settings import LearnSettings, read_learn_settings
+from sim_eval.training.online_options import LearnOptions, read_learn_settings
 from sim_eval.training.trajectories import read_hdf5
 from sim_eval.training.workspace import origin
 
 _CHANGED = ("method", "heads", "pessimism", "updates", "rows", "seed")
 
 
-def settings_of(run: Path, changes: dict[str, str]) -> LearnSettings:
+def settings_of(run: Path, changes: dict[str, str]) -> LearnOptions:
     """The settings of a learning folder, changed."""
     options: dict[str, Any] = json.loads((run / OPTIONS).read_text())
     task = dict(options["task"])
@@ -54,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = settings_of(run, changes)
     frozen = settings.build_models([Unsteered()])
-    with closing(task_factory(settings.task)()) as task:
+    with closing(settings.task.factory()()) as task:
         fitting = fitting_of(settings, task.spec)
     files = sorted((run / "replay").glob("*.hdf5"))[: rounds + 1]
     played = [read_hdf5(path, tuple(fitting.sizes)) for path in files]

@@ -55,7 +55,7 @@ def _replay(report: Path) -> None:
     """The comparisons of each table of a report, corrected over the table's own."""
     found = _DATA.search(report.read_text())
     if found is None:
-        sys.exit(f"{report} is no report of sim-eval-compare")
+        sys.exit(f"{report} is no report of sim-eval compare")
     data = json.loads(found[1])
     for table in data["tables"]:
         starts: Sequence[list[list[object]]] = [start[4] for start in table["starts"] if 0 not in start[4]]

@@ -1,4 +1,4 @@
-"""Decisions a second of `sim-eval-serve`, with one client and with four that ask at the same time.
+"""Decisions a second of `sim-eval serve`, with one client and with four that ask at the same time.
 
 usage: python -m benchmarks.serving [SECONDS]
 """

@@ -1,4 +1,4 @@
-"""The page of `sim-eval-view` in headless Chromium: first view, every filter, a run that grows, a comparison.
+"""The page of `sim-eval view` in headless Chromium: first view, every filter, a run that grows, a comparison.
 
 usage: python -m benchmarks.view_page [runs=60] [records=1000] [rounds=5]
 """
@@ -110,7 +110,7 @@ def _write(root: Path, runs: int, records: int) -> None:
 
 @contextmanager
 def _viewer(root: Path) -> Iterator[str]:
-    """A new `sim-eval-view`; yields its address."""
+    """A new `sim-eval view`; yields its address."""
     command = [sys.executable, "-c", "from sim_eval import cli; cli.view()", str(root), "port=0"]
     begun = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

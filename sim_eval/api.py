@@ -11,17 +11,17 @@ from policies.policy import Denoiser, Policy, Posterior
 from sim_eval import report
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.compare import compare as compare_folders
-from sim_eval.config.compose import compose
-from sim_eval.config.tasks import task_factory
+from sim_eval.commands.compare import report_folder
+from sim_eval.config.options import Choice, from_values
 from sim_eval.errors import RunError
-from sim_eval.evaluation.evaluate import evaluate_settings
-from sim_eval.evaluation.settings import build_samplers, settings_from
-from sim_eval.report.settings import described, report_folder
+from sim_eval.evaluation.evaluate import evaluate_options
+from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.rollout.environment import MakeTask
+from sim_eval.runs.foreign import described
 from sim_eval.runs.reader import Run, read_run, records_frame
 from sim_eval.samplers.sampler import Sampler
+from sim_eval.video.options import RenderOptions
 from sim_eval.video.render import render as render_run
-from sim_eval.video.settings import read_render_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,28 +59,28 @@ def evaluate(
     Raises RunError or TaskError, before anything runs, if options, models and task do not fit together.
     """
     _check_kinds(task, samplers)
-    options = dict(task) if isinstance(task, Mapping) else {"name": task}
-    given = {
-        "task": options.pop("name"),
-        "passed_on": {"task": options},
-        "policy": policy,
-        "critic": "none" if critic is None else critic,
-        "posterior": posterior,
-        "samplers": [samplers] if isinstance(samplers, str) else samplers,
-        "episodes": episodes,
-        "until": until,
-        "seed": seed,
-        "workers": workers,
-        "batch": batch,
-        "output": output,
-        "checkpoints": checkpoints,
-        "device": device,
-    }
-    settings = settings_from({**compose("eval", []), **given})
-    built = samplers if isinstance(samplers, Mapping) else build_samplers(settings)
-    evaluate_settings(settings, built, task if callable(task) else task_factory(settings.task))
-    compare(settings.output)
-    return read_run(settings.output)
+    named = dict(task) if isinstance(task, Mapping) else {}
+    built = samplers if isinstance(samplers, Mapping) else None
+    options = from_values(
+        EvaluateOptions,
+        task=Choice(named.pop("name"), named) if isinstance(task, Mapping) else Choice(task),
+        policy=policy,
+        critic=critic,
+        posterior=posterior,
+        samplers=(samplers,) if isinstance(samplers, str) else tuple(samplers),
+        sampler=Choice(built),
+        episodes=episodes,
+        until=until,
+        seed=seed,
+        workers=workers,
+        batch=batch,
+        output=output,
+        checkpoints=checkpoints,
+        device=device,
+    )
+    evaluate_options(options, built or options.build_samplers(), options.task.factory())
+    compare(options.output)
+    return read_run(options.output)
 
 
 def _check_kinds(task: object, samplers: object) -> None:
@@ -119,13 +119,11 @@ def compare(
 def render(folder: str | Path, **options: Any) -> list[Path]:
     """Draw videos of recorded episodes, list them in the run's report, and return the files drawn.
 
-    options: those of `sim-eval-render --help`, such as videos="rescued", side_by_side=True, output=DIR. Raises RunError
+    options: those of `sim-eval render --help`, such as videos="rescued", side_by_side=True, output=DIR. Raises RunError
     and TaskError as `sim_eval.video.render.render`.
     """
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    arguments = [f"{name}={'null' if value is None else value}" for name, value in plain.items()]
-    settings = read_render_settings([str(folder), *arguments])
-    rendered = render_run(settings, task_factory(read_run(settings.folder).config["task"]))
+    asked = from_values(RenderOptions, folder=Path(folder), **options)
+    rendered = render_run(asked, read_run(asked.folder).task.factory())
     if rendered.listed:
-        compare(settings.folder)
+        compare(asked.folder)
     return list(rendered.paths)

@@ -1,75 +1,115 @@
-"""The console commands. Heavy imports are deferred, so that `--help` and option errors are quick."""
+"""The console command: `sim-eval COMMAND option=value ...`. Its first words choose a file of sim_eval/commands/."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import Any
 
 from sim_eval.errors import RunError
 
-if TYPE_CHECKING:
-    from sim_eval.analysis.compare import Comparison
-
-Command = Callable[[Sequence[str]], int]
-Entry = Callable[[], None]
-
-_COMPARE = (
-    "sim-eval-compare RUN [RUN ...] [FILE ...] [option=value ...]\n\n"
-    "RUN: a run folder. FILE: LeRobot's eval_info.json or a result file of vla-eval, which cannot be paired.\n"
-    "Writes report.html, report.md and summary.json; if all RUNs are folders of sim-eval-learn, their curves to\n"
-    "report.html. How many episodes a difference needs, before a run: sim-eval-plan."
+#: The commands, in the order of `sim-eval --help`.
+COMMANDS = (
+    *("evaluate", "compare", "render", "view", "export", "plan"),
+    *("train", "train-vla", "sweep", "learn", "probe", "serve"),
 )
 
 
-def command(usage: str, config: str, needs_argument: bool = False) -> Callable[[Command], Entry]:
-    """Make a function a console entry point. `--help` prints usage and the options in configs/<config>.yaml.
+def main() -> None:
+    """Run the command of `sys.argv`.
 
     A user error ends with one line and status 2, an interruption with status 130. Any other exception is a defect and
     keeps its traceback.
     """
-
-    def decorate(main: Command) -> Entry:
-        @functools.wraps(main)
-        def entry() -> None:
-            arguments = sys.argv[1:]
-            # matplotlib warns if it cannot cache its list of fonts in the home folder; nothing here needs that list.
-            logging.getLogger("matplotlib").setLevel(logging.ERROR)
-            asked = any(argument in ("-h", "--help") for argument in arguments)
-            try:
-                if "--version" in arguments:
-                    print(_version())
-                    status = 0
-                elif asked or (needs_argument and not arguments):
-                    print(_help(usage, config), file=sys.stdout if asked else sys.stderr)
-                    status = 0 if asked else 2
-                else:
-                    status = main(arguments)
-                sys.stdout.flush()
-            except ValueError as error:
-                if not _users(error):
-                    raise
-                print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-                status = 2
-            except KeyboardInterrupt:
-                print("interrupted; what was written is kept", file=sys.stderr)
-                status = 130
-            except BrokenPipeError:  # the reader of the output has closed it
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                status = 1
-            sys.exit(status)
-
-        return entry
-
-    return decorate
+    # matplotlib warns if it cannot cache its list of fonts in the home folder; nothing here needs that list.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    except ValueError as error:
+        if not _is_users(error):
+            raise
+        print(f"sim-eval: error: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("interrupted; what was written is kept", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:  # the reader of the output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
 
 
-def _users(error: ValueError) -> bool:
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; returns the exit status. Raises RunError, PolicyError and TaskError for a user's errors."""
+    if "--version" in arguments:
+        from importlib.metadata import version
+
+        print(f"sim-eval {version('sim-eval')}")
+        return 0
+    asked = any(argument in ("-h", "--help") for argument in arguments)
+    words = [argument for argument in arguments if argument not in ("-h", "--help")]
+    if not words or words[0] == "help":
+        print(_overview())
+        return 0
+    # `sim-eval task=can` is an evaluation.
+    name, options = ("evaluate", words) if "=" in words[0] else (words[0], words[1:])
+    command = load(name)
+    if asked or (_takes_sources(command) and not options):
+        from sim_eval.config.help import help_text
+
+        print(help_text(command.Options, command.USAGE), file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    status: int = command.run(read_command(name, options))
+    return status
+
+
+def load(name: str) -> ModuleType:
+    """The module of a command. Raises RunError for an unknown one."""
+    import importlib
+
+    if name not in COMMANDS:
+        from sim_eval.config.values import did_you_mean
+
+        raise RunError(f"{name} is no command; accepted: {', '.join(COMMANDS)}{did_you_mean(name, COMMANDS)}")
+    return importlib.import_module(f"sim_eval.commands.{name.replace('-', '_')}")
+
+
+def read_command(name: str, arguments: Sequence[str]) -> Any:
+    """The options of a command. Raises RunError naming the option, its value and what is accepted."""
+    from sim_eval.config.options import read
+
+    kind = load(name).Options
+    fields = kind.__dataclass_fields__
+    if "folder" in fields:
+        if not arguments:
+            raise RunError(f"a run folder is missing; accepted: sim-eval {name} DIR [option=value ...]")
+        return read(kind, arguments[1:], folder=Path(arguments[0]))
+    if "sources" in fields:  # files and folders may have a `=` in their names
+        options = [argument for argument in arguments if "=" in argument and not Path(argument).exists()]
+        return read(kind, options, sources=tuple(Path(name) for name in arguments if name not in options))
+    if "what" in fields and arguments and "=" not in arguments[0]:
+        arguments = [f"what={arguments[0]}", *arguments[1:]]
+    return read(kind, arguments)
+
+
+def _takes_sources(command: ModuleType) -> bool:
+    return bool({"folder", "sources"} & command.Options.__dataclass_fields__.keys())
+
+
+def _overview() -> str:
+    lines = ["usage: sim-eval COMMAND [option=value ...]", "       sim-eval COMMAND --help", ""]
+    for name in COMMANDS:
+        summary = (load(name).__doc__ or "").partition("\n")[0]
+        lines.append(f"  {name:<10} {summary}")
+    return "\n".join([*lines, "", "`sim-eval task=can` is `sim-eval evaluate task=can`."])
+
+
+def _is_users(error: ValueError) -> bool:
     """Whether the error is the user's. Imports late, where an interruption is caught."""
     if isinstance(error, RunError):
         return True
@@ -77,242 +117,3 @@ def _users(error: ValueError) -> bool:
     from tasks.task import TaskError
 
     return isinstance(error, PolicyError | TaskError)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"sim-eval {version('sim-eval')}"
-
-
-def _help(usage: str, config: str) -> str:
-    from sim_eval.config.compose import help_text
-
-    return help_text(config, usage)
-
-
-@command("sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[unsteered,qpilots_u] episodes=20", "eval")
-def evaluate(arguments: Sequence[str]) -> int:
-    """Run the samplers over paired episodes."""
-    from sim_eval import report
-    from sim_eval.analysis.compare import compare
-    from sim_eval.analysis.episode_selection import picked
-    from sim_eval.config.tasks import task_factory
-    from sim_eval.evaluation.evaluate import evaluate_settings, video_settings
-    from sim_eval.evaluation.settings import build_samplers, read_settings
-    from sim_eval.video import render
-
-    settings = read_settings(arguments)
-    samplers, make_task = build_samplers(settings), task_factory(settings.task)
-    print(f"output={settings.output}", flush=True)
-    try:
-        records = evaluate_settings(settings, samplers, make_task)
-        _report([settings.output], settings.output)
-        rendered = render.render(video_settings(settings), make_task) if settings.videos else render.Rendered([])
-    except KeyboardInterrupt:
-        print(f"\nthe same command with output={settings.output} goes on from here", file=sys.stderr)
-        raise
-    if rendered.listed:
-        report.write(compare([settings.output]), settings.output)  # once more, with the videos
-    elif rescued := sorted(picked("rescued", [r for r in records if r.error is None], list(samplers))):
-        watched = f"sim-eval-render {shlex.quote(str(settings.output))} episodes=[{rescued[0]}] side_by_side=true"
-        print(f"to watch an episode that fails unsteered and succeeds steered: {watched}")
-    errors = sum(record.error is not None for record in records)
-    if errors:
-        print(f"{errors} episodes ended in an error; the same command with output={settings.output} runs them again")
-    return 1 if errors or rendered.skipped else 0
-
-
-@command(_COMPARE, "compare", needs_argument=True)
-def compare(arguments: Sequence[str]) -> int:
-    """Compare the samplers of one or more run folders, and show what other harnesses found."""
-    from sim_eval import report
-    from sim_eval.analysis.compare import compare
-    from sim_eval.report.settings import read_compare_settings
-
-    settings = read_compare_settings(arguments)
-    if any(map(_is_learned, settings.sources)):
-        if settings.figures:
-            raise RunError("figures is true; accepted for run folders, not for those of sim-eval-learn")
-        return _curves(settings.sources, settings.output)
-    comparison = compare(settings.sources, settings.described)
-    _write_report(comparison, settings.output)
-    if settings.figures:
-        print(f"{len(report.write_figures(comparison, settings.output))} figures in {settings.output / report.FIGURES}")
-    if not comparison.compared and all(run.foreign is None for run in comparison.runs):
-        raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
-    return 0
-
-
-@command("sim-eval-plan [option=value ...]    e.g. sim-eval-plan episodes=[100] differences=[0.1,0.2]", "plan")
-def plan(arguments: Sequence[str]) -> int:
-    """Say what a number of episodes can show, and how many a difference needs."""
-    from sim_eval.report.plan import read_plan, said
-
-    print("\n".join(said(read_plan(arguments))))
-    return 0
-
-
-def _is_learned(folder: Path) -> bool:
-    from sim_eval.analysis.curves import is_learned
-
-    return is_learned(folder)
-
-
-def _curves(folders: Sequence[Path], output: Path) -> int:
-    """The learning curves of sim-eval-learn's folders, which no other folders go with."""
-    from sim_eval.analysis.curves import read_curves
-    from sim_eval.report import learning_curves
-
-    curves = read_curves(folders)
-    print("\n".join(learning_curves.said(curves)), flush=True)
-    print(f"\n{learning_curves.write(curves, output)}")
-    return 0
-
-
-def _report(folders: Sequence[Path], output: Path) -> None:
-    from sim_eval.analysis.compare import compare
-
-    _write_report(compare(folders), output)
-
-
-def _write_report(comparison: Comparison, output: Path) -> None:
-    from sim_eval import report
-
-    print(report.terminal(comparison), flush=True)
-    report.write(comparison, output)  # after the table, so that a full disk does not hide it
-    print(f"\n{output / report.HTML}")
-
-
-@command(
-    "sim-eval-export RUN [RUN ...] [FILE ...] format=FORMAT output=FILE\n\n"
-    "RUN: a run folder. FILE: LeRobot's eval_info.json or a result file of vla-eval.",
-    "export",
-    needs_argument=True,
-)
-def export(arguments: Sequence[str]) -> int:
-    """Write runs as one file for other programs."""
-    from sim_eval.report.export import export
-    from sim_eval.report.export_settings import read_export_settings
-
-    settings = read_export_settings(arguments)
-    print("\n".join([*export(settings), str(settings.output)]))
-    return 0
-
-
-@command(
-    "sim-eval-render DIR [option=value ...]    e.g. sim-eval-render runs/can videos=rescued side_by_side=true",
-    "render",
-    needs_argument=True,
-)
-def render(arguments: Sequence[str]) -> int:
-    """Render recorded episodes, and write the run's report again with their videos."""
-    from sim_eval import report
-    from sim_eval.analysis.compare import compare
-    from sim_eval.config.tasks import task_factory
-    from sim_eval.runs.reader import read_run
-    from sim_eval.video import render
-    from sim_eval.video.settings import read_render_settings
-
-    settings = read_render_settings(arguments)
-    rendered = render.render(settings, task_factory(read_run(settings.folder).config["task"]))
-    for path in rendered.paths:
-        print(path)
-    if rendered.kept:
-        print(f"videos kept, as they exist already: {rendered.kept} (overwrite=true draws them again)")
-    if not rendered.paths and not rendered.kept and not rendered.skipped:
-        print(f"nothing to render: videos is {settings.videos}, and no episode in {settings.folder} is")
-    if rendered.listed:
-        report.write(compare([settings.folder]), settings.folder)
-        print(settings.folder / report.HTML)
-    return 1 if rendered.skipped else 0
-
-
-@command(
-    "sim-eval-sweep [option=value ...]    e.g. sim-eval-sweep task=can sampler=qpilots_u strengths=[0.3,0.6]", "sweep"
-)
-def sweep(arguments: Sequence[str]) -> int:
-    """Try steering strengths on the tune block of keys."""
-    from sim_eval.evaluation.sweep import choose_strengths, read_sweep_settings, try_strengths
-
-    settings = read_sweep_settings(arguments)
-    published = try_strengths(settings)
-    print(settings.published)
-    if settings.choose:
-        best = choose_strengths(settings, published)
-        print(f"chosen: {', '.join(f'{name} {strength:g}' for name, strength in best.items())}")
-        if settings.steered:
-            print(f"{settings.output}; sim-eval uses them with strengths={settings.output}")
-    return 0
-
-
-@command("sim-eval-probe [option=value ...]    e.g. sim-eval-probe task=can samplers=[qpilots_u]", "probe")
-def probe(arguments: Sequence[str]) -> int:
-    """Measure whether a critic can steer a frozen policy."""
-    from sim_eval.probing.probe import probe
-    from sim_eval.probing.settings import PROBE, read_probe_settings
-    from sim_eval.report import probe_page
-    from sim_eval.report.probe import said
-
-    settings = read_probe_settings(arguments)
-    found = probe(settings)
-    print("\n".join(said(found)), flush=True)
-    print(f"\n{settings.output / PROBE}\n{probe_page.write(found, settings.output)}")
-    return 0
-
-
-@command("sim-eval-learn [option=value ...]    e.g. sim-eval-learn task=can samplers=[qpilots_u]", "learn")
-def learn(arguments: Sequence[str]) -> int:
-    """Learn a critic while it steers the frozen policy."""
-    from sim_eval.training.online import learn
-    from sim_eval.training.online_settings import read_learn_settings
-
-    settings = read_learn_settings(arguments)
-    learn(settings)
-    print(f"{settings.output}; sim-eval uses its critic with critic={settings.output}")
-    return 0
-
-
-@command("sim-eval-serve [option=value ...]    e.g. sim-eval-serve task=can samplers=[unsteered,qpilots_u]", "serve")
-def serve(arguments: Sequence[str]) -> int:
-    """Answer the decision requests of other programs until Ctrl-C."""
-    from sim_eval.serving.server import serve
-    from sim_eval.serving.settings import read_serve_settings
-
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    serve(read_serve_settings(arguments))
-    return 0
-
-
-@command("sim-eval-view DIR [option=value ...]    e.g. sim-eval-view runs", "view", needs_argument=True)
-def view(arguments: Sequence[str]) -> int:
-    """Show all run folders below a folder as a web page of this machine, until Ctrl-C."""
-    from sim_eval.view.server import view
-    from sim_eval.view.settings import read_view_settings
-
-    view(read_view_settings(arguments))
-    return 0
-
-
-@command("sim-eval-train [option=value ...]    e.g. sim-eval-train task=can stage=all", "train")
-def train(arguments: Sequence[str]) -> int:
-    """Train the checkpoints of a task."""
-    from sim_eval.training.settings import read_train_settings
-    from sim_eval.training.stages import run_stages
-
-    settings = read_train_settings(arguments)
-    run_stages(settings.stages, settings.workspace, settings.recipe, settings.workers)
-    return 0
-
-
-@command(
-    "sim-eval-train-vla [option=value ...]    e.g. sim-eval-train-vla variant=mini_vla_strong checkpoints=DIR",
-    "train_vla",
-)
-def train_vla(arguments: Sequence[str]) -> int:
-    """Train the small vision-language-action policy for all its tasks."""
-    from sim_eval.training.vla import train_vla
-    from sim_eval.training.vla_settings import read_vla_settings
-
-    train_vla(read_vla_settings(arguments))
-    return 0

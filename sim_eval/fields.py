@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -53,6 +54,26 @@ def parse_json(text: bytes, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):  # too deeply nested to be read
         raise RunError(f"{where} is not JSON: the file was changed or the disk is damaged") from None
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping. Raises RunError if it cannot be read or is not a mapping."""
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import AnchorToken, YAMLError, scan  # type: ignore[import-untyped]
+
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise RunError(f"{path} is no file")
+    try:
+        text = path.read_text()
+        if "&" in text and any(isinstance(token, AnchorToken) for token in scan(text)):
+            raise RunError(f"{path} has a YAML anchor; accepted: plain values")  # a few lines can stand for millions
+        content = OmegaConf.load(io.StringIO(text))
+    except (YAMLError, OSError, UnicodeDecodeError, RecursionError, OmegaConfBaseException) as error:
+        raise RunError(f"{path} cannot be read: {[*str(error).splitlines(), 'no reason given'][0]}") from None
+    if not isinstance(content, DictConfig):
+        raise RunError(f"{path} is not a mapping of options")
+    return {str(name): value for name, value in OmegaConf.to_container(content).items()}  # type: ignore[union-attr]
 
 
 def read_json(path: Path, kind: Any) -> Any:

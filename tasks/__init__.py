@@ -1,8 +1,12 @@
 """Manipulation tasks in simulation: `make` builds a task, `expert` its scripted expert, `names` lists the tasks."""
 
-from tasks.experts import EXPERT_OBSERVATIONS, Expert, expert
+from typing import TYPE_CHECKING, Any
+
 from tasks.registry import make, names, published_starts
 from tasks.task import ArraySpec, EpisodeKey, Observation, Outcome, Task, TaskError, TaskSpec
+
+if TYPE_CHECKING:
+    from tasks.experts import EXPERT_OBSERVATIONS, Expert, expert
 
 __all__ = [
     "EXPERT_OBSERVATIONS",
@@ -19,3 +23,12 @@ __all__ = [
     "names",
     "published_starts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The experts, which alone need scipy, on first use."""
+    if name not in ("EXPERT_OBSERVATIONS", "Expert", "expert"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tasks import experts
+
+    return getattr(experts, name)

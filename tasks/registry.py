@@ -63,6 +63,11 @@ _OPTIONS = {
     "stepping": _Option("fast", TASKS, "every task"),
 }
 
+#: The type of each option.
+OPTION_TYPES: dict[str, type] = {
+    "index": int, "perturbation": str, "env": str, "instruction": str, "gain": float, "stepping": str
+}  # fmt: skip
+
 #: Options that change a task; without them it is as it is, and they are in no name and no folder.
 _CHANGES = ("instruction", "gain")
 

@@ -18,7 +18,8 @@ from policies.errors import PolicyError
 from policies.mini_vla import MiniVLA, MiniVLAConfig, cropped, proprioception
 from policies.observation import ObservationRequest
 from sim_eval.config.compose import CONFIGS, load_yaml
-from sim_eval.models.checkpoints import ALL_TASKS, ROOT, load_policy, save_checkpoint
+from sim_eval.models.checkpoints import load_policy, save_checkpoint
+from sim_eval.models.store import ALL_TASKS, ROOT
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.trajectories import write_hdf5

@@ -10,7 +10,7 @@ from sim_eval.config.compose import CONFIGS, TARGETS, compose
 from sim_eval.config.tasks import task_factory
 from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.evaluation.sweep import read_sweep_settings
-from sim_eval.models.checkpoints import ROOT
+from sim_eval.models.store import ROOT
 from sim_eval.training.online_settings import read_learn_settings
 from tasks.registry import TASKS
 from tests.commands import ALL_TASKS, message

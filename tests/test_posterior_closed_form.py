@@ -14,7 +14,7 @@ from policies.policy import Posterior
 from policies.posterior_flow import PosteriorFlow, merge_views, posterior_flow
 from policies.posterior_net import PosteriorConfig, PosteriorNet, distillation_loss, draw_targets
 from policies.schedule import CosineVP, LinearPath, Schedule
-from sim_eval.models.checkpoints import ROOT
+from sim_eval.models.store import ROOT
 from sim_eval.samplers import QPilotsM
 from sim_eval.training.fit import fit
 from sim_eval.training.posterior import agreement

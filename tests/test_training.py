@@ -20,7 +20,7 @@ from sim_eval.evaluation.settings import read_settings
 from sim_eval.evaluation.sweep import read_sweep_settings
 from sim_eval.files import sha256
 from sim_eval.models.build import build_models
-from sim_eval.models.checkpoints import ALL_TASKS, ROOT
+from sim_eval.models.store import ALL_TASKS, ROOT
 from sim_eval.models.options import shared_policies
 from sim_eval.models.strengths import EVERY_TASK, SHIPPED
 from sim_eval.runs.sweeps import (

@@ -1,4 +1,4 @@
-"""Success against environment steps, over folders of `sim-eval-learn`: runs that differ in their seed alone are one."""
+"""Success against environment steps, over folders of `sim-eval learn`: runs that differ in their seed alone are one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypedDict, get_type_hints
 from sim_eval.analysis.pairs import corrected, counted, pairing_of
 from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
-from sim_eval.config.tasks import StoredTask, task_name
+from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, read_entries, read_json
 from sim_eval.rollout.keys import episode_key
@@ -41,7 +41,7 @@ class _Evaluation(TypedDict):
 
 @dataclass(frozen=True)
 class Learned:
-    """A folder of `sim-eval-learn` as read. `evaluations`: entries of curve.json, in the order of their steps."""
+    """A folder of `sim-eval learn` as read. `evaluations`: entries of curve.json, in the order of their steps."""
 
     folder: Path
     options: dict[str, Any]
@@ -49,7 +49,7 @@ class Learned:
 
     @property
     def task(self) -> str:
-        return task_name(self.options["task"])
+        return TaskChoice.stored_as(self.options["task"]).full_name
 
     @property
     def policy(self) -> str:
@@ -112,15 +112,15 @@ class Curve:
 
 
 def is_learned(folder: Path) -> bool:
-    """Whether sim-eval-learn wrote this folder."""
+    """Whether sim-eval learn wrote this folder."""
     return (folder / CURVE).is_file() and (folder / OPTIONS).is_file()
 
 
 def read_learned(folder: Path) -> Learned:
-    """Read a folder, which may not have been evaluated yet. Raises RunError if sim-eval-learn did not write it."""
+    """Read a folder, which may not have been evaluated yet. Raises RunError if sim-eval learn did not write it."""
     path = folder / OPTIONS
     if not path.is_file():
-        raise RunError(f"{folder} holds no {OPTIONS}; accepted: folders of sim-eval-learn")
+        raise RunError(f"{folder} holds no {OPTIONS}; accepted: folders of sim-eval learn")
     options = read_json(path, dict[str, Any])
     check_fields(str(path), options, get_type_hints(_Options))
     if len(options["sampler"]) != 1 or not options["evaluate"]:

@@ -16,12 +16,13 @@ Pick = str | int
 _NAMED = ("rescued", "broken", "all")
 
 
-def read_pick(value: object) -> Pick:
+def read_pick(text: str) -> Pick:
     """The value of the option `videos`. Raises RunError if it is not a pick."""
-    if value in _NAMED or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        assert isinstance(value, Pick)
-        return value
-    raise RunError(f"videos is {value}; accepted: {', '.join(_NAMED)} or a whole number, the first so many episodes")
+    if text in _NAMED:
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise RunError(f"videos is {text}; accepted: {', '.join(_NAMED)} or a whole number, the first so many episodes")
 
 
 def check_pick(pick: Pick, samplers: Sequence[str]) -> None:

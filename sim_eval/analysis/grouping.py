@@ -9,7 +9,7 @@ from typing import Any
 
 from sim_eval.runs.provenance import stored_request
 from sim_eval.runs.reader import Run
-from sim_eval.runs.sampler_options import LATER
+from sim_eval.runs.stored_options import LATER
 from tasks.packages import SIMULATION
 
 #: The fingerprints that identify a policy: its weights and its configuration.

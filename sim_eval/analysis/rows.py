@@ -9,12 +9,10 @@ from dataclasses import dataclass, field, replace
 from sim_eval.analysis.statistics import Cluster, wilson
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
+from sim_eval.runs.stored_options import DECIDED
 
 #: A difference is significant where its corrected p is below this.
 ALPHA = 0.05
-
-#: The value of a run's option `until` with which it stops as soon as its comparisons are decided.
-DECIDED = "decided"
 
 #: Environment seed and noise seed: what makes two episodes a pair.
 Key = tuple[int, int]

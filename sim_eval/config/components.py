@@ -14,16 +14,20 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sim_eval.config.values import one_of
+from sim_eval.config.options import Choice, Text
+from sim_eval.config.values import one_of, typed
 from sim_eval.errors import RunError
 from sim_eval.own_packages import OWN_PACKAGES
+
+#: What a component may be besides a name, for messages and help.
+TARGETS = "package.module:NAME, ./file.py:NAME"
 
 #: Entry-point group of each option.
 ENTRY_POINTS = {
@@ -143,45 +147,61 @@ class Built(Component):
         return b""  # a class in a notebook has no file
 
 
-def component(
-    option: str,
-    value: object,
-    options: Mapping[str, Any],
-    shipped: Iterable[str],
-    also: str = "package.module:NAME, ./file.py:NAME",
-) -> Component:
-    """The component that `option`=`value` names.
+def component(option: str, choice: Choice, shipped: Iterable[str], also: str = TARGETS) -> Component:
+    """The component that `option` names.
 
     `shipped`: names that need no other package. `also`: what else is accepted, for messages. Paths of files and of
     modules in the current folder become absolute, because worker processes and later commands may run elsewhere.
     Raises RunError for an unknown name, a file that does not exist, and options for a shipped component, which takes
     none.
     """
-    shipped = list(shipped)
-    if not isinstance(value, str | int | float):
+    shipped, value, options = list(shipped), choice.value, choice.options
+    if not isinstance(value, str):
         kind = type(value)
         return Built(kind.__name__, f"{kind.__module__}:{kind.__qualname__}", _plain_attributes(value), option, value)
-    text = str(value)
-    if text in shipped:
+    if value in shipped:
         if options:
-            raise RunError(f"{option}.{next(iter(options))}: {option}={text} takes no options")
-        return Component(text, None, {}, option)
-    place, colon, attribute = text.rpartition(":")
+            raise RunError(f"{option}.{next(iter(options))}: {option}={value} takes no options")
+        return Component(value, None, {}, option)
+    label, target = _named(option, value, shipped, also)
+    return with_options(Component(label, target, {}, option), options)
+
+
+def _named(option: str, value: str, shipped: Sequence[str], also: str) -> tuple[str, str]:
+    """Label and target of a component that is not shipped."""
+    place, colon, attribute = value.rpartition(":")
     if not colon:
-        if text.endswith(".py"):
-            raise RunError(f"{option} is {text}; accepted: {text}:NAME, NAME being a class or a function of that file")
+        if value.endswith(".py"):
+            raise RunError(
+                f"{option} is {value}; accepted: {value}:NAME, NAME being a class or a function of that file"
+            )
         entries = entry_points(option)
-        name = one_of(option, text, [*shipped, *entries], also)
-        return Component(name, entries[name], options, option)
+        name = one_of(option, value, [*shipped, *entries], also)
+        return name, entries[name]
     if not place or not attribute.isidentifier():
-        raise RunError(f"{option} is {text}; accepted: package.module:NAME or ./file.py:NAME")
+        raise RunError(f"{option} is {value}; accepted: package.module:NAME or ./file.py:NAME")
     if "/" in place or place.endswith(".py"):
         path = Path(place).expanduser().resolve()
         if path.suffix != ".py" or not path.is_file():
-            raise RunError(f"{option} is {text}: {path} is no Python file")
-        return Component(_label(path.stem, attribute), f"{path}:{attribute}", options, option)
-    target = f"{Path.cwd()}/{text}" if _is_of_current_folder(place) else text
-    return Component(_label(place.rpartition(".")[2], attribute), target, options, option)
+            raise RunError(f"{option} is {value}: {path} is no Python file")
+        return _label(path.stem, attribute), f"{path}:{attribute}"
+    target = f"{Path.cwd()}/{value}" if _is_of_current_folder(place) else value
+    return _label(place.rpartition(".")[2], attribute), target
+
+
+def with_options(found: Component, options: Mapping[str, Any]) -> Component:
+    """The component with options, texts typed as its target's annotations say."""
+    if not options:
+        return found
+    parameters = inspect.signature(found.load()).parameters
+    annotations = {name: parameter.annotation for name, parameter in parameters.items()}
+    return replace(found, options={name: _typed_as(value, annotations.get(name)) for name, value in options.items()})
+
+
+def _typed_as(value: Any, annotation: object) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _typed_as(inner, None) for name, inner in value.items()}
+    return typed(value, annotation) if isinstance(value, Text) else value
 
 
 def _plain_attributes(instance: object) -> dict[str, Any]:

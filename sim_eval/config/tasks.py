@@ -6,13 +6,16 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 import tasks
-from sim_eval.config.components import Component, component
+from sim_eval.config.components import TARGETS, Component, component
+from sim_eval.config.options import Choice, Given, Text, option
+from sim_eval.config.values import typed
 from tasks.naming import full_name
-from tasks.registry import TASKS, options_of, task_options
+from tasks.registry import OPTION_TYPES, TASKS, options_of, task_options
 from tasks.task import Task, checked_task
 
 
@@ -22,56 +25,107 @@ class StoredTask(TypedDict):
     name: str
 
 
-def read_task(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The task in composed options: its name and every option, as run folders store it and `task_factory` takes it.
+@dataclass(frozen=True)
+class TaskChoice:
+    """Which task to build.
 
-    Raises RunError or TaskError for options from which no task can be built. Builds a task only if the option is a
-    callable, to read its name.
+    name: of the suite's own tasks, such as "libero_goal", or the label of a user's. options: every option of the
+    suite's, the given ones of a user's. target: what builds a user's own task, as in `Component`; None for the suite's.
+    make: the callable that a user has passed, which `target` describes.
     """
-    name, options = config["task"], config["passed_on"].get("task", {})
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    target: str | None = None
+    make: Callable[[], Task] | None = None
+
+    @classmethod
+    def stored_as(cls, stored: Mapping[str, Any]) -> TaskChoice:
+        """The choice that a folder holds as plain values."""
+        if "target" in stored:
+            return cls(stored["name"], stored.get("options", {}), stored["target"])
+        options = {name: value for name, value in stored.items() if name not in ("name", "assets")}  # assets: once
+        return cls(stored["name"], options)
+
+    def stored(self) -> dict[str, Any]:
+        """Plain values, for `stored_as`."""
+        if self.target is None:
+            return {"name": self.name, **self.options}
+        return {"name": self.name, "target": self.target, "options": dict(self.options)}
+
+    @property
+    def full_name(self) -> str:
+        """The task's name in keys, records and checkpoints."""
+        return self.name if self.target else full_name(self.name, **self.options)
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """The options that are neither in the full name nor at their defaults; all of a user's own."""
+        if self.target:
+            return dict(self.options)
+        in_name = {name: self.options[name] for name in ("index", "env", "perturbation") if name in self.options}
+        defaults = task_options(self.name, **in_name)
+        return {name: value for name, value in self.options.items() if name not in defaults or value != defaults[name]}
+
+    def factory(self) -> Callable[[], Task]:
+        """A picklable callable that builds the task."""
+        if self.make is not None:
+            return self.make
+        if self.target is not None:
+            return Component(self.name, self.target, self.options, "task").build
+        return functools.partial(tasks.make, self.name, **self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """The task."""
+
+    task: TaskChoice = option(
+        Choice("can"),
+        "lift, can, square, libero_spatial, libero_object, libero_goal, libero_10, libero_90, robosuite, or as for "
+        "policy. task.instruction=TEXT: what the policy is told instead; task.gain=0.6: the hand moves less far for an "
+        "action; task.stepping=stock: robosuite's own control loop; LIBERO's suites take task.index=N and "
+        "task.perturbation=lan|object|swap|task, robosuite takes task.env=NAME",
+        kind="Choice",
+    )
+
+    @staticmethod
+    def resolve(given: Given) -> None:
+        given["task"] = task_of(given["task"])
+
+
+def task_of(choice: Choice) -> TaskChoice:
+    """The task of a choice: a name with options, or a callable that builds a `Task`.
+
+    Raises RunError or TaskError for options from which no task can be built. Builds a task only of a callable, to read
+    its name.
+    """
+    name = choice.value
     if callable(name):
         with closing(checked_task(name())) as probe:
-            return {"name": probe.spec.name, **_described(name)}
+            return TaskChoice(probe.spec.name, *_described(name), name)
     if name in TASKS:
-        return {"name": name, **task_options(name, **options)}
-    task = component("task", name, options, TASKS)
-    task.check()
-    return {"name": task.label, "target": task.target, "options": dict(options)}
-
-
-def task_name(task: Mapping[str, Any]) -> str:
-    """The task's name in keys, records and checkpoints."""
-    return str(task["name"]) if "target" in task else full_name(**task)
-
-
-def varied_options(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are neither in the task's full name nor at their defaults; all given ones of a user's own."""
-    if "target" in task:
-        return dict(task["options"])
-    in_name = {option: task[option] for option in ("index", "env", "perturbation") if option in task}
-    defaults = {"name": task["name"], **task_options(task["name"], **in_name)}
-    return {option: value for option, value in task.items() if option not in defaults or value != defaults[option]}
-
-
-def task_factory(task: Mapping[str, Any]) -> Callable[[], Task]:
-    """A picklable callable that builds the task of these options, from `read_task` or a run folder."""
-    if "target" in task:
-        return Component(task["name"], task["target"], task["options"], "task").build
-    options = {name: value for name, value in task.items() if name != "assets"}  # stored by older versions
-    return functools.partial(tasks.make, **options)
+        options = {
+            option: typed(value, OPTION_TYPES.get(option)) if isinstance(value, Text) else value
+            for option, value in choice.options.items()
+        }
+        return TaskChoice(name, task_options(name, **options))
+    own = component("task", choice, TASKS, TARGETS)
+    own.check()
+    return TaskChoice(own.label, dict(own.options), own.target)
 
 
 def factory_of(full_name: str) -> Callable[[], Task]:
     """A picklable callable that builds the suite's own task of this full name. Raises TaskError for an unknown one."""
-    return task_factory(options_of(full_name))
+    return TaskChoice.stored_as(options_of(full_name)).factory()
 
 
-def _described(make_task: Callable[[], Task]) -> dict[str, Any]:
-    """Target and options of a callable that builds a task; a script is named by its file, so that others find it."""
+def _described(make_task: Callable[[], Task]) -> tuple[dict[str, Any], str]:
+    """Options and target of a callable that builds a task; a script is named by its file, so that others find it."""
     factory, options = make_task, {}
     if isinstance(make_task, functools.partial) and not make_task.args:
         factory, options = make_task.func, dict(make_task.keywords)
     named: Any = factory if hasattr(factory, "__qualname__") else type(factory)
     file = getattr(sys.modules["__main__"], "__file__", None) if named.__module__ == "__main__" else None
     place = named.__module__ if file is None else str(Path(file).resolve())
-    return {"target": f"{place}:{named.__qualname__}", "options": options}
+    return options, f"{place}:{named.__qualname__}"

@@ -1,13 +1,55 @@
-"""Checks of option values: each returns the value, or raises RunError with what is accepted."""
+"""Values of options as they are written on the command line."""
 
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from sim_eval.errors import RunError
+
+_PARSER = OverridesParser.create()
+
+#: Annotations of parameters that take a text, which is not parsed.
+_TEXTS = {"str", "Path", "str | None", "Path | None", "str | Path", "str | Path | None"}
+
+
+def parsed(option: str, text: str, accepted: str) -> Any:
+    """The value that Hydra's grammar gives the text. Raises RunError if it gives none."""
+    if "${" in text:
+        raise RunError(f"{option}={text}: nothing is interpolated; accepted: a plain value")
+    try:
+        override = _PARSER.parse_override(f"value={text}")
+    except HydraException:
+        override = None
+    if override is None or override.is_sweep_override():
+        raise RunError(f"{option} is {text}; accepted: {accepted}")
+    return override.value()
+
+
+def typed(text: str, annotation: object) -> Any:
+    """The value that a component's parameter takes, from its text.
+
+    A parameter annotated as a text gets the text. For others Hydra's grammar reads numbers, true, false, null, [a,b]
+    and {a:b}; whatever it does not read is a text.
+    """
+    if annotation in (str, *_TEXTS) or getattr(annotation, "__name__", annotation) in _TEXTS:
+        return unquoted(text)
+    try:
+        value = parsed("value", text, "")
+    except RunError:
+        return unquoted(text)
+    return unquoted(text) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def unquoted(text: str) -> str:
+    """The text without the pair of quotes around it, if there is one."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 def one_of(option: str, value: object, accepted: Iterable[str], also: str = "") -> str:
@@ -25,37 +67,9 @@ def did_you_mean(value: object, names: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def whole(option: str, value: object, least: int) -> int:
-    """The value, if it is a whole number of at least `least`; else RunError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-        return value
-    raise RunError(f"{option} is {shown(value)}; accepted: a whole number of at least {least}")
-
-
-def port(option: str, value: object) -> int:
-    """The value, if it is a number of a port, or 0; else RunError."""
-    if (number := whole(option, value, 0)) > 65535:
-        raise RunError(f"{option} is {number}; accepted: 0 to 65535")
-    return number
-
-
-def not_negative(option: str, value: object) -> float:
-    """The value, if it is a finite number of at least 0; else RunError."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
-        return float(value)
-    raise RunError(f"{option} is {shown(value)}; accepted: a finite number of at least 0")
-
-
-def listed(option: str, value: object) -> list[Any]:
-    """The value, if it is a list with at least one entry; else RunError."""
-    if isinstance(value, list | tuple) and value:
-        return list(value)
-    raise RunError(f"{option} is {shown(value)}; accepted: a list with at least one entry, such as [a,b]")
-
-
-def worker_count(value: object) -> int:
-    """The value of the option `workers`; null: one process per core. 0 means no process but this one."""
-    return len(os.sched_getaffinity(0)) if value is None else whole("workers", value, 0)
+def worker_count(value: int | None) -> int:
+    """The number of processes that the option `workers` asks for; None: one a core."""
+    return len(os.sched_getaffinity(0)) if value is None else value
 
 
 def shown(value: object) -> str:

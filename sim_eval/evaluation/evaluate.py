@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from policies.observation import ObservationRequest
-from sim_eval.analysis.rows import DECIDED
+from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.evaluation.progress import Progress, Track, tell_of_compiling, tracking
-from sim_eval.evaluation.settings import Settings, check_tuned
 from sim_eval.evaluation.stopping import playing_on, rounds
 from sim_eval.models.build import check_needs
 from sim_eval.rollout.engine import Engine
@@ -19,34 +18,38 @@ from sim_eval.rollout.keys import episode_key
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
+from sim_eval.runs.stored_options import DECIDED
 from sim_eval.samplers.sampler import Models, Sampler
+from sim_eval.video.options import RenderOptions, default_output
 from sim_eval.video.render import check_output, check_rendering
-from sim_eval.video.settings import RenderSettings, default_output
 
 
-def evaluate_settings(settings: Settings, samplers: Mapping[str, Sampler], make_task: MakeTask) -> list[Record]:
+def evaluate_options(settings: EvaluateOptions, samplers: Mapping[str, Sampler], make_task: MakeTask) -> list[Record]:
     """`evaluate` with the models that the settings name. Raises RunError or TaskError before anything runs."""
     models = settings.build_models(samplers.values())
-    check_tuned(settings, models.fingerprints)
+    settings.check_tuned(models.fingerprints)
     if settings.videos:
-        check_output(video_settings(settings), settings.task_name, settings.policy.label, settings.episodes)
+        check_output(video_options(settings), settings.task_name, settings.policy.label, settings.episodes)
         check_rendering(make_task, settings.task_name)
-    tell_of_compiling(settings.task)
+    tell_of_compiling(settings.task.options)
     return evaluate(settings, samplers, make_task, models)
 
 
-def video_settings(settings: Settings) -> RenderSettings:
+def video_options(settings: EvaluateOptions) -> RenderOptions:
     """The settings of the videos that a run renders when it is done."""
-    return RenderSettings(
+    return RenderOptions(
         folder=settings.output,
         output=default_output(settings.output),
         samplers=tuple(settings.sampler),
         videos=settings.videos,
         workers=settings.workers,
+        ray=settings.ray,
     )
 
 
-def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: MakeTask, models: Models) -> list[Record]:
+def evaluate(
+    settings: EvaluateOptions, samplers: Mapping[str, Sampler], make_task: MakeTask, models: Models
+) -> list[Record]:
     """Run the episodes that the run folder lacks; return all records of the selected samplers, errors included.
 
     Raises RunError, before anything runs, for a sampler that needs more than the models offer, and as `open_run` and
@@ -71,7 +74,9 @@ def evaluate(settings: Settings, samplers: Mapping[str, Sampler], make_task: Mak
         return [record for record in folder.done.values() if record.sampler in samplers]
 
 
-def _playing(settings: Settings, samplers: Mapping[str, Sampler], folder: RunFolder, before: int) -> Sequence[str]:
+def _playing(
+    settings: EvaluateOptions, samplers: Mapping[str, Sampler], folder: RunFolder, before: int
+) -> Sequence[str]:
     """The samplers that play the round after episode number `before` - 1."""
     if settings.until == DECIDED:
         return playing_on(folder.done.values(), list(samplers), before)
@@ -79,7 +84,7 @@ def _playing(settings: Settings, samplers: Mapping[str, Sampler], folder: RunFol
 
 
 def _run_sampler(
-    settings: Settings,
+    settings: EvaluateOptions,
     name: str,
     sampler: Sampler,
     numbers: range,

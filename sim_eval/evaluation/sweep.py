@@ -2,135 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from sim_eval.analysis.statistics import wilson
-from sim_eval.config.components import Component
-from sim_eval.config.compose import compose, folder
 from sim_eval.config.samplers import build_sampler
-from sim_eval.config.tasks import task_factory, varied_options
-from sim_eval.config.values import listed, not_negative, one_of, shown, whole
 from sim_eval.errors import RunError
+from sim_eval.evaluation.options import TUNE, SweepOptions, dial
 from sim_eval.evaluation.progress import tell_of_compiling
-from sim_eval.evaluation.settings import RolloutSettings, read_rollouts
 from sim_eval.models.build import check_needs
 from sim_eval.models.strengths import Tuned, check_writable, scales_of, write_strengths
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.start import open_engine
-from sim_eval.runs.sampler_options import stored_options
+from sim_eval.runs.stored_options import stored_options
 from sim_eval.runs.sweeps import Sweep, Trial, check_published, chosen, publish
 from sim_eval.samplers.sampler import Models, Sampler
 
-#: Block of the keys on which strengths are chosen. Reported figures come from `eval`, which shares no key with it.
-BLOCK = "tune"
 
-
-@dataclass(frozen=True, kw_only=True)
-class SweepSettings(RolloutSettings):
-    """The options of `sim-eval-sweep`, checked."""
-
-    critic: Component
-    strengths: tuple[float, ...]
-    results: Path
-    choose: bool
-    output: Path
-
-    def samplers(self) -> dict[tuple[str, float], Sampler]:
-        """Each sampler at each strength. Raises RunError for a field value that a sampler refuses."""
-        return {
-            (name, strength): build_sampler(name, {**config, **_turned(name, config, strength)})
-            for name, config in self.sampler.items()
-            for strength in self.strengths
-        }
-
-    @property
-    def steered(self) -> list[str]:
-        """The samplers with a strength."""
-        return [name for name, config in self.sampler.items() if dial(config) == "strength"]
-
-    @property
-    def published(self) -> Path:
-        """The file of every trial of this task, policy and critic."""
-        return self.results / f"{self.task_name}-{self.policy.label}-{self.critic.label}.json"
-
-    def conditions(self, checkpoints: Mapping[str, str]) -> Sweep:
-        """What the trials will have in common; `checkpoints`: role to SHA-256."""
-        return Sweep(
-            block=BLOCK,
-            seed=self.seed,
-            episodes=self.episodes,
-            checkpoints=checkpoints,
-            options={
-                name: {
-                    field: value
-                    for field, value in stored_options(config).items()
-                    if field not in ("_target_", dial(config))
-                }
-                for name, config in self.sampler.items()
-            },
-            task_options=varied_options(self.task),
-        )
-
-
-def dial(config: Mapping[str, Any]) -> str | None:
-    """The field that a sweep turns: a sampler's strength, without one the number of draws; None for neither."""
-    return next((field for field in ("strength", "n") if field in config), None)
+def samplers_tried(settings: SweepOptions) -> dict[tuple[str, float], Sampler]:
+    """Each sampler at each strength. Raises RunError for a field value that a sampler refuses."""
+    return {
+        (name, strength): build_sampler(name, {**config, **_turned(name, config, strength)})
+        for name, config in settings.sampler.items()
+        for strength in settings.strengths
+    }
 
 
 def _turned(name: str, config: Mapping[str, Any], strength: float) -> dict[str, float]:
     """The sampler's dial at this strength. Raises RunError for half a draw."""
     if dial(config) == "strength":
         return {"strength": strength}
-    draws = int(strength) if strength.is_integer() else strength
-    return {"n": whole(f"an entry of strengths, for {name} the number of draws,", draws, 1)}
+    if not strength.is_integer() or strength < 1:
+        raise RunError(f"strengths has {strength:g}, for {name} the number of draws; accepted: whole numbers from 1 on")
+    return {"n": int(strength)}
 
 
-def _check_turned(option: str, config: Mapping[str, Any]) -> None:
-    """Raise RunError if the option that the sweep turns is given."""
-    if option in config["given"]:
-        tried = shown(config["strengths"])
-        raise RunError(f"{option} is given, and strengths={tried} are tried; accepted: what to try in strengths=[...]")
-
-
-def read_sweep_settings(arguments: Sequence[str]) -> SweepSettings:
-    """`sim-eval-sweep`'s arguments. Raises RunError naming the option, its value and what is accepted."""
-    config = compose("sweep", arguments)
-    rollouts = read_rollouts(config)
-    if rollouts["critic"] is None:
-        raise RunError("critic is none; every sampler with a strength needs a critic")
-    steerable = [name for name, fields in config["sampler"].items() if dial(fields)]
-    for name in rollouts["sampler"]:
-        if name in config["sampler"]:
-            one_of("samplers", name, steerable)
-            _check_turned(f"sampler.{name}.{dial(config['sampler'][name])}", config)
-    strengths = listed("strengths", config["strengths"])
-    results = folder(config["results"])
-    return SweepSettings(
-        **rollouts,
-        strengths=tuple(not_negative("an entry of strengths", strength) for strength in strengths),
-        results=results,
-        choose=config["choose"],
-        output=results / "strengths.yaml" if config["output"] is None else folder(config["output"]),
+def conditions_of(settings: SweepOptions, checkpoints: Mapping[str, str]) -> Sweep:
+    """What the trials will have in common; `checkpoints`: role to SHA-256."""
+    return Sweep(
+        block=TUNE,
+        seed=settings.seed,
+        episodes=settings.episodes,
+        checkpoints=checkpoints,
+        options={
+            name: {
+                field: value
+                for field, value in stored_options(config).items()
+                if field not in ("_target_", dial(config))
+            }
+            for name, config in settings.sampler.items()
+        },
+        task_options=settings.task.varied,
     )
 
 
-def try_strengths(settings: SweepSettings) -> Sweep:
+def try_strengths(settings: SweepOptions) -> Sweep:
     """Run the trials that are not published yet, publish each as it ends, and return all published trials.
 
     Raises RunError, before anything runs, if models do not fit or files hold trials of other episodes or models.
     """
-    samplers = settings.samplers()
+    samplers = samplers_tried(settings)
     models = settings.build_models(samplers.values())
     for (name, _), sampler in samplers.items():
         check_needs(name, sampler, settings.policy.label, models)
-    conditions = settings.conditions(models.fingerprints)
+    conditions = conditions_of(settings, models.fingerprints)
     published = check_published(settings.published, conditions)
     if settings.choose:
         check_writable(settings.output, settings.task_name, settings.policy.label, models.fingerprints)
@@ -138,8 +78,8 @@ def try_strengths(settings: SweepSettings) -> Sweep:
     missing = {trial: sampler for trial, sampler in samplers.items() if trial not in finished}
     if not missing:
         return published
-    tell_of_compiling(settings.task)
-    with open_engine(task_factory(settings.task), settings.workers, settings.batch) as engine:
+    tell_of_compiling(settings.task.options)
+    with open_engine(settings.task.factory(), settings.workers, settings.batch) as engine:
         for trial in sweep(settings, missing, models, engine):
             published = publish(settings.published, replace(conditions, trials=(trial,)))
             tqdm.write(
@@ -148,7 +88,7 @@ def try_strengths(settings: SweepSettings) -> Sweep:
     return published
 
 
-def choose_strengths(settings: SweepSettings, published: Sweep) -> dict[str, float]:
+def choose_strengths(settings: SweepOptions, published: Sweep) -> dict[str, float]:
     """The best published strength of each sampler. Those that are no numbers of draws are written to `output`."""
     best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
     tuned_for = {role: published.checkpoints[role] for role in ("policy", "critic")}
@@ -160,13 +100,13 @@ def choose_strengths(settings: SweepSettings, published: Sweep) -> dict[str, flo
 
 
 def sweep(
-    settings: SweepSettings, samplers: Mapping[tuple[str, float], Sampler], models: Models, engine: Engine
+    settings: SweepOptions, samplers: Mapping[tuple[str, float], Sampler], models: Models, engine: Engine
 ) -> Iterator[Trial]:
     """Each of `samplers`, by name and strength, over the same keys of the tune block, each trial as it ends.
 
     A crashed episode raises RunError.
     """
-    keys = episode_keys(settings.task_name, settings.seed, settings.episodes, BLOCK)
+    keys = episode_keys(settings.task_name, settings.seed, settings.episodes, TUNE)
     with tqdm(total=len(keys) * len(samplers), desc="sweep", disable=None) as progress:
         for (name, strength), sampler in samplers.items():
             successes = 0

@@ -15,7 +15,7 @@ from policies.observation import ObservationRequest
 from policies.policy import Denoiser, FrozenPolicy, Policy, Posterior, modules_of, weights_digest
 from sim_eval.config.components import Component
 from sim_eval.errors import RunError
-from sim_eval.models import checkpoints
+from sim_eval.models import checkpoints, store
 from sim_eval.samplers.sampler import ACTORS, Models, Sampler
 
 
@@ -25,7 +25,7 @@ def build_models(
     critic: Component | None,
     posterior: Component,
     needs: frozenset[str],
-    root: Path = checkpoints.ROOT,
+    root: Path = store.ROOT,
     device: str = "auto",
 ) -> Models:
     """The models for samplers with these `needs`, with their fingerprints.
@@ -42,7 +42,7 @@ def build_models(
             own = "" if policy.target is None else " checkpoints=DIR"
             raise RunError(
                 f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of "
-                f"its own, which `sim-eval-train task={task} policy={policy.target or policy.label} "
+                f"its own, which `sim-eval train task={task} policy={policy.target or policy.label} "
                 f"stage=[rollouts,critic]{own}` trains{own and ';' + own}"
             )
         critic = None
@@ -88,7 +88,7 @@ def _policy(
     if component.target is None:
         policy = checkpoints.load_policy(task, component.label, root).to(device)
         return policy, checkpoints.fingerprints(
-            root, checkpoints.policy_folder(task, component.label, root), "policy", component.label
+            root, store.policy_folder(task, component.label, root), "policy", component.label
         )
     built = component.build(task=task, device=device)
     if not isinstance(built, Policy | Denoiser):
@@ -114,9 +114,9 @@ def _is_missing(critic: Component, task: str, policy: Component, root: Path) -> 
     if critic.target is not None:
         return False
     if policy.target is not None:
-        return root == checkpoints.ROOT
-    own = f"critic_{policy.label}"  # the critic of a policy for all tasks
-    return critic.label == own and not (root / task / f"{own}.safetensors").is_file()
+        return root == store.ROOT
+    own = store.critic_of(policy.label)  # the critic of a policy for all tasks
+    return critic.label == own and not store.weights(root / task, own).is_file()
 
 
 def _critic(
@@ -145,7 +145,7 @@ def _actors(
         if folder is None:
             named = "none" if critic is None else critic.label
             raise RunError(
-                f"critic is {named}, and a sampler needs its {need}; accepted: the folder of a sim-eval-learn "
+                f"critic is {named}, and a sampler needs its {need}; accepted: the folder of a sim-eval learn "
                 "with this sampler"
             )
         actors[need] = checkpoints.load_actor(Path(folder), task, need, policy).to(policy.device)
@@ -164,7 +164,7 @@ def _posterior(
 ) -> tuple[Posterior, dict[str, str]]:
     if component.target is None:
         net = checkpoints.load_posterior(task, policy.label, denoiser, fingerprint, root).to(device)
-        return net, checkpoints.fingerprints(root, task, "posterior", f"posterior_{policy.label}")
+        return net, checkpoints.fingerprints(root, task, "posterior", store.posterior_of(policy.label))
     built = component.build(task=task, device=device, policy=denoiser)
     if not callable(getattr(built, "draw", None)):
         raise RunError(

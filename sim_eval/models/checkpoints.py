@@ -1,12 +1,4 @@
-"""Checkpoints: safetensors weights with a JSON card, checked on loading against the task and against each other.
-
-checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one per family
-                   diffusion.*
-                   critic.*                        the default critic of these policies
-                   critic_mini_vla.*               the default critic of another policy
-                   posterior_flow.*  posterior_diffusion.*
-            all_tasks/mini_vla.*                   frozen policies that one set of weights serves every task
-"""
+"""Reading and writing checkpoints: safetensors weights with a JSON card, checked against the task and each other."""
 
 from __future__ import annotations
 
@@ -31,16 +23,12 @@ from policies.policy import Denoiser, FrozenPolicy
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields
-from sim_eval.files import replacing, resource, sha256, write_text
+from sim_eval.files import replacing, sha256, write_text
+from sim_eval.models import store
+from sim_eval.models.store import ALL_TASKS, ROOT, policy_folder
 
 Module = TypeVar("Module", bound=nn.Module)
 Config = TypeVar("Config")
-
-#: Where the shipped checkpoints are.
-ROOT = resource("checkpoints")
-
-#: The folder, and on cards the task, of policies for all tasks.
-ALL_TASKS = "all_tasks"
 
 #: Fields that a card must have.
 _REQUIRED = {"kind": str, "task": str, "config": dict[str, Any], "weights_sha256": str}
@@ -80,7 +68,7 @@ def save_checkpoint(
     tensors = {
         key: (value if key in buffers else value.half()).contiguous() for key, value in module.state_dict().items()
     }
-    path = directory / f"{name}.safetensors"
+    path = store.weights(directory, name)
     with replacing(path) as part:
         part.write_bytes(save(tensors))  # save_file would let nobody but the user read the file
     full = {**card, "config": asdict(module.config), "weights_sha256": sha256(path)}
@@ -89,10 +77,10 @@ def save_checkpoint(
 
 def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpoint:
     """Read and check one checkpoint. Raises CheckpointError naming what is wrong with it."""
-    path = directory / f"{name}.safetensors"
+    path = store.weights(directory, name)
     for file in (path, path.with_suffix(".json")):
         if not file.is_file():
-            there = ", ".join(sorted(p.stem for p in directory.glob("*.safetensors"))) or "no checkpoints"
+            there = ", ".join(store.names(directory)) or "no checkpoints"
             raise CheckpointError(f"checkpoint {file} is missing; {directory} holds {there}")
     card = _read_card(path.with_suffix(".json"))
     if card["kind"] != kind:
@@ -155,18 +143,12 @@ def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy | Mini
     return _restore(ChunkPolicy(_build(PolicyConfig, checkpoint)), checkpoint)
 
 
-def policy_folder(task: str, policy: str, root: Path = ROOT) -> str:
-    """The folder of `root` that holds the checkpoint `policy` for `task`."""
-    own, shared = (root / folder / f"{policy}.safetensors" for folder in (task, ALL_TASKS))
-    return ALL_TASKS if shared.is_file() and not own.is_file() else task
-
-
 def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT) -> EnsembleCritic:
     """A critic of `task`. Raises CheckpointError, also if its chunks or normalisation do not fit `policy`."""
     return critic_in(root / task, task, policy, critic)
 
 
-def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str = "critic") -> EnsembleCritic:
+def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str = store.CRITIC) -> EnsembleCritic:
     """A critic of `task` that `folder` holds itself. Raises CheckpointError as `load_critic`."""
     checkpoint = read_checkpoint(Path(folder), critic, "critic", task)
     of_outcomes = checkpoint.config.get("method") == OUTCOME
@@ -182,7 +164,7 @@ def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str =
 
 
 def load_actor(folder: Path, task: str, need: str, policy: FrozenPolicy) -> ChunkActor:
-    """The actor `need`, such as "noise_actor", that sim-eval-learn wrote beside the critic in `folder`.
+    """The actor `need`, such as "noise_actor", that sim-eval learn wrote beside the critic in `folder`.
 
     Raises CheckpointError, also if its chunks do not fit `policy`.
     """
@@ -194,18 +176,19 @@ def load_actor(folder: Path, task: str, need: str, policy: FrozenPolicy) -> Chun
 
 def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, root: Path = ROOT) -> PosteriorNet:
     """The posterior net of policy `label`. Raises CheckpointError, also if its policy had another `fingerprint`."""
-    if not (root / task / f"posterior_{label}.safetensors").exists():
+    name = store.posterior_of(label)
+    if not store.weights(root / task, name).exists():
         raise CheckpointError(
             f"{root / task} holds no posterior net of policy {label}; accepted: posterior=flow, which needs none, or "
-            "checkpoints=DIR with the one that sim-eval-train stage=posterior writes"
+            "checkpoints=DIR with the one that sim-eval train stage=posterior writes"
         )
-    checkpoint = read_checkpoint(root / task, f"posterior_{label}", "posterior", task)
+    checkpoint = read_checkpoint(root / task, name, "posterior", task)
     config = _build(PosteriorConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
     if checkpoint.card.get("policy_sha256") != fingerprint:
         raise CheckpointError(
             f"{checkpoint.path} was trained from another {label} policy; train it again with "
-            f"`sim-eval-train task={task} stage=posterior`"
+            f"`sim-eval train task={task} stage=posterior`"
         )
     return _restore(PosteriorNet(config, policy), checkpoint)
 
@@ -215,7 +198,7 @@ def fingerprints(root: Path, task: str, role: str, name: str) -> dict[str, str]:
 
     The configuration counts because it changes results too: `execute`, for example.
     """
-    path = root / task / f"{name}.safetensors"
+    path = store.weights(root / task, name)
     config = json.loads(path.with_suffix(".json").read_text())["config"]
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     return {role: sha256(path), f"{role} config": digest}

@@ -2,100 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from policies.family import FAMILIES
-from sim_eval.config.components import Component, component
-from sim_eval.config.compose import TARGETS, folder
-from sim_eval.config.values import one_of
+from sim_eval.config.components import TARGETS, Component, component
+from sim_eval.config.options import Choice, Given, option
+from sim_eval.config.tasks import TaskOptions
 from sim_eval.errors import RunError
 from sim_eval.fields import read_json
-from sim_eval.files import resource
-from sim_eval.models.checkpoints import ALL_TASKS
+from sim_eval.models import store
 
-#: The target of a critic that sim-eval-learn wrote.
+#: The target of a critic that `sim-eval learn` wrote.
 LEARNED = "sim_eval.models.checkpoints:critic_in"
 
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def read_models(config: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """The fields `policy`, `critic`, `posterior`, `checkpoints` and `device` of settings for `task`.
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(TaskOptions):
+    """The frozen policy."""
 
-    Raises RunError for a missing checkpoint, an unknown component and an unknown device.
-    """
-    root = None if config["checkpoints"] is None else folder(config["checkpoints"])
-    place = task_checkpoints(root, task)
-    stems = sorted(path.stem for path in place.glob("*.safetensors"))
-    critics = {"default" if stem == "critic" else stem.removeprefix("critic_"): stem for stem in stems if _critic(stem)}
-    shared = shared_policies(root)
-    policies = own_policies(root, task)
-    options = config["passed_on"]
-    also = f"{TARGETS}, a checkpoint in {place}"
-    policy = component("policy", config["policy"], options.get("policy", {}), [*policies, *shared], also)
-    critic, critic_options = None, options.get("critic", {})
-    learned = _critic_folder(config["critic"])
-    if critic_options and (config["critic"] == "none" or learned is not None):
-        raise RunError(f"critic.{next(iter(critic_options))}: critic={config['critic']} takes no options")
-    if config["critic"] != "none":
-        if policy.target is not None and root is None:
-            critics["default"] = "critic"  # the shipped ones do not fit this policy: `build_models` refuses if needed
-        if policy.target is None and policy.label not in FAMILIES:
-            critics["default"] = f"critic_{policy.label}"  # may be missing, as above
-        also = (
-            f"none, a folder of sim-eval-learn, {also}; sim-eval-train stage=critic writes iql, monte_carlo and sarsa"
-        )
-        if learned is not None:
-            critic = Component(learned.name, LEARNED, {"folder": str(learned)}, "critic")
-        else:
-            critic = component("critic", config["critic"], critic_options, critics, also)
-        if critic.target is None:
-            critic = replace(critic, label=critics[critic.label])
-    return {
-        "policy": policy,
-        "critic": critic,
-        "posterior": component("posterior", config["posterior"], options.get("posterior", {}), ["default"]),
-        "checkpoints": root,
-        "device": one_of("device", config["device"], DEVICES),
-    }
+    policy: Component = option(
+        Choice("flow"),
+        "a checkpoint of the task (flow, diffusion, flow_weak) or of all tasks (mini_vla, mini_vla_strong), lerobot, "
+        f"openpi, another entry point, {TARGETS}. policy.OPTION=VALUE is passed to it",
+        kind="Choice",
+    )
+    posterior: Component = option(
+        Choice("default"),
+        "default: the checkpoint posterior_<policy>; flow: draws through the policy itself, posterior.steps=10 passes "
+        "each; or as for policy",
+        kind="Choice",
+    )
+    device: str = option("auto", "where the models run: cpu, cuda, or auto (cuda if available)", choices=DEVICES)
+    checkpoints: Path | None = option(None, "folder of the checkpoints; null: the shipped ones")
+
+    @staticmethod
+    def resolve(given: Given) -> None:
+        root, task = given["checkpoints"], given["task"].full_name
+        known = [*store.own_policies(root, task), *store.shared_policies(root)]
+        also = f"{TARGETS}, a checkpoint in {store.task_folder(root, task)}"
+        given["policy"] = component("policy", given["policy"], known, also)
+        given["posterior"] = component("posterior", given["posterior"], ["default"])
 
 
-def task_checkpoints(root: Path | None, task: str) -> Path:
-    """The folder of the task's checkpoints in `root`, by default the shipped ones."""
-    return (root or resource("checkpoints")) / task
+@dataclass(frozen=True, kw_only=True)
+class CriticOptions(ModelOptions):
+    """The critic."""
+
+    critic: Component | None = option(
+        Choice("default"),
+        "default: the policy's; another checkpoint (mini_vla for critic_mini_vla), the folder of a sim-eval learn, "
+        "none, or as for policy. critic.OPTION=VALUE is passed to it",
+        kind="Choice",
+    )
+
+    @staticmethod
+    def resolve(given: Given) -> None:
+        given["critic"] = _critic(given["critic"], given["policy"], given["checkpoints"], given["task"].full_name)
 
 
-def own_policies(root: Path | None, task: str) -> list[str]:
-    """The checkpoints of policies for this task alone in `root`, by default the shipped ones."""
-    stems = [path.stem for path in task_checkpoints(root, task).glob("*.safetensors")]
-    return sorted(stem for stem in stems if not _critic(stem) and not stem.startswith("posterior_"))
-
-
-def shared_policies(root: Path | None) -> list[str]:
-    """The checkpoints of policies for all tasks in `root`, by default the shipped ones."""
-    return sorted(path.stem for path in task_checkpoints(root, ALL_TASKS).glob("*.safetensors"))
+def _critic(choice: Choice, policy: Component, root: Path | None, task: str) -> Component | None:
+    """The critic of a choice. Raises RunError for a missing checkpoint, an unknown component, and surplus options."""
+    learned = _critic_folder(choice.value)
+    if choice.options and (choice.value == "none" or learned is not None):
+        raise RunError(f"critic.{next(iter(choice.options))}: critic={choice.value} takes no options")
+    if choice.value is None or choice.value == "none":
+        return None
+    if learned is not None:
+        return Component(learned.name, LEARNED, {"folder": str(learned)}, "critic")
+    critics = store.critics(root, task)
+    if policy.target is not None and root is None:
+        critics["default"] = store.CRITIC  # the shipped ones do not fit this policy: `build_models` refuses if needed
+    if policy.target is None and policy.label not in store.FAMILIES:
+        critics["default"] = store.critic_of(policy.label)  # may be missing, as above
+    also = (
+        f"none, a folder of sim-eval learn, {TARGETS}, a checkpoint in {store.task_folder(root, task)}; "
+        "sim-eval train stage=critic writes iql, monte_carlo and sarsa"
+    )
+    critic = component("critic", choice, critics, also)
+    return critic if critic.target is not None else replace(critic, label=critics[critic.label])
 
 
 def critic_method(critic: Component | None, task: str, root: Path | None) -> str | None:
     """The objective that trained a critic of this project, by its card; None for others, and for an unreadable card."""
     if critic is None or critic.target not in (None, LEARNED):
         return None
-    place = Path(critic.options["folder"]) / "critic" if critic.target else task_checkpoints(root, task) / critic.label
+    folder = Path(critic.options["folder"]) if critic.target else store.task_folder(root, task)
+    card = store.card(folder, store.CRITIC if critic.target else critic.label)
     try:
-        return str(read_json(place.with_suffix(".json"), dict[str, Any])["config"]["method"])
+        return str(read_json(card, dict[str, Any])["config"]["method"])
     except (OSError, ValueError, KeyError, TypeError):  # loading the critic tells what is wrong with its card
         return None
 
 
 def _critic_folder(value: object) -> Path | None:
-    """The folder that `critic`=`value` names, if it is one that sim-eval-learn wrote a critic into."""
-    if not isinstance(value, str) or not (folder(value) / "critic.safetensors").is_file():
+    """The folder that `critic`=`value` names, if it is one that `sim-eval learn` wrote a critic into."""
+    if not isinstance(value, str):
         return None
-    return folder(value).resolve()
-
-
-def _critic(stem: str) -> bool:
-    return stem == "critic" or stem.startswith("critic_")
+    folder = Path(value).expanduser()
+    return folder.resolve() if store.weights(folder, store.CRITIC).is_file() else None

@@ -20,16 +20,16 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from sim_eval.config.components import Component
-from sim_eval.config.compose import CONFIGS, load_yaml
 from sim_eval.errors import RunError
-from sim_eval.files import write_text
+from sim_eval.fields import load_yaml
+from sim_eval.files import resource, write_text
 from sim_eval.models.options import LEARNED
 
 #: The strengths for this project's critics, which all put Q on one scale.
-SHIPPED = CONFIGS / "strengths.yaml"
+SHIPPED = resource("configs") / "strengths.yaml"
 EVERY_TASK = "every_task"
 
-#: In the folder of a sim-eval-learn: the strength that was chosen for its critic.
+#: In the folder of a `sim-eval learn`: the strength that was chosen for its critic.
 STRENGTHS = "strengths.yaml"
 
 #: The scale of a sampler without that option, and of a strength whose entry names none.
@@ -71,7 +71,7 @@ def _entry(table: Mapping[str, Any], path: Path, task: str, policy: str) -> Tune
         return Tuned(**table.get(task, {}).get(policy, {}))
     except (AttributeError, TypeError):
         raise RunError(
-            f"{path}: {task}: {policy} is no table of strengths; accepted: a file that sim-eval-sweep wrote"
+            f"{path}: {task}: {policy} is no table of strengths; accepted: a file that sim-eval sweep wrote"
         ) from None
 
 
@@ -86,7 +86,7 @@ def known_strengths(
     """The strengths of `samplers` in the entry of `path` for the task and the policy, else in that for every task.
 
     The latter is for critics that this project has trained, and there may be one for those of this `method`. The
-    strength that sim-eval-learn chose for its critic goes before it. A strength that was tuned on another scale than
+    strength that `sim-eval learn` chose for its critic goes before it. A strength that was tuned on another scale than
     the sampler's is left out.
     """
     table = load_yaml(path)
@@ -136,7 +136,7 @@ def fill_strengths(
             on_scale = "" if _scale(config) == _EXACT else f" on scale={_scale(config)}"
             raise RunError(
                 f"no strength has been tuned for {where} sampler {name}{on_scale}; "
-                f"give one with sampler.{name}.strength=NUMBER, or tune it: sim-eval-sweep, then strengths=FILE"
+                f"give one with sampler.{name}.strength=NUMBER, or tune it: sim-eval sweep, then strengths=FILE"
             )
     return filled, used
 

@@ -18,8 +18,8 @@ from sim_eval.analysis.pairs import counted, pairing_of
 from sim_eval.analysis.rows import Pairing
 from sim_eval.errors import RunError
 from sim_eval.probing.look_ahead import Outcome, look_ahead
+from sim_eval.probing.options import ProbeOptions
 from sim_eval.probing.play import BLOCK, CANDIDATES, Played
-from sim_eval.probing.settings import ProbeSettings
 from sim_eval.rollout.inference import decision_blocks
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool
@@ -58,18 +58,18 @@ class StateValue:
         return torch.cat(found)[:count].double().cpu().numpy()
 
 
-def state_value(settings: ProbeSettings, models: Models) -> StateValue:
+def state_value(settings: ProbeOptions, models: Models) -> StateValue:
     """The value that the oracle chooses by. Raises RunError for a critic that has none."""
     critic: Critic | None = models.critic
     if not isinstance(critic, OutcomeCritic) or critic.uses_features:
         raise RunError(
             f"oracle is {settings.oracle}, and critic {settings.critic.label} has no value of states; accepted with "
-            "it: oracle=0; with others: a critic of sim-eval-learn method=outcome"
+            "it: oracle=0; with others: a critic of sim-eval learn method=outcome"
         )
     return StateValue(critic, models.policy.row_block)
 
 
-def play_oracle(settings: ProbeSettings, models: Models, pool: Pool, value: StateValue) -> list[Outcome]:
+def play_oracle(settings: ProbeOptions, models: Models, pool: Pool, value: StateValue) -> list[Outcome]:
     """The first `settings.oracle` episodes in the order of their keys. Raises RunError as `look_ahead`."""
     keys = episode_keys(settings.task_name, settings.seed, settings.oracle, BLOCK)
     played = look_ahead(pool, keys, models.policy, value, CANDIDATES, settings.steps)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sim_eval.probing.choice import ArgmaxOnce, Recording, decision_seed
-from sim_eval.probing.settings import ProbeSettings
+from sim_eval.probing.options import ProbeOptions
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.inference import PendingDecision, what_to_observe
 from sim_eval.rollout.keys import episode_keys
@@ -48,7 +48,7 @@ class Pair:
 
 
 def play_unsteered(
-    settings: ProbeSettings, models: Models, pool: Pool, recording: Recording, progress: tqdm[None]
+    settings: ProbeOptions, models: Models, pool: Pool, recording: Recording, progress: tqdm[None]
 ) -> tuple[list[Played], list[str]]:
     """The episodes in the order of their keys, and one line for each that crashed."""
     keys = episode_keys(settings.task_name, settings.seed, settings.episodes, BLOCK)
@@ -67,7 +67,7 @@ def play_unsteered(
 
 
 def play_argmax(
-    settings: ProbeSettings,
+    settings: ProbeOptions,
     models: Models,
     pool: Pool,
     played: Sequence[Played],

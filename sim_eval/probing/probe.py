@@ -14,20 +14,18 @@ from tqdm import tqdm
 from policies.policy import UndecidedError
 from sim_eval.analysis.pairs import counted, pairing_of
 from sim_eval.analysis.rows import ALPHA, Pairing
-from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
-from sim_eval.evaluation.settings import build_samplers, check_tuned
 from sim_eval.files import write_text
 from sim_eval.machine import versions
 from sim_eval.models.build import check_needs
 from sim_eval.probing.choice import Recording
 from sim_eval.probing.gains import Gains, gains
 from sim_eval.probing.measures import Figure, Leaving, Spread, area, leaving, mean, spread
+from sim_eval.probing.options import PROBE, ProbeOptions
 from sim_eval.probing.oracle import Oracle, StateValue, oracle_figures, play_oracle, state_value
 from sim_eval.probing.play import BLOCK, CANDIDATES, Pair, early_decisions, play_argmax, play_unsteered
 from sim_eval.probing.sentence import UNTOLD, sentence
-from sim_eval.probing.settings import PROBE, ProbeSettings
 from sim_eval.probing.states import States
 from sim_eval.probing.twins import Twins, fitted, obstacle
 from sim_eval.rollout.inference import one_torch_thread
@@ -105,23 +103,23 @@ class Probe:
         return {"versions": versions(), "block": BLOCK, **figures, **said}
 
 
-def probe(settings: ProbeSettings) -> Probe:
+def probe(settings: ProbeOptions) -> Probe:
     """Measure, and write `PROBE` into the output folder.
 
     Raises RunError for models that do not fit, before anything runs; if no pair of episodes ends without an error; and
     for NaN or infinity from a model.
     """
-    samplers = build_samplers(settings)
+    samplers = settings.build_samplers()
     models = settings.build_models([BestOfN(), *samplers.values()])
     for name, sampler in {"best_of_n": BestOfN(), **samplers}.items():
         check_needs(name, sampler, settings.policy.label, models)
-    check_tuned(settings, models.fingerprints)
+    settings.check_tuned(models.fingerprints)
     if one_torch_thread(models.policy):
         torch.set_num_threads(1)
     value = state_value(settings, models) if settings.oracle else None
     try:
         twins = fitted(settings, models) if obstacle(settings, models.critic) is None else None
-        tell_of_compiling(settings.task)
+        tell_of_compiling(settings.task.options)
         found = _measured(settings, samplers, models, twins, value)
     except UndecidedError as error:
         raise RunError(f"the policy has no chunk in a state that it has visited: {error}") from None
@@ -130,7 +128,7 @@ def probe(settings: ProbeSettings) -> Probe:
 
 
 def _measured(
-    settings: ProbeSettings,
+    settings: ProbeOptions,
     samplers: Mapping[str, Sampler],
     models: Models,
     twins: Twins | None,
@@ -138,7 +136,7 @@ def _measured(
 ) -> Probe:
     recording = Recording(settings.steps)  # in this process, so that no cluster can play
     assert isinstance(settings.workers, int)
-    with open_pool(task_factory(settings.task), settings.workers, settings.batch) as pool:
+    with open_pool(settings.task.factory(), settings.workers, settings.batch) as pool:
         foreseen = [] if value is None else play_oracle(settings, models, pool, value)  # first, for it may be refused
         with tqdm(total=2 * settings.episodes, desc="episodes", disable=None) as progress:
             played, crashed = play_unsteered(settings, models, pool, recording, progress)
@@ -171,7 +169,7 @@ def _measured(
 
 
 def _twin_figures(
-    settings: ProbeSettings,
+    settings: ProbeOptions,
     samplers: Mapping[str, Sampler],
     models: Models,
     twins: Twins,

@@ -18,9 +18,10 @@ from policies.policy import FrozenPolicy
 from sim_eval.analysis.curves import OPTIONS
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, read_json
-from sim_eval.models.checkpoints import ROOT, read_checkpoint
+from sim_eval.models.checkpoints import read_checkpoint
 from sim_eval.models.options import LEARNED
-from sim_eval.probing.settings import ProbeSettings
+from sim_eval.models.store import ROOT
+from sim_eval.probing.options import ProbeOptions
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.collect import keep_for
 from sim_eval.training.critic import SPREAD_STATES
@@ -42,14 +43,14 @@ class Twins:
     data: Mapping[str, str]
 
 
-def obstacle(settings: ProbeSettings, critic: Critic | None) -> str | None:
+def obstacle(settings: ProbeOptions, critic: Critic | None) -> str | None:
     """Why the critic has no twins, and what to give, in one line; None if it has some.
 
     Raises RunError if `data` is given for a critic that has none whatever is given.
     """
     label, reason = settings.critic.label, None
     if not isinstance(critic, EnsembleCritic) or settings.critic.target not in (None, LEARNED):
-        reason = f"critic {label} is none that sim-eval-learn or sim-eval-train fitted"
+        reason = f"critic {label} is none that sim-eval learn or sim-eval train fitted"
     elif critic.uses_features:
         reason = f"critic {label} reads the policy's features"
     if reason and settings.data:
@@ -59,12 +60,12 @@ def obstacle(settings: ProbeSettings, critic: Critic | None) -> str | None:
     if not _files(settings):
         return (
             f"no episodes are known that twins of critic {label} could be fitted to; give data=[FILE.hdf5], rollouts "
-            "of this policy that sim-eval-train stage=rollouts wrote, or critic=FOLDER of a sim-eval-learn"
+            "of this policy that sim-eval train stage=rollouts wrote, or critic=FOLDER of a sim-eval learn"
         )
     return None
 
 
-def fitted(settings: ProbeSettings, models: Models) -> Twins:
+def fitted(settings: ProbeOptions, models: Models) -> Twins:
     """Fit the twins of a critic without `obstacle`, on the CPU.
 
     Raises RunError, DatasetError and CheckpointError for files that are missing, damaged or of another policy or task.
@@ -86,7 +87,7 @@ def fitted(settings: ProbeSettings, models: Models) -> Twins:
     return Twins(twins, len(episodes), file_hashes(files))
 
 
-def _files(settings: ProbeSettings) -> list[Path]:
+def _files(settings: ProbeOptions) -> list[Path]:
     """The files of episodes, in the order in which they were played."""
     if settings.data:
         return list(settings.data)
@@ -94,7 +95,7 @@ def _files(settings: ProbeSettings) -> list[Path]:
     return sorted(Path(learned, "replay").glob("*.hdf5")) if learned else []
 
 
-def _fitting(settings: ProbeSettings, critic: EnsembleCritic) -> CriticFit:
+def _fitting(settings: ProbeOptions, critic: EnsembleCritic) -> CriticFit:
     """How the critic was fitted, with its own normalisation."""
     updates, rows = _effort(settings)
     config = critic.config
@@ -112,7 +113,7 @@ def _fitting(settings: ProbeSettings, critic: EnsembleCritic) -> CriticFit:
     )
 
 
-def _effort(settings: ProbeSettings) -> tuple[int, int]:
+def _effort(settings: ProbeOptions) -> tuple[int, int]:
     """The optimiser steps of the critic's fit, and the rows of a mini-batch. Raises RunError if no file names them."""
     if learned := settings.critic.options.get("folder"):
         path, names = Path(learned, OPTIONS), ("updates", "rows")
@@ -127,7 +128,7 @@ def _effort(settings: ProbeSettings) -> tuple[int, int]:
     return stored[names[0]], stored[names[1]]
 
 
-def _check_played_by(settings: ProbeSettings, files: Sequence[Path], policy: str) -> None:
+def _check_played_by(settings: ProbeOptions, files: Sequence[Path], policy: str) -> None:
     """Raise RunError for episodes of another policy; files that do not name theirs are taken as they are."""
     if settings.data:
         played_by = {path: policy_of(path) for path in files}

@@ -1,4 +1,4 @@
-"""Write what `sim-eval-export` is asked for."""
+"""Runs and comparisons as one file for other programs."""
 
 from __future__ import annotations
 
@@ -6,37 +6,43 @@ import datetime
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from sim_eval.analysis.compare import Comparison, compare_runs
 from sim_eval.analysis.rows import Row
 from sim_eval.errors import RunError
 from sim_eval.files import write_text
-from sim_eval.report.export_settings import ExportSettings
 from sim_eval.report.tables import csv_table, latex_table
 from sim_eval.runs import lerobot, vla_eval
+from sim_eval.runs.foreign import Described
 from sim_eval.runs.parquet import write_parquet
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 from sim_eval.runs.source import read_sources
 
 
-def export(settings: ExportSettings) -> list[str]:
-    """Write the file. Returns what a user must know about it, a line each.
+def export(
+    sources: Sequence[Path], format: str, output: Path, described: Described, sampler: str | None = None
+) -> list[str]:
+    """Write the file `output` in one of `FORMATS`. Returns what a user must know about it, a line each.
+
+    described: names for what files of other harnesses do not say. sampler: whose episodes LeRobot's and vla-eval's
+    files get; None: the only one there is.
 
     Raises RunError for sources that the format has no place for, and if the file cannot be written.
     """
-    runs = read_sources(settings.sources, settings.described)
-    if settings.format == "parquet":
-        write_parquet(runs, settings.output)
+    runs = read_sources(sources, described)
+    if format == "parquet":
+        write_parquet(runs, output)
         return []
     comparison = compare_runs(runs)
-    if settings.format in ("csv", "latex"):
-        table = csv_table if settings.format == "csv" else latex_table
-        write_text(settings.output, table(comparison))
+    if format in ("csv", "latex"):
+        table = csv_table if format == "csv" else latex_table
+        write_text(output, table(comparison))
         return [f"warning: {warning}" for warning in comparison.warnings]
-    rows = _rows_of_one(comparison, settings.sampler)
-    content, told = _as_lerobot(rows) if settings.format == "lerobot" else _as_vla_eval(rows, runs)
-    write_text(settings.output, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    rows = _rows_of_one(comparison, sampler)
+    content, told = _as_lerobot(rows) if format == "lerobot" else _as_vla_eval(rows, runs)
+    write_text(output, json.dumps(content, indent=2, allow_nan=False) + "\n")
     return told
 
 

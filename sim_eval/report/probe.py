@@ -12,7 +12,7 @@ from sim_eval.report.formatting import ABSENT, number, p_value, points
 from sim_eval.training.critic import EARLY
 
 
-def said(probe: Probe) -> list[str]:
+def probe_lines(probe: Probe) -> list[str]:
     """The lines: the sentence, what was played, a row for each figure, and what was left out."""
     labelled = rows(probe)
     width = max(len(label) for label, _ in labelled)

@@ -7,8 +7,8 @@ from pathlib import Path
 from sim_eval.files import write_text
 from sim_eval.probing.gains import Gain, Gains
 from sim_eval.probing.measures import Figure
+from sim_eval.probing.options import PAGE
 from sim_eval.probing.probe import Probe
-from sim_eval.probing.settings import PAGE
 from sim_eval.report.figures import Panel, Styles, line
 from sim_eval.report.html import environment, styles_of
 from sim_eval.report.plot_style import SERIES, canvas, look, mark, svg

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields
+from sim_eval.fields import check_fields, check_name
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Cost, Record
 from tasks.libero_suites import PERTURBED_SUITES, SUITES
@@ -161,3 +161,10 @@ def group_and_index(task: str) -> tuple[str, int]:
     """The suite and index of a full name; the name itself and 0 for a task of no suite."""
     suite, _, index = task.rpartition("_")
     return (suite, int(index)) if is_suite(suite) and index.isdecimal() else (task, 0)
+
+
+def described(policy: str, sampler: str) -> Described:
+    """Names for what other harnesses' files do not say. Raises RunError for one that no run could have."""
+    for what, name in {"policy": policy, "sampler": sampler}.items():
+        check_name(what, name)
+    return Described(policy, sampler)

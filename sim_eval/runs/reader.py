@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from policies.observation import ObservationRequest
-from sim_eval.config.compose import load_yaml
-from sim_eval.config.tasks import StoredTask, task_name
+from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, read_entries
+from sim_eval.fields import check_fields, load_yaml, read_entries
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
@@ -73,9 +72,13 @@ class Run:
     notes: tuple[str, ...] = ()
 
     @property
+    def task(self) -> TaskChoice:
+        return TaskChoice.stored_as(self.config["task"])
+
+    @property
     def setting(self) -> tuple[str, str]:
         """Task and policy; runs that share both are compared."""
-        return task_name(self.config["task"]), self.config["policy"]
+        return self.task.full_name, self.config["policy"]
 
     @property
     def request(self) -> ObservationRequest | None:
@@ -131,7 +134,7 @@ def read_records(folder: Path, config: Mapping[str, Any]) -> list[Record]:
 
 
 def _check_own(config: Mapping[str, Any], where: str, record: Record) -> None:
-    task, seed, block = task_name(config["task"]), config["seed"], config["block"]
+    task, seed, block = TaskChoice.stored_as(config["task"]).full_name, config["seed"], config["block"]
     key = episode_key(task, seed, record.episode, block)
     expected = {"task": task, "policy": config["policy"], "env_seed": key.env_seed, "noise_seed": key.noise_seed}
     for name, value in expected.items():

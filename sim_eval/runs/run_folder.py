@@ -13,7 +13,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from policies.observation import ObservationRequest
-from sim_eval.config.tasks import task_name
+from sim_eval.config.tasks import TaskChoice
 from sim_eval.errors import RunError
 from sim_eval.fields import check_name
 from sim_eval.files import locked, write_text
@@ -67,7 +67,7 @@ def open_run(
     something else, or was made with another configuration, other checkpoints, another request or another simulator
     version; the message names what differs.
     """
-    named = {"task": task_name(config["task"]), "policy": config["policy"]}
+    named = {"task": TaskChoice.stored_as(config["task"]).full_name, "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
         check_name(what, name)
     make_folder(path, CONFIG)

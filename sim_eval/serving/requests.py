@@ -16,12 +16,12 @@ from policies.openpi.messages import MessageError, unpack
 from sim_eval.config.samplers import SamplerConfigs, build_sampler
 from sim_eval.errors import RunError
 from sim_eval.models.build import build_models, check_needs
-from sim_eval.models.checkpoints import ROOT
 from sim_eval.models.options import critic_method
+from sim_eval.models.store import ROOT
 from sim_eval.models.strengths import SHIPPED, known_strengths
 from sim_eval.rollout.inference import what_to_observe
 from sim_eval.samplers.sampler import Models, Sampler
-from sim_eval.serving.settings import ServeSettings
+from sim_eval.serving.options import ServeOptions
 from tasks.task import Observation
 
 _EXTENSIONS = ("seed", "sampler", "strength", "samples")
@@ -158,34 +158,36 @@ class Offer:
         return build_sampler(name, config if strength is None else {**config, "strength": strength})
 
 
-def build_offer(settings: ServeSettings) -> Offer:
-    """Build the models and samplers that the settings name. Raises RunError if they do not fit together."""
+def build_offer(options: ServeOptions) -> Offer:
+    """Build the models and samplers that the options name. Raises RunError if they do not fit together."""
     samplers = {
         name: build_sampler(name, {**config, "strength": 0.0} if config.get("strength", 0.0) is None else config)
-        for name, config in settings.sampler.items()
+        for name, config in options.sampler.items()
     }
     needs = frozenset[str]().union(*(sampler.needs for sampler in samplers.values()))
-    critic = settings.critic if "critic" in needs else None
-    root = settings.checkpoints or ROOT
-    models = build_models(settings.task, settings.policy, critic, settings.posterior, needs, root, settings.device)
+    critic = options.critic if "critic" in needs else None
+    root = options.checkpoints or ROOT
+    models = build_models(
+        options.task.full_name, options.policy, critic, options.posterior, needs, root, options.device
+    )
     for name, sampler in samplers.items():
-        check_needs(name, sampler, settings.policy.label, models)
-    configs = _with_tuned_strengths(settings, models)
-    handshake = offered(models, configs, settings.limits.window, settings.limits.samples)
+        check_needs(name, sampler, options.policy.label, models)
+    configs = _with_tuned_strengths(options, models)
+    handshake = offered(models, configs, options.limits.window, options.limits.samples)
     # A checkpoint and a critic are for one task; another policy's builder may have made one for any.
-    tied = settings.policy.target is None or models.critic is not None
-    return Offer(models, configs, replace(handshake, task=settings.task if tied else None))
+    tied = options.policy.target is None or models.critic is not None
+    return Offer(models, configs, replace(handshake, task=options.task.full_name if tied else None))
 
 
-def _with_tuned_strengths(settings: ServeSettings, models: Models) -> SamplerConfigs:
+def _with_tuned_strengths(options: ServeOptions, models: Models) -> SamplerConfigs:
     """The samplers' configurations; a missing strength is the one for these models, if there is one."""
-    method = critic_method(settings.critic, settings.task, settings.checkpoints)
-    policy = settings.policy.label
-    tuned = known_strengths(SHIPPED, settings.task, policy, settings.critic, settings.sampler, method)
+    method = critic_method(options.critic, options.task.full_name, options.checkpoints)
+    policy = options.policy.label
+    tuned = known_strengths(SHIPPED, options.task.full_name, policy, options.critic, options.sampler, method)
     known = {} if tuned.differing(models.fingerprints) else tuned.strengths
     return {
         name: {**config, "strength": known[name]} if config.get("strength", 0.0) is None and name in known else config
-        for name, config in settings.sampler.items()
+        for name, config in options.sampler.items()
     }
 
 

@@ -22,8 +22,8 @@ from policies.openpi.messages import pack
 from sim_eval.errors import RunError
 from sim_eval.rollout.inference import one_torch_thread
 from sim_eval.serving.batcher import Batcher, Decide, Failure, decide
+from sim_eval.serving.options import Limits, ServeOptions
 from sim_eval.serving.requests import Offer, RefusedError, build_offer, largest, read_request
-from sim_eval.serving.settings import Limits, ServeSettings
 
 _log = logging.getLogger("sim_eval.serving")
 # The library's own log: of interest where a handler has a defect; what peers do is logged here, in one line.
@@ -191,25 +191,25 @@ def _farewell(closed: ConnectionClosed) -> str:
     return "left" if isinstance(closed, ConnectionClosedOK) else f"lost: {closed}"
 
 
-def serve(settings: ServeSettings) -> None:
+def serve(options: ServeOptions) -> None:
     """Build the models, print the address, and answer until SIGINT or SIGTERM. Raises RunError before it listens."""
-    asyncio.run(_run(settings, build_offer(settings)))
+    asyncio.run(_run(options, build_offer(options)))
 
 
-async def _run(settings: ServeSettings, offer: Offer) -> None:
+async def _run(options: ServeOptions, offer: Offer) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = DecisionServer(
         offer,
         functools.partial(decide, offer.models),
-        settings.limits,
-        settings.token,
-        settings.seed,
+        options.limits,
+        options.token,
+        options.seed,
         one_torch_thread=one_torch_thread(offer.models.policy),
     )
-    async with server.listening(settings.host, settings.port) as port:
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"ws://{host}:{port} serves {settings.policy.label} with {', '.join(offer.samplers)}", flush=True)
+    async with server.listening(options.host, options.port) as port:
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"ws://{host}:{port} serves {options.policy.label} with {', '.join(offer.samplers)}", flush=True)
         await stop.wait()
     print("closed")

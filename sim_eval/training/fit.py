@@ -10,9 +10,6 @@ from tqdm import tqdm
 
 EMA_DECAY = 0.999
 
-#: The learning rate rises over a tenth of the steps, which must be more than one.
-LEAST_STEPS = 20
-
 
 def fit(
     module: nn.Module,
@@ -25,8 +22,8 @@ def fit(
 ) -> list[float]:
     """Minimise `loss`, which draws a mini-batch per call, and leave the averaged weights in `module`, frozen.
 
-    `steps` >= `LEAST_STEPS`. Returns the loss at every hundredth step. Raises FloatingPointError if one of these is not
-    finite.
+    `steps` >= `names.LEAST_STEPS`. Returns the loss at every hundredth step. Raises FloatingPointError if one of these
+    is not finite.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)

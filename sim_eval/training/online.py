@@ -22,7 +22,6 @@ from torch import nn
 from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
-from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.models.build import check_needs
@@ -49,14 +48,14 @@ from sim_eval.training.online_fit import (
     set_scale,
 )
 from sim_eval.training.online_folder import Evaluation, LearnFolder, Progress, open_folder
-from sim_eval.training.online_settings import LearnSettings
+from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin, seeded_weights
 from tasks.packages import SIMULATION, versions
 from tasks.task import EpisodeKey, TaskSpec
 
 
-def learn(settings: LearnSettings) -> list[Evaluation]:
+def learn(settings: LearnOptions) -> list[Evaluation]:
     """Play, learn and evaluate until `steps` are reached; returns the curve. What an earlier run did is not repeated.
 
     Raises RunError for models that do not fit, a folder of another run, and an episode that crashes.
@@ -64,7 +63,7 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
     torch.set_num_threads(1)  # as in training: small products gain nothing from more
     sampler = settings.build_sampler()
     frozen = settings.build_models([Unsteered(), *([sampler] if "posterior" in sampler.needs else [])])
-    make_task = task_factory(settings.task)
+    make_task = settings.task.factory()
     with closing(make_task()) as probe:
         fitting = fitting_of(settings, probe.spec)
     critic = fitting.new(frozen.policy, settings.seed)
@@ -74,7 +73,7 @@ def learn(settings: LearnSettings) -> list[Evaluation]:
         "fingerprints": dict(frozen.fingerprints),
         "simulator": versions(SIMULATION),
     }
-    tell_of_compiling(settings.task)
+    tell_of_compiling(settings.task.options)
     with (
         open_folder(settings.output, options) as folder,
         open_engine(make_task, settings.workers, settings.batch) as engine,
@@ -95,7 +94,7 @@ KEPT = 0.85
 
 @dataclass
 class _Learner:
-    settings: LearnSettings
+    settings: LearnOptions
     sampler: Sampler
     frozen: Models
     folder: LearnFolder
@@ -294,7 +293,7 @@ def _cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:
     return lengths[math.ceil(KEPT * len(lengths)) - 1] if lengths else None
 
 
-def fitting_of(settings: LearnSettings, spec: TaskSpec) -> CriticFit:
+def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
     """How a run with these settings fits its critic; the normalisation is still to be measured."""
     sizes = {name: spec.observations[name].shape[0] for name in state_of(spec)}
     states = sum(sizes.values())
@@ -313,7 +312,7 @@ def fitting_of(settings: LearnSettings, spec: TaskSpec) -> CriticFit:
 
 
 def _new_actors(
-    settings: LearnSettings, sampler: Sampler, fitting: CriticFit, frozen: Models
+    settings: LearnOptions, sampler: Sampler, fitting: CriticFit, frozen: Models
 ) -> dict[str, ActorLearner]:
     """An actor for each that the sampler needs."""
     policy, inputs = frozen.policy, sum(fitting.sizes.values())

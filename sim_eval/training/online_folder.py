@@ -1,4 +1,4 @@
-"""The folder of a `sim-eval-learn`. After any interruption the same command goes on in it, to the same result.
+"""The folder of a `sim-eval learn`. After any interruption the same command goes on in it, to the same result.
 
 options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's

@@ -20,6 +20,7 @@ from policies.posterior_net import (
     draw_targets,
     joined,
 )
+from sim_eval.models import store
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import draw_unsteered
@@ -79,7 +80,7 @@ def train_posterior(
         },
         **agreed,
     )
-    save_checkpoint(workspace.checkpoints / workspace.task, f"posterior_{label}", net, card)
+    save_checkpoint(workspace.checkpoints / workspace.task, store.posterior_of(label), net, card)
     return agreed
 
 

@@ -14,6 +14,7 @@ from policies.policy import Denoiser
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Workers
 from sim_eval.errors import RunError
+from sim_eval.models import store
 from sim_eval.models.build import build_models, offers_features
 from sim_eval.samplers import Models
 from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, state_of
@@ -110,7 +111,7 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     data = file_hashes([*shown, path])
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
     several_policies = workspace.variant is not None or (recipe.from_outside and first.target is None)
-    name = f"critic_{first.label}" if several_policies else "critic"
+    name = store.critic_of(first.label) if several_policies else store.CRITIC
     for method in recipe.critic_methods:
         several = [f"{name}_{method}"] if len(recipe.critic_methods) > 1 else []
         names = [*several, *([name] if method == recipe.ship_critic else [])]
@@ -149,9 +150,6 @@ STAGES: dict[str, Stage] = {
     "critic": train_critics,
     "posterior": train_posteriors,
 }
-
-#: The stages for a policy that is trained elsewhere.
-OUTSIDE = ("rollouts", "critic", "posterior")
 
 
 def run_stages(names: Sequence[str], workspace: Workspace, recipe: Recipe, workers: Workers) -> None:

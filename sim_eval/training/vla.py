@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +19,12 @@ from policies.mini_vla import CAMERAS, MiniVLA, MiniVLAConfig, proprioception
 from policies.sentences import embed_sentences
 from sim_eval.config.tasks import factory_of
 from sim_eval.files import sha256
-from sim_eval.models.checkpoints import ALL_TASKS, save_checkpoint
+from sim_eval.models.checkpoints import save_checkpoint
+from sim_eval.models.store import ALL_TASKS
 from sim_eval.training.collect import demonstrations_with_pictures
 from sim_eval.training.fit import fit
 from sim_eval.training.resumable import play_to
 from sim_eval.training.trajectories import Trajectory, chunks_of, read_hdf5
-from sim_eval.training.vla_settings import VLARecipe, VLASettings
 from sim_eval.training.workspace import origin, random_rows, seeded_weights
 
 #: Noisy actions that a step draws for each encoded decision: encoding costs far more than denoising.
@@ -32,6 +34,29 @@ _SEEDS = {"recovering": 0, "sloppy": 100}
 #: Share of a batch whose instruction is replaced by another wording, and the noise on embeddings of unit length.
 _REWORDED = 0.5
 _TEXT_NOISE = 0.02
+
+
+@dataclass(frozen=True)
+class VLARecipe:
+    """How a variant is trained.
+
+    demonstrations: task to style to number of episodes. wordings: task to other wordings of its instruction.
+    shares: how often a decision of a task is drawn, relative to 1.
+    """
+
+    variant: str
+    demonstrations: Mapping[str, Mapping[str, int]]
+    wordings: Mapping[str, Sequence[str]]
+    steps: int
+    batch: int
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+def recipe_of(known: Mapping[str, Any], variant: str, steps: int | None, batch: int) -> VLARecipe:
+    """The recipe of a variant in `known`, the content of configs/mini_vla.yaml. steps: None for the variant's."""
+    how = known["variants"][variant]
+    wordings = {task: known["wordings"][task] for task in how["demonstrations"]}
+    return VLARecipe(variant, how["demonstrations"], wordings, steps or how["steps"], batch, known["shares"])
 
 
 @dataclass(frozen=True)
@@ -99,11 +124,13 @@ def _chunks(trajectory: Trajectory, horizon: int) -> Tensor:
     return torch.from_numpy(chunks_of(trajectory.actions, horizon)[trajectory.decision_steps])
 
 
-def train_vla(settings: VLASettings) -> None:
-    """Play the demonstrations, clone them, and save the policy. torch uses one thread, as in `run_stages`."""
+def train_vla(recipe: VLARecipe, data: Path, checkpoints: Path, seed: int, workers: int) -> None:
+    """Play the demonstrations, clone them, and save the policy. torch uses one thread, as in `run_stages`.
+
+    data: the folder of demonstrations, those that are there are not played again. seed: determines everything.
+    """
     torch.set_num_threads(1)
-    recipe, data, seed = settings.recipe, settings.data, settings.seed
-    paths = collect(recipe, data, seed, settings.workers)
+    paths = collect(recipe, data, seed, workers)
     decisions = read_decisions(recipe, data, MiniVLAConfig([]).horizon)
     wordings = [wording for of_task in decisions.wordings for wording in of_task]
     with seeded_weights(seed):
@@ -122,7 +149,7 @@ def train_vla(settings: VLASettings) -> None:
         **origin(seed, {f"{path.parent.name}/{path.name}": sha256(path) for path in paths}),
         "training": facts,
     }
-    save_checkpoint(settings.checkpoints / ALL_TASKS, recipe.variant, policy, card)
+    save_checkpoint(checkpoints / ALL_TASKS, recipe.variant, policy, card)
 
 
 def _fit_normalisation(policy: MiniVLA, decisions: Decisions) -> None:

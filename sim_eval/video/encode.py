@@ -23,9 +23,6 @@ _ENCODINGS = {
     ),
 }
 
-#: What a video's name may end in.
-FORMATS = tuple(_ENCODINGS)
-
 
 def check_encoder() -> None:
     """Raise RunError where no ffmpeg can be run."""

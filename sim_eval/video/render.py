@@ -22,10 +22,10 @@ from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import Shown, read_index, update_index
 from sim_eval.video.encode import check_encoder
 from sim_eval.video.episode_video import EpisodeVideo, draw_video, write_sheet
+from sim_eval.video.options import RenderOptions
 from sim_eval.video.remote import draw_elsewhere
 from sim_eval.video.replay import ReplayError, View
 from sim_eval.video.selection import chosen_records, planned_sheets, planned_videos, video_path
-from sim_eval.video.settings import RenderSettings
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def check_rendering(make_task: MakeTask, task: str) -> None:
         probe.close()
 
 
-def check_output(settings: RenderSettings, task: str, policy: str, episodes: int) -> None:
+def check_output(settings: RenderOptions, task: str, policy: str, episodes: int) -> None:
     """Raise RunError, before a long run, if its videos would overwrite another run's."""
     paths = [
         video_path(settings, task, policy, sampler, episode)
@@ -74,7 +74,7 @@ def _check_own(paths: Iterable[Path], index: Mapping[Path, Shown], folder: Path)
             )
 
 
-def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
+def render(settings: RenderOptions, make_task: MakeTask) -> Rendered:
     """Replay and draw the episodes whose videos do not exist yet; with `overwrite`, all of them.
 
     An episode that cannot be replayed as recorded is reported on stderr and skipped. Raises RunError for an unknown
@@ -114,7 +114,7 @@ def render(settings: RenderSettings, make_task: MakeTask) -> Rendered:
     return Rendered([path for path in files if path.exists()], kept, skipped, listed)
 
 
-def _observed(settings: RenderSettings, run: Run) -> ObservationRequest | None:
+def _observed(settings: RenderOptions, run: Run) -> ObservationRequest | None:
     """The pictures that the run's policy saw, as it asked for them, if they are to be shown.
 
     Raises RunError if they were asked for and are not known, or there are none.
@@ -136,7 +136,7 @@ def _observed(settings: RenderSettings, run: Run) -> ObservationRequest | None:
 
 
 def _draw(
-    settings: RenderSettings,
+    settings: RenderOptions,
     observed: ObservationRequest | None,
     videos: Sequence[EpisodeVideo],
     make_task: MakeTask,

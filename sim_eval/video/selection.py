@@ -12,10 +12,10 @@ from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 from sim_eval.video.episode_video import ROWS, EpisodeVideo
-from sim_eval.video.settings import RenderSettings
+from sim_eval.video.options import RenderOptions
 
 
-def chosen_records(settings: RenderSettings, run: Run) -> list[Record]:
+def chosen_records(settings: RenderOptions, run: Run) -> list[Record]:
     """The records asked for, by sampler; those that ended in an error have no outcome to show and are left out.
 
     Raises RunError for an unknown sampler or episode.
@@ -37,7 +37,7 @@ def chosen_records(settings: RenderSettings, run: Run) -> list[Record]:
     return sorted(chosen, key=lambda record: (samplers.index(record.sampler), record.episode))
 
 
-def _asked_episodes(settings: RenderSettings, good: Sequence[Record], samplers: Sequence[str]) -> set[int]:
+def _asked_episodes(settings: RenderOptions, good: Sequence[Record], samplers: Sequence[str]) -> set[int]:
     """The episodes asked for by number; side by side, only those that every sampler has can be had."""
     sets = [{record.episode for record in good if record.sampler == sampler} for sampler in samplers]
     recorded = set.intersection(*sets) if settings.side_by_side else set.union(*sets)
@@ -49,7 +49,7 @@ def _asked_episodes(settings: RenderSettings, good: Sequence[Record], samplers: 
     return recorded if settings.episodes is None else set(settings.episodes)
 
 
-def planned_videos(settings: RenderSettings, chosen: Sequence[Record]) -> list[EpisodeVideo]:
+def planned_videos(settings: RenderOptions, chosen: Sequence[Record]) -> list[EpisodeVideo]:
     """One for every record, or one for every episode with a column for each of its records.
 
     Raises RunError for columns that start from different states.
@@ -71,12 +71,12 @@ def planned_videos(settings: RenderSettings, chosen: Sequence[Record]) -> list[E
     return videos
 
 
-def video_path(settings: RenderSettings, task: str, policy: str, samplers: str, episode: int) -> Path:
+def video_path(settings: RenderOptions, task: str, policy: str, samplers: str, episode: int) -> Path:
     """The file of one video."""
     return settings.output / f"{task}-{policy}-{samplers}-{episode:04d}.{settings.format}"
 
 
-def planned_sheets(settings: RenderSettings, chosen: Sequence[Record]) -> dict[Path, list[Record]]:
+def planned_sheets(settings: RenderOptions, chosen: Sequence[Record]) -> dict[Path, list[Record]]:
     """The contact sheets, if asked for, and the records on each, by episode."""
     if not settings.sheet or not chosen:
         return {}

@@ -17,7 +17,7 @@ from sim_eval.runs.records import RECORDS
 from sim_eval.runs.run_folder import LOCK
 from sim_eval.runs.videos import INDEX
 
-#: A folder with any of these is a run folder, `sim-eval`'s or `sim-eval-learn`'s, perhaps a broken one.
+#: A folder with any of these is a run folder, `sim-eval`'s or `sim-eval learn`'s, perhaps a broken one.
 MARKS = (CONFIG, RECORDS, OPTIONS, CURVE)
 
 #: What an entry is made of.
@@ -56,7 +56,7 @@ class Share(NamedTuple):
 class Entry:
     """A run folder.
 
-    id: of its path, safe in an address. name: its path below the root. learned: `sim-eval-learn` wrote it; its shares
+    id: of its path, safe in an address. name: its path below the root. learned: `sim-eval learn` wrote it; its shares
     are then of the last evaluation, `done` are environment steps, and it has no episodes. asked: episodes of all
     samplers together; 0 if unknown. problem: why it is broken. started: ISO 8601; where it is unknown, when the folder
     was last written.

@@ -22,7 +22,6 @@ from sim_eval.errors import RunError
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.entry import Entry, Films
 from sim_eval.view.query import Query, answer
-from sim_eval.view.settings import ViewSettings
 
 _HERE = Path(__file__).parent / "templates"
 _REPORT_STYLE = Path(__file__).parents[1] / "report" / "templates" / "style.css"
@@ -59,7 +58,7 @@ def application(root: Path, videos: Path) -> Starlette:
         return _safe(Response(json.dumps(found), media_type="application/json"))
 
     def report(request: Request) -> Response:
-        """The report of the runs named, as `sim-eval-compare` would write it. Links to videos are relative to it."""
+        """The report of the runs named, as `sim-eval compare` would write it. Links to videos are relative to it."""
         wanted = request.query_params.getlist("run")
         entries = {entry.id: entry for entry in catalog.refresh(_FIRST_S)}
         if not wanted or any(name not in entries for name in wanted):
@@ -149,13 +148,13 @@ def _safe(response: Response, policy: str = _CLOSED) -> Response:
 HOST = "127.0.0.1"
 
 
-def view(settings: ViewSettings) -> None:
+def view(root: Path, videos: Path, port: int) -> None:
     """Listen, print the address, and answer until SIGINT or SIGTERM. Raises RunError if the port is taken."""
     try:
-        listener = socket.create_server((HOST, settings.port))
+        listener = socket.create_server((HOST, port))
     except OSError as error:
-        raise RunError(f"port is {settings.port}: {error.strerror}; accepted: a free one, or 0 for any") from None
+        raise RunError(f"port is {port}: {error.strerror}; accepted: a free one, or 0 for any") from None
     with listener, contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-        print(f"http://{HOST}:{listener.getsockname()[1]} shows {settings.root}; Ctrl-C ends it", flush=True)
-        server = uvicorn.Server(uvicorn.Config(application(settings.root, settings.videos), log_level="warning"))
+        print(f"http://{HOST}:{listener.getsockname()[1]} shows {root}; Ctrl-C ends it", flush=True)
+        server = uvicorn.Server(uvicorn.Config(application(root, videos), log_level="warning"))
         server.run(sockets=[listener])

@@ -1,9 +1,12 @@
-"""A sampler's options as runs, sweeps and learning folders store them."""
+"""Options as runs, sweeps and learning folders store them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+#: The value of a run's option `until` with which it stops as soon as its comparisons are decided.
+DECIDED = "decided"
 
 #: Options that shipped samplers got after results were published, with the value that changes nothing.
 LATER = {"keep_best": False}

@@ -1,0 +1,83 @@
+"""Compare the samplers of one or more run folders, and show what other harnesses found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim_eval.config.options import Given, option
+from sim_eval.errors import RunError
+from sim_eval.runs.foreign import Described, described
+
+USAGE = (
+    "sim-eval compare RUN [RUN ...] [FILE ...] [option=value ...]\n\n"
+    "RUN: a run folder. FILE: LeRobot's eval_info.json or a result file of vla-eval, which cannot be paired.\n"
+    "Writes report.html, report.md and summary.json; if all RUNs are folders of sim-eval learn, their curves to\n"
+    "report.html. How many episodes a difference needs, before a run: sim-eval plan."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Compare the samplers of one or more run folders. `sources`: run folders and files of other harnesses."""
+
+    sources: tuple[Path, ...]
+    output: Path = option(
+        None,
+        "folder of the report; null: the first RUN's, or where the first FILE is",
+        kind="Path | None",
+    )
+    policy: str = option(
+        "unknown", "what the FILEs evaluated, for they do not say; the same name as a RUN's puts both into one table"
+    )
+    sampler: str = option("unsteered", "what drew the actions of the FILEs")
+    figures: bool = option(False, "also write every figure of the report as an SVG file into output/figures")
+
+    @staticmethod
+    def resolve(given: Given) -> None:
+        if not given["sources"]:
+            raise RunError("there is no run to compare; accepted: sim-eval compare RUN [RUN ...] [output=DIR]")
+        described(given["policy"], given["sampler"])
+        given["output"] = given["output"] or report_folder(given["sources"])
+
+    @property
+    def described(self) -> Described:
+        """Names for what other harnesses' files do not say."""
+        return described(self.policy, self.sampler)
+
+
+def report_folder(sources: Sequence[Path]) -> Path:
+    """Where a report goes unless told otherwise: the first run folder, or the folder of the first file."""
+    return sources[0].parent if sources[0].is_file() else sources[0]
+
+
+def run(options: Options) -> int:
+    from sim_eval import report
+    from sim_eval.analysis.compare import compare
+    from sim_eval.analysis.curves import is_learned
+
+    if any(map(is_learned, options.sources)):
+        if options.figures:
+            raise RunError("figures is true; accepted for run folders, not for those of sim-eval learn")
+        return _show_curves(options)
+    comparison = compare(options.sources, options.described)
+    print(report.terminal(comparison), flush=True)
+    report.write(comparison, options.output)  # after the table, so that a full disk does not hide it
+    print(f"\n{options.output / report.HTML}")
+    if options.figures:
+        print(f"{len(report.write_figures(comparison, options.output))} figures in {options.output / report.FIGURES}")
+    if not comparison.compared and all(run.foreign is None for run in comparison.runs):
+        raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
+    return 0
+
+
+def _show_curves(options: Options) -> int:
+    """The learning curves of sim-eval learn's folders, which no other folders go with."""
+    from sim_eval.analysis.curves import read_curves
+    from sim_eval.report import learning_curves
+
+    curves = read_curves(options.sources)
+    print("\n".join(learning_curves.said(curves)), flush=True)
+    print(f"\n{learning_curves.write(curves, options.output)}")
+    return 0
