@@ -17,13 +17,14 @@ from typing import Any
 import torch
 
 from sim_eval.analysis.curves import OPTIONS
+from sim_eval.cli import read_command
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.samplers import Unsteered
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
 from sim_eval.training.draws import policy_draws
 from sim_eval.training.online import fitting_of
 from sim_eval.training.online_fit import agreement, episodes_of, fit_seed, fit_twins, set_scale
-from sim_eval.training.online_options import LearnOptions, read_learn_settings
+from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.trajectories import read_hdf5
 from sim_eval.training.workspace import origin
 
@@ -39,8 +40,8 @@ def settings_of(run: Path, changes: dict[str, str]) -> LearnOptions:
         *(f"task.{name}={value}" for name, value in task.items() if value is not None),
     ]
     arguments += [f"policy={options['policy']}", f"samplers=[{next(iter(options['sampler']))}]"]
-    return read_learn_settings(
-        [*arguments, *(f"{name}={changes.get(name, options[name])}" for name in _CHANGED), f"output={run}"]
+    return read_command(
+        "learn", [*arguments, *(f"{name}={changes.get(name, options[name])}" for name in _CHANGED), f"output={run}"]
     )
 
 

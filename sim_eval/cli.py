@@ -102,10 +102,12 @@ def _takes_sources(command: ModuleType) -> bool:
 
 
 def _overview() -> str:
+    from sim_eval.config.help import entry, terminal_width
+
     lines = ["usage: sim-eval COMMAND [option=value ...]", "       sim-eval COMMAND --help", ""]
     for name in COMMANDS:
         summary = (load(name).__doc__ or "").partition("\n")[0]
-        lines.append(f"  {name:<10} {summary}")
+        lines += entry(name, summary, terminal_width(), column=14)
     return "\n".join([*lines, "", "`sim-eval task=can` is `sim-eval evaluate task=can`."])
 
 

@@ -1,5 +1,6 @@
 """Manipulation tasks in simulation: `make` builds a task, `expert` its scripted expert, `names` lists the tasks."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from tasks.registry import make, names, published_starts
@@ -29,6 +30,4 @@ def __getattr__(name: str) -> Any:
     """The experts, which alone need scipy, on first use."""
     if name not in ("EXPERT_OBSERVATIONS", "Expert", "expert"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tasks import experts
-
-    return getattr(experts, name)
+    return getattr(importlib.import_module("tasks.experts"), name)

@@ -9,8 +9,8 @@ import pytest
 
 import sim_eval.models.build
 import tasks
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import build_samplers, read_settings
 from sim_eval.samplers.sampler import Models
 from tasks.registry import TASKS
 from tasks.task import TaskError
@@ -38,5 +38,5 @@ def put_toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def message(arguments: Sequence[str]) -> str:
     """What the evaluation says of these arguments, which it must refuse."""
     with pytest.raises((RunError, TaskError)) as error:
-        build_samplers(read_settings(arguments))
+        read_command("evaluate", arguments).build_samplers()
     return str(error.value)

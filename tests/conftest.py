@@ -6,7 +6,7 @@ import gc
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     put_toy(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
-    def run(entry: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
+    def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sim-eval", *arguments])
         with pytest.raises(SystemExit) as end:
-            entry()
+            cli.main()
         captured = capsys.readouterr()
         assert isinstance(end.value.code, int)
         return end.value.code, captured.out, captured.err
@@ -69,9 +69,9 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("quick") / "run"
     with pytest.MonkeyPatch.context() as monkeypatch:
         put_toy(monkeypatch)
-        monkeypatch.setattr(sys, "argv", ["sim-eval", *QUICK, f"output={folder}"])
+        monkeypatch.setattr(sys, "argv", ["sim-eval", "evaluate", *QUICK, f"output={folder}"])
         with pytest.raises(SystemExit, match="0"):
-            cli.evaluate()
+            cli.main()
     return folder
 
 

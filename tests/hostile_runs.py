@@ -76,7 +76,7 @@ def _bomb() -> str:
 
 
 def _learners(root: Path) -> dict[str, Path]:
-    """Damaged folders of sim-eval-learn."""
+    """Damaged folders of sim-eval learn."""
     options = {"task": {"name": "can"}, "policy": "flow", "sampler": {"edit": {}}, "evaluate": 100, "seed": 0}
     folders = {name: root / name for name in ("learner", "damaged curve")}
     for folder in folders.values():

@@ -18,9 +18,9 @@ from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import LocalPool
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.serving.batcher import Decide, decide
+from sim_eval.serving.options import Limits
 from sim_eval.serving.requests import Offer, offered
 from sim_eval.serving.server import DecisionServer
-from sim_eval.serving.settings import Limits
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import ToyTask
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,7 @@ import pytest
 import tasks
 from policies.observation import ObservationRequest
 from sim_eval import cli
-from sim_eval.evaluation.settings import read_settings
-from sim_eval.evaluation.sweep import read_sweep_settings
 from sim_eval.rollout.keys import episode_key
-from sim_eval.training.settings import read_train_settings
 from tasks.naming import full_name
 from tasks.robosuite_any import environment_names
 from tasks.task import EpisodeKey, Task, TaskError
@@ -102,24 +98,24 @@ def test_checkpoints_of_another_index_are_not_taken(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     arguments = ["task=libero_goal", "task.index=7", "samplers=[unsteered]", "critic=none", f"output={tmp_path}/run"]
-    monkeypatch.setattr("sys.argv", ["sim-eval", *arguments])
+    monkeypatch.setattr("sys.argv", ["sim-eval", "evaluate", *arguments])
     with pytest.raises(SystemExit) as end:
-        cli.evaluate()
+        cli.main()
     assert end.value.code == 2
     assert "policy is flow; accepted: mini_vla, " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("read", [read_settings, read_sweep_settings, read_train_settings])
-def test_a_task_that_does_not_exist_is_told_first(read: Callable[[list[str]], object]) -> None:
+@pytest.mark.parametrize("command", ["evaluate", "sweep", "train"])
+def test_a_task_that_does_not_exist_is_told_first(command: str) -> None:
     with pytest.raises(TaskError, match="index is 10; accepted for libero_goal: 0 to 9"):
-        read(["task=libero_goal", "task.index=10"])
+        cli.read_command(command, ["task=libero_goal", "task.index=10"])
     with pytest.raises(TaskError, match="env is 'Stak'; accepted: Lift, Stack, "):
-        read(["task=robosuite", "task.env=Stak"])
+        cli.read_command(command, ["task=robosuite", "task.env=Stak"])
 
 
 def test_training_without_a_recipe_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["sim-eval-train", "task=robosuite", "task.env=Stack"])
+    monkeypatch.setattr("sys.argv", ["sim-eval", "train", "task=robosuite", "task.env=Stack"])
     with pytest.raises(SystemExit):
-        cli.train()
+        cli.main()
     assert "task robosuite_Stack has no recipe" in capsys.readouterr().err

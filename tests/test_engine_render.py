@@ -22,8 +22,8 @@ from sim_eval.runs.records import Record, actions_path, read
 from sim_eval.runs.run_folder import lock
 from sim_eval.video import render as rendering
 from sim_eval.video.render import Rendered, check_output, check_rendering, render
-from sim_eval.video.settings import RenderSettings
 from tests import made_run, toy_run
+from tests.drawing import drawing
 from tests.toy_task import ToyTask, toy_without_torch
 
 
@@ -38,8 +38,7 @@ def change(folder: Path, edit: Callable[[Record], Record]) -> None:
 
 
 def rendered(folder: Path, make_task: MakeTask = ToyTask, **options: Any) -> Rendered:
-    asked: dict[str, Any] = {"folder": folder, "output": folder.parent / "videos", "size": 64, **options}
-    return render(RenderSettings(**asked), make_task)
+    return render(drawing(**{"folder": folder, "output": folder.parent / "videos", **options}), make_task)
 
 
 def draw(folder: Path, make_task: MakeTask = ToyTask, **options: Any) -> list[Path]:
@@ -203,10 +202,10 @@ def test_records_are_left_as_they_are(run: Path) -> None:
 
 
 def test_rendering_that_was_killed_is_finished(run: Path) -> None:
-    settings = f"RenderSettings(Path({str(run)!r}), Path({str(run.parent / 'videos')!r}), size=64)"
+    settings = f"drawing(Path({str(run)!r}), Path({str(run.parent / 'videos')!r}))"
     killed = (
         "import os; from pathlib import Path; from sim_eval.video import render\n"
-        "from sim_eval.video.settings import RenderSettings\n"
+        "from tests.drawing import drawing\n"
         "from tests.toy_task import ToyTask\n"
         "work_through = render.work_through\n"
         "def killed(*arguments):\n"
@@ -218,7 +217,7 @@ def test_rendering_that_was_killed_is_finished(run: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
     assert len(list((run.parent / "videos").glob("*.mp4"))) == 2
-    check_output(RenderSettings(run, run.parent / "videos"), "toy", "toy", episodes=3)
+    check_output(drawing(run, run.parent / "videos"), "toy", "toy", episodes=3)
     assert len(draw(run)) == 4
     found = read_run(run)
     assert all((path := found.video(record)) is not None and path.is_file() for record in found.records)
@@ -227,7 +226,7 @@ def test_rendering_that_was_killed_is_finished(run: Path) -> None:
 def test_another_runs_videos_are_in_the_way(run: Path, tmp_path: Path) -> None:
     draw(run)
     toy_run.run(tmp_path / "other" / "run", episodes=3)
-    other = RenderSettings(tmp_path / "other" / "run", run.parent / "videos", samplers=("unsteered",))
+    other = drawing(tmp_path / "other" / "run", run.parent / "videos", samplers=("unsteered",))
     with pytest.raises(RunError, match=r"unsteered-0000\.mp4 exists and is no file of the run .*overwrite=true or"):
         check_output(other, "toy", "toy", episodes=3)
     with pytest.raises(RunError, match=r"unsteered-0000\.mp4 exists and is no file of the run"):

@@ -16,8 +16,9 @@ import torch
 import tasks
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.observation import ObservationRequest
+from sim_eval.cli import read_command
 from sim_eval.evaluation.evaluate import evaluate
-from sim_eval.evaluation.settings import Settings, read_settings
+from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
@@ -26,18 +27,18 @@ from sim_eval.runs.records import Record, actions_path, record_of
 from sim_eval.runs.run_folder import open_run
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.video.render import render
-from sim_eval.video.settings import RenderSettings
 from tasks import rendering
 from tasks.task import TaskError
+from tests.drawing import drawing
 
 LIFT: MakeTask = functools.partial(tasks.make, "lift")
 
 
-def settings(output: Path, *options: str) -> Settings:
-    return read_settings(["task=lift", "samplers=[unsteered]", "episodes=2", f"output={output}", *options])
+def settings(output: Path, *options: str) -> EvaluateOptions:
+    return read_command("evaluate", ["task=lift", "samplers=[unsteered]", "episodes=2", f"output={output}", *options])
 
 
-def run(asked: Settings) -> list[Record]:
+def run(asked: EvaluateOptions) -> list[Record]:
     """An untrained policy of the usual size."""
     torch.manual_seed(0)
     sizes = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 10}
@@ -99,7 +100,7 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("camera", ["agentview", "robot0_eye_in_hand"])
 def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Path, camera: str) -> None:
-    (video,) = render(RenderSettings(expert_run, tmp_path, size=64, every=20, camera=camera), LIFT).paths
+    (video,) = render(drawing(expert_run, tmp_path, every=20, camera=camera), LIFT).paths
     frames = iio.imread(video, plugin="FFMPEG").astype(int)
     green = (frames[..., 1] - frames[..., [0, 2]].max(-1) > 60).sum((1, 2))
     assert green[-1] > max(100, 4 * green[0]), "the last picture is framed"
@@ -108,7 +109,7 @@ def test_a_recorded_success_renders_to_a_success(expert_run: Path, tmp_path: Pat
 
 def test_an_unknown_camera_is_named(expert_run: Path, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"camera is 'front'; accepted: agentview"):
-        render(RenderSettings(expert_run, tmp_path, camera="front"), LIFT)
+        render(drawing(expert_run, tmp_path, camera="front"), LIFT)
     assert not list(tmp_path.iterdir())
 
 
@@ -127,4 +128,4 @@ def test_a_missing_gl_library_is_told(
     monkeypatch.setattr(ctypes, "CDLL", load_others)
     monkeypatch.setattr(rendering, "_SHARED", {})  # another test of this process may have opened a context
     with pytest.raises(TaskError, match=rf"no GL library can draw frames \(egl: {missing[-2]}.*; osmesa: libOSMesa"):
-        render(RenderSettings(expert_run, tmp_path), LIFT)
+        render(drawing(expert_run, tmp_path), LIFT)

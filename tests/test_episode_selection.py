@@ -50,8 +50,8 @@ def test_another_start_is_no_pair(pick: str) -> None:
     assert picked(pick, made_up(("qpilots_u", episode)), ["qpilots_u"]) == set()
 
 
-@pytest.mark.parametrize("value", ["rescue", -1, 1.5, True, None, [0]])
-def test_what_is_no_pick_is_named(value: object) -> None:
+@pytest.mark.parametrize("value", ["rescue", "-1", "1.5", "true", "[0]"])
+def test_what_is_no_pick_is_named(value: str) -> None:
     with pytest.raises(RunError, match=r"videos is .*; accepted: rescued, broken, all or a whole number"):
         read_pick(value)
 

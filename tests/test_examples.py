@@ -28,7 +28,7 @@ def run_documented(monkeypatch: pytest.MonkeyPatch, name: str) -> pd.DataFrame:
     (command,) = [line.strip() for line in text.splitlines() if line.strip().startswith("sim-eval ")]
     monkeypatch.setattr(sys, "argv", [*shlex.split(command), "episodes=2", "workers=0"])
     with pytest.raises(SystemExit) as end:
-        cli.evaluate()
+        cli.main()
     assert end.value.code == 0
     return sim_eval.read_runs(*Path("runs").iterdir())
 

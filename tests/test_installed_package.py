@@ -86,9 +86,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(monkeypatch: pytest.MonkeyPatch, name: str, *options: str) -> list[tuple[object, ...]]:
     """`sim-eval` over two episodes into the folder `name`; what is the same in equal records."""
     common = ["task=./short.py:Short", "critic=./low.py:Low", "episodes=2", f"output={name}"]
-    monkeypatch.setattr(sys, "argv", ["sim-eval", *common, *options])
+    monkeypatch.setattr(sys, "argv", ["sim-eval", "evaluate", *common, *options])
     with pytest.raises(SystemExit) as end:
-        cli.evaluate()
+        cli.main()
     assert end.value.code == 0
     return sorted(map(measured, read_run(Path(name)).records))
 

@@ -15,11 +15,10 @@ import pytest
 import sim_eval
 from sim_eval import report
 from sim_eval.analysis.compare import Comparison, compare
+from sim_eval.cli import read_command
+from sim_eval.commands.export import exported
 from sim_eval.errors import RunError
-from sim_eval.report.export import export
-from sim_eval.report.export_settings import read_export_settings
 from sim_eval.report.headline import headline
-from sim_eval.report.settings import read_compare_settings
 from sim_eval.runs.foreign import Described, group_and_index, name_of
 from sim_eval.runs.records import read
 from sim_eval.runs.source import read_results, read_sources
@@ -45,9 +44,9 @@ def beside_own(tmp_path: Path, *files: Path) -> Comparison:
 
 
 def written(tmp_path: Path, *options: str) -> Path:
-    """The file that `sim-eval-export` writes."""
+    """The file that `sim-eval export` writes."""
     path = tmp_path / "written"
-    export(read_export_settings([*options, f"output={path}"]))
+    exported(read_command("export", [*options, f"output={path}"]))
     return path
 
 
@@ -172,7 +171,7 @@ def test_the_api_takes_files_too(tmp_path: Path) -> None:
 
 
 def test_policy_and_sampler_of_a_file_are_the_users_to_say(tmp_path: Path) -> None:
-    settings = read_compare_settings([str(LEROBOT), "policy=smolvla", "sampler=best_of_n"])
+    settings = read_command("compare", [str(LEROBOT), "policy=smolvla", "sampler=best_of_n"])
     assert (settings.output, settings.figures) == (FIXTURES, False)
     comparison = compare(settings.sources, settings.described)
     assert comparison.tables[0].name == "libero_goal smolvla"
@@ -183,7 +182,7 @@ def test_policy_and_sampler_of_a_file_are_the_users_to_say(tmp_path: Path) -> No
         ("figures=1", "figures is 1; accepted: true or false"),
     ]:
         with pytest.raises(RunError, match=re.escape(told)):
-            read_compare_settings([str(LEROBOT), argument])
+            read_command("compare", [str(LEROBOT), argument])
 
 
 def test_names_with_markup_are_shown_as_they_are(tmp_path: Path) -> None:
@@ -336,7 +335,7 @@ def test_errors_are_written_as_each_harness_has_them(tmp_path: Path) -> None:
     assert (content["mean_success"], content["num_errors"]) == (0.5, 1)
     assert content["tasks"][0]["episodes"][0]["failure_detail"] == "boom"
     assert successes(tmp_path / "written") == {"can": [True, False, True]}
-    told = export(read_export_settings([str(run), "format=lerobot", f"output={tmp_path / 'written'}"]))
+    told = exported(read_command("export", [str(run), "format=lerobot", f"output={tmp_path / 'written'}"]))
     assert told == ["1 episodes that ended in an error are left out: LeRobot's format has no place for them"]
     assert successes(tmp_path / "written") == {"can": [True, False, True]}
 

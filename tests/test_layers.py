@@ -58,8 +58,9 @@ FLOORS = (
     {"training"},
     {"probing"},
     {"report"},
-    {"api", "view"},
-    {"cli"},
+    {"view"},
+    {"commands"},
+    {"api", "cli"},
 )
 
 

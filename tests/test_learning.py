@@ -19,16 +19,16 @@ import torch
 from safetensors.torch import load_file
 
 from critics.ensemble import EnsembleCritic
-from sim_eval.config.compose import load_yaml
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import build_samplers, read_settings
+from sim_eval.fields import load_yaml
 from sim_eval.files import sha256
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.models.strengths import SHIPPED
 from sim_eval.samplers import QPilotsU
 from sim_eval.training.exploring import Exploring
 from sim_eval.training.online import _cut, learn
-from sim_eval.training.online_settings import LearnSettings, read_learn_settings
+from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.trajectories import read_hdf5
 from tests.small_models import random_observation, row_generators, small_models
 
@@ -40,8 +40,8 @@ TOY = [
 ]  # fmt: skip
 
 
-def settings(output: Path, *changes: str) -> LearnSettings:
-    return read_learn_settings([*TOY, *changes, f"output={output}"])
+def settings(output: Path, *changes: str) -> LearnOptions:
+    return read_command("learn", [*TOY, *changes, f"output={output}"])
 
 
 def learned(output: Path) -> tuple[list[dict], str]:
@@ -153,8 +153,8 @@ def test_more_steps_go_on_from_the_end(reference: Path, tmp_path: Path) -> None:
 
 def test_an_evaluation_reads_the_learned_critic(reference: Path) -> None:
     """`critic=FOLDER`, under any sampler, at any strength."""
-    asked = read_settings([*TOY[:2], f"critic={reference}", "samplers=[best_of_n]"])
-    models = asked.build_models(build_samplers(asked).values())
+    asked = read_command("evaluate", [*TOY[:2], f"critic={reference}", "samplers=[best_of_n]"])
+    models = asked.build_models(asked.build_samplers().values())
     assert isinstance(models.critic, EnsembleCritic)
     assert models.critic.config.pessimism == 0.5
     assert models.critic.config.heads == 2
@@ -170,29 +170,29 @@ def test_an_actor_learns_beside_the_critic(tmp_path: Path, sampler: str, need: s
     for steps in (0, 300):
         for name in ("at_once", "in_two"):
             if steps or name == "in_two":
-                learn(read_learn_settings([*toy, f"steps={steps}", f"output={tmp_path / name}"]))
+                learn(read_command("learn", [*toy, f"steps={steps}", f"output={tmp_path / name}"]))
                 hashes.append(sha256(tmp_path / name / f"{need}.safetensors"))
     first, at_once, in_two = hashes
     assert first != at_once == in_two
-    asked = read_settings([*TOY[:2], f"critic={tmp_path / 'in_two'}", f"samplers=[{sampler}]"])
-    models = asked.build_models(build_samplers(asked).values())
+    asked = read_command("evaluate", [*TOY[:2], f"critic={tmp_path / 'in_two'}", f"samplers=[{sampler}]"])
+    models = asked.build_models(asked.build_samplers().values())
     assert list(models.actors) == [need]
     assert need in models.fingerprints
-    asked = read_settings([*TOY[:2], "critic=none", f"samplers=[{sampler}]"])
+    asked = read_command("evaluate", [*TOY[:2], "critic=none", f"samplers=[{sampler}]"])
     with pytest.raises(RunError, match=f"critic is none, and a sampler needs its {need}; accepted: the folder of a"):
-        asked.build_models(build_samplers(asked).values())
+        asked.build_models(asked.build_samplers().values())
 
 
 def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_path: Path) -> None:
     toy = [argument for argument in TOY if "strength" not in argument]
     chosen = [*toy, "strengths=[0.1,0.4]", "steps=0", f"output={tmp_path}"]
-    learn(read_learn_settings(chosen))
+    learn(read_command("learn", chosen))
     (evaluation,), _ = learned(tmp_path)
     assert evaluation["strength"] in (0.1, 0.4)
     assert evaluation["critic"].keys() == {
         *("value_cross_entropy", "dynamics_r2_1", "dynamics_r2_2", "dynamics_r2_4", "twin_agreement")
     }
-    asked = read_settings([*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u,value_guided]"])
+    asked = read_command("evaluate", [*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u,value_guided]"])
     assert asked.sampler["qpilots_u"]["strength"] == evaluation["strength"]
     assert asked.sampler["value_guided"]["strength"] == load_yaml(SHIPPED)["outcome"]["value_guided"]
 

@@ -16,7 +16,7 @@ from sim_eval.report import learning_curves
 
 
 def write(folder: Path, points: Mapping[int, Sequence[int]], sampler: str = "qpilots_u", **options: Any) -> Path:
-    """A folder of sim-eval-learn; `points`: outcomes of the episodes by environment steps."""
+    """A folder of sim-eval learn; `points`: outcomes of the episodes by environment steps."""
     folder.mkdir()
     stored = {"task": {"name": "can"}, "policy": "flow", "sampler": {sampler: {"strength": 1}}, "evaluate": 100}
     (folder / "options.json").write_text(json.dumps({**stored, "seed": 0, **options}))
@@ -155,14 +155,14 @@ def test_compare_writes_the_page_for_learned_folders(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "a", {0: [0] * 10, 100: [1] * 10})
-    monkeypatch.setattr("sys.argv", ["sim-eval-compare", str(folder), f"output={tmp_path}/out"])
+    monkeypatch.setattr("sys.argv", ["sim-eval", "compare", str(folder), f"output={tmp_path}/out"])
     with pytest.raises(SystemExit) as stopped:
-        cli.compare()
+        cli.main()
     assert stopped.value.code == 0
     assert "100 %" in capsys.readouterr().out
     assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"holds no options\.json; accepted: folders of sim-eval-learn"):
+    with pytest.raises(RunError, match=r"holds no options\.json; accepted: folders of sim-eval learn"):
         read_curves([write(tmp_path / "a", {0: [0]}), tmp_path])

@@ -276,7 +276,7 @@ def test_sim_eval_steers_a_smolvla(task: str, smolvla: Path, tmp_path: Path, mon
     ]
     monkeypatch.setattr(sys, "argv", ["sim-eval", *options])
     with pytest.raises(SystemExit) as end:
-        cli.evaluate()
+        cli.main()
     assert end.value.code == 0
     records = {record.sampler: record for record in read_run(Path("run")).records}
     assert all(record.error is None and record.steps == 4 for record in records.values())

@@ -14,8 +14,8 @@ import pytest
 
 import tasks
 from policies.observation import ObservationRequest
-from sim_eval.config.compose import compose
-from sim_eval.config.tasks import read_task
+from sim_eval.config.options import Choice, Text
+from sim_eval.config.tasks import task_of
 from tasks import EpisodeKey
 from tasks.libero_files import asset_folder, task_files
 from tasks.libero_suites import INIT_STATES, PERTURBATIONS, SUITES
@@ -247,8 +247,8 @@ def test_nothing_is_asked_written_printed_or_needlessly_imported(tmp_path: Path)
 
 @pytest.mark.parametrize("name", SUITES)
 def test_suite_and_index_compose(name: str) -> None:
-    task = read_task(compose("eval", [f"task={name}", "task.index=3"]))
-    assert task.items() >= {"name": name, "index": 3, "stepping": "fast"}.items()
+    task = task_of(Choice(name, {"index": Text("3")}))
+    assert task.stored().items() >= {"name": name, "index": 3, "stepping": "fast"}.items()
 
 
 @pytest.mark.slow

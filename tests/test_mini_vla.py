@@ -17,14 +17,14 @@ from policies import mini_vla
 from policies.errors import PolicyError
 from policies.mini_vla import MiniVLA, MiniVLAConfig, cropped, proprioception
 from policies.observation import ObservationRequest
-from sim_eval.config.compose import CONFIGS, load_yaml
+from sim_eval.commands.train_vla import RECIPES
+from sim_eval.fields import load_yaml
 from sim_eval.models.checkpoints import load_policy, save_checkpoint
 from sim_eval.models.store import ALL_TASKS, ROOT
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.trajectories import write_hdf5
-from sim_eval.training.vla import collect, demonstration_path, read_decisions, train_vla
-from sim_eval.training.vla_settings import VLARecipe, VLASettings, read_vla_settings
+from sim_eval.training.vla import VLARecipe, collect, demonstration_path, read_decisions, recipe_of, train_vla
 from tasks import EpisodeKey, TaskError
 from tests.shared_tasks import shared_task
 
@@ -41,6 +41,9 @@ def policy() -> MiniVLA:
             torch.nn.init.normal_(film.weight)
         torch.nn.init.normal_(made.network.output.weight)
     return made.requires_grad_(False).eval()
+
+
+KNOWN = load_yaml(RECIPES)
 
 
 def observation(rows: int, seed: int = 0, words: str = WORDS[0]) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def test_training_learns_to_do_what_it_is_told(tmp_path: Path, monkeypatch: pyte
     recipe = VLARecipe("tiny", {"lift": {"sloppy": 4}, "can": {"sloppy": 4}}, {"lift": [], "can": []}, 200, 32)
     for name, direction in (("lift", 1.0), ("can", -1.0)):
         write_hdf5(demonstration_path(tmp_path, name, "sloppy"), [demonstration(name, direction)] * 4, name)
-    train_vla(VLASettings(recipe, tmp_path, tmp_path, 0, 0))
+    train_vla(recipe, tmp_path, tmp_path, seed=0, workers=0)
     told = load_policy("lift", "tiny", tmp_path)
     for name, direction in (("lift", 1.0), ("can", -1.0)):
         seen = observation(10, seed=1, words=f"do {name}")
@@ -166,15 +169,15 @@ def test_demonstrations_hold_pictures_and_intended_actions(tmp_path: Path) -> No
 
 
 def test_every_variant_names_known_tasks_and_wordings() -> None:
-    for variant in load_yaml(CONFIGS / "mini_vla.yaml")["variants"]:
-        recipe = read_vla_settings([f"variant={variant}"]).recipe
+    for variant in KNOWN["variants"]:
+        recipe = recipe_of(KNOWN, variant, None, 64)
         assert set(recipe.demonstrations) == set(recipe.wordings)
         assert all(tasks.expert(task, np.random.default_rng(0)) for task in recipe.demonstrations)
 
 
-@pytest.mark.parametrize("variant", load_yaml(CONFIGS / "mini_vla.yaml")["variants"])
+@pytest.mark.parametrize("variant", KNOWN["variants"])
 def test_shipped_variants_were_trained_by_their_recipes(variant: str) -> None:
-    recipe = read_vla_settings([f"variant={variant}"]).recipe
+    recipe = recipe_of(KNOWN, variant, None, 64)
     card = json.loads((ROOT / ALL_TASKS / f"{variant}.json").read_text())
     assert card["demonstrations"] == recipe.demonstrations
     assert (card["training"]["steps"], card["training"]["batch"]) == (recipe.steps, recipe.batch)

@@ -25,8 +25,8 @@ from sim_eval.samplers import Models, Unsteered
 from sim_eval.video.overlay import Moment, Overlay
 from sim_eval.video.render import render
 from sim_eval.video.replay import View, replay
-from sim_eval.video.settings import RenderSettings
 from tests import made_run, toy_run
+from tests.drawing import drawing
 from tests.made_up import made_up_record
 from tests.toy_models import ToyCritic, ToyWithPictures
 from tests.toy_task import ToyTask
@@ -100,7 +100,7 @@ def height(path: Path) -> int:
 
 
 def drawn(run: Path, name: str, **options: Any) -> list[Path]:
-    return render(RenderSettings(run, run.parent / name, episodes=(0,), size=64, **options), ToyTask).paths
+    return render(drawing(run, run.parent / name, episodes=(0,), **options), ToyTask).paths
 
 
 def test_videos_show_them_unless_told_otherwise(run: Path) -> None:

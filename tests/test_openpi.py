@@ -21,11 +21,10 @@ from websockets.sync.server import ServerConnection, serve
 from policies.observation import ObservationRequest
 from policies.openpi import OpenPiPolicy, build, connection
 from policies.openpi.observations import axis_angle, resized
+from sim_eval.cli import read_command
 from sim_eval.config.components import Component
-from sim_eval.config.compose import compose
 from sim_eval.errors import RunError
 from sim_eval.models.build import build_models
-from sim_eval.models.options import read_models
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import LocalPool
@@ -250,15 +249,9 @@ def test_options_that_the_server_does_not_offer_are_refused(monkeypatch: pytest.
 
 
 def test_options_of_the_command_line_reach_the_builder() -> None:
-    config = compose(
-        "eval",
-        [
-            "policy=openpi",
-            "policy.address=ws://127.0.0.1:1",
-            "policy.observations={observation/image: agentview_image, observation/state: [robot0_joint_pos, position]}",
-        ],
-    )
-    component = read_models(config, "can")["policy"]
+    observations = "{observation/image: agentview_image, observation/state: [robot0_joint_pos, position]}"
+    asked = ["policy=openpi", "policy.address=ws://127.0.0.1:1", f"policy.observations={observations}"]
+    component = read_command("evaluate", ["samplers=unsteered", *asked]).policy
     assert component.target == "policies.openpi:build"
     assert component.options["observations"]["observation/state"] == ["robot0_joint_pos", "position"]
     component.check("task", "device")

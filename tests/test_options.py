@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from sim_eval.config.compose import CONFIGS, TARGETS, compose
-from sim_eval.config.tasks import task_factory
-from sim_eval.evaluation.settings import build_samplers, read_settings
-from sim_eval.evaluation.sweep import read_sweep_settings
+from critics.objectives import OBJECTIVES
+from policies.family import FAMILIES
+from sim_eval.cli import read_command
+from sim_eval.config.components import TARGETS
+from sim_eval.config.options import from_values
+from sim_eval.config.samplers import SHIPPED
+from sim_eval.errors import RunError
+from sim_eval.evaluation.options import EvaluateOptions
+from sim_eval.evaluation.sweep import conditions_of
+from sim_eval.models import store
 from sim_eval.models.store import ROOT
-from sim_eval.training.online_settings import read_learn_settings
+from sim_eval.training import names
+from sim_eval.training.stages import STAGES
 from tasks.registry import TASKS
 from tests.commands import ALL_TASKS, message
 
@@ -33,12 +40,12 @@ def Task(size): return size
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_composes_and_every_sampler_builds(task: str) -> None:
-    every_sampler = ",".join(compose("eval", [])["sampler"])
+    every_sampler = ",".join(SHIPPED)
     arguments = [f"task={task}", "policy=tests.toy_models:ToyDenoiser", f"samplers=[{every_sampler}]"]
     strengths = [f"sampler.{name}.strength=0.5" for name in ("vgps", "qgf")]
-    settings = read_settings([*arguments, *STRENGTHS, *strengths])
-    assert settings.task["name"] == task
-    samplers = build_samplers(settings)
+    settings = read_command("evaluate", [*arguments, *STRENGTHS, *strengths])
+    assert settings.task.name == task
+    samplers = settings.build_samplers()
     for name, sampler in samplers.items():
         fields = {key: value for key, value in settings.sampler[name].items() if key != "_target_"}
         assert vars(sampler) == fields, "a sampler's fields ARE its configuration"
@@ -46,30 +53,32 @@ def test_every_task_composes_and_every_sampler_builds(task: str) -> None:
 
 def test_options_reach_the_settings() -> None:
     arguments = ["samplers=[qpilots_u,unsteered]", "sampler.qpilots_u.strength=0.5", "sampler.qpilots_u.jacobian=false"]
-    settings = read_settings([*arguments, "episodes=7", "seed=3", "workers=2", "output=here", "task.stepping=stock"])
+    settings = read_command(
+        "evaluate", [*arguments, "episodes=7", "seed=3", "workers=2", "output=here", "task.stepping=stock"]
+    )
     assert tuple(settings.sampler) == ("qpilots_u", "unsteered")
     assert settings.sampler["qpilots_u"]["strength"] == 0.5
     assert settings.sampler["qpilots_u"]["jacobian"] is False
     assert (settings.episodes, settings.seed, settings.workers) == (7, 3, 2)
     assert settings.output == Path("here")
-    assert settings.task == {"name": "can", "stepping": "stock"}
+    assert settings.task.stored() == {"name": "can", "stepping": "stock"}
 
 
 def test_an_option_that_came_later_is_stored_only_where_it_changes_something() -> None:
     """Runs, sweeps and learning folders from before it go on, and are the same setup as new ones."""
     for given, stored in (([], {}), (["sampler.qpilots_u.keep_best=true"], {"keep_best": True})):
         for name, options in {
-            "eval": read_settings(["sampler=qpilots_u", *given]).stored()["sampler"],
-            "learn": read_learn_settings(["sampler=qpilots_u", *given]).stored()["sampler"],
-            "sweep": read_sweep_settings(["sampler=qpilots_u", *given]).conditions({}).options,
+            "eval": read_command("evaluate", ["sampler=qpilots_u", *given]).stored()["sampler"],
+            "learn": read_command("learn", ["sampler=qpilots_u", *given]).stored()["sampler"],
+            "sweep": conditions_of(read_command("sweep", ["sampler=qpilots_u", *given]), {}).options,
         }.items():
             found = {option: value for option, value in options["qpilots_u"].items() if option == "keep_best"}
             assert found == stored, name
 
 
 def test_one_sampler_is_picked_like_any_other_group() -> None:
-    assert list(read_settings(["sampler=unsteered"]).sampler) == ["unsteered"]
-    assert list(read_sweep_settings(["sampler=qpilots_u"]).sampler) == ["qpilots_u"]
+    assert list(read_command("evaluate", ["sampler=unsteered"]).sampler) == ["unsteered"]
+    assert list(read_command("sweep", ["sampler=qpilots_u"]).sampler) == ["qpilots_u"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +89,10 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
             f"task is cam; accepted: {ALL_TASKS}, {TARGETS} (did you mean can?)",
         ),
         ("taks=can", "(did you mean task?)"),
-        ("polcy=flow", "unknown option polcy; accepted: task, policy, critic, posterior, device, checkpoints, seed, "),
+        (
+            "polcy=flow",
+            "unknown option polcy; accepted: task, policy, posterior, device, checkpoints, critic, samplers, ",
+        ),
         ("task.env=Stack", "env is 'Stack' for task 'can'; accepted for task 'robosuite' alone"),
         ("task.gain=0", "gain is 0; accepted: a number above 0, at most 2"),
         ("task.gain=true", "gain is True; accepted: a number above 0, at most 2"),
@@ -98,14 +110,13 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
             "critic=x",
             "critic is x; accepted: default, flow_weak, flow_weak_monte_carlo, mini_vla, mini_vla_strong, none, ",
         ),
-        ("critic=iql", "sim-eval-train stage=critic writes iql, monte_carlo and sarsa"),
+        ("critic=iql", "sim-eval train stage=critic writes iql, monte_carlo and sarsa"),
         ("device=gpu", "device is gpu; accepted: auto, cpu, cuda"),
         ("sampler.mine.strength=3", "sampler.mine.strength is of no sampler that runs; samplers is [unsteered, "),
         ("strengths=no.yaml", "no.yaml cannot be read"),
         ("samplers=[unsteerd]", "samplers is unsteerd; accepted: "),
-        ("samplers=[unsteered,unsteered]", "samplers is [unsteered, unsteered]: each may be picked once"),
+        ("samplers=[unsteered,unsteered]", "samplers is [unsteered,unsteered]: each may be picked once"),
         ("samplers=[]", "samplers is []; accepted: a list with at least one entry"),
-        ("samplers=unsteered", "samplers is unsteered; accepted: a list such as [a,b]"),
         ("sampler=unsteerd", "samplers is unsteerd; accepted: "),
         ("sampler=[unsteered]", "samplers is [unsteered]; accepted: "),
         ("sampler.qpilots_u=3", "sampler.qpilots_u is a group of options; accepted: sampler.qpilots_u.strength"),
@@ -127,11 +138,11 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
         ("block=test", "block is test; accepted: eval, tune, train"),
         ("output=", "output is empty; accepted: a path"),
         ("seed=${episodes}", "seed=${episodes}: nothing is interpolated; accepted: a plain value"),
-        ("episodes=[1", "the options cannot be read, up to episodes=[1"),
-        ("episodes=1,2", "the options cannot be read, up to episodes=1,2"),
+        ("episodes=[1", "episodes is [1; accepted: a whole number"),
+        ("episodes=1,2", "episodes is 1,2; accepted: a whole number"),
         ("sampler.best_of_n.n=0", "sampler.best_of_n: "),
         ("sampler.best_of_n.n=x", "sampler.best_of_n.n is x; accepted: a whole number"),
-        ("sampler.qpilots_u.strength=high", "sampler.qpilots_u: strength='high': accepted is a finite number"),
+        ("sampler.qpilots_u.strength=high", "sampler.qpilots_u.strength is high; accepted: a number"),
         ("sampler.qpilots_u.scale=half", "sampler.qpilots_u: scale='half': accepted is exact or matched"),
         ("sampler.qpilots_u.jacobian=2", "sampler.qpilots_u.jacobian is 2; accepted: true or false"),
     ],
@@ -145,8 +156,8 @@ def test_a_policy_without_a_critic_runs_unsteered(tmp_path: Path) -> None:
     (tmp_path / "can" / "flow.safetensors").touch()
     only_flow = [f"checkpoints={tmp_path}", "samplers=[unsteered]"]
     assert message(only_flow).startswith("critic is default; accepted: none, ")
-    assert message(only_flow).endswith("; sim-eval-train stage=critic writes iql, monte_carlo and sarsa")
-    assert read_settings([*only_flow, "critic=none"]).critic is None
+    assert message(only_flow).endswith("; sim-eval train stage=critic writes iql, monte_carlo and sarsa")
+    assert read_command("evaluate", [*only_flow, "critic=none"]).critic is None
 
 
 def test_options_of_a_critic_that_takes_none_are_refused(tmp_path: Path) -> None:
@@ -165,16 +176,16 @@ def test_samplers_from_outside_take_their_options(tmp_path: Path, monkeypatch: p
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     mine = ["samplers=[unsteered,./mine.py:Mine]", "sampler.mine.strength=1e-1", "sampler.mine.names=[a,b]"]
-    settings = read_settings(mine)
+    settings = read_command("evaluate", mine)
     assert tuple(settings.sampler) == ("unsteered", "mine")
     assert settings.sampler["mine"] == {"_target_": f"{tmp_path}/mine.py:Mine", "strength": 0.1, "names": ["a", "b"]}
-    assert vars(build_samplers(settings)["mine"]) == {"strength": 0.1, "names": ["a", "b"]}
+    assert vars(settings.build_samplers()["mine"]) == {"strength": 0.1, "names": ["a", "b"]}
     assert "mine.py:Mine needs strength; give sampler.mine.strength=VALUE" in message(mine[:1])
     assert message([*mine, "sampler.mine.strength=-1"]) == "sampler.mine: negative"
     assert "each may be picked once, mine names two" in message(["samplers=[./mine.py:Mine,mine.py:mine]"])
     table = tmp_path / "strengths.yaml"
     table.write_text("can: {flow: {policy: a, critic: b, strengths: {mine: 0.3}}}\n")
-    assert read_settings([mine[0], f"strengths={table}"]).sampler["mine"]["strength"] == 0.3
+    assert read_command("evaluate", [mine[0], f"strengths={table}"]).sampler["mine"]["strength"] == 0.3
 
 
 def test_models_and_tasks_from_outside_are_stored_by_absolute_path(
@@ -184,9 +195,9 @@ def test_models_and_tasks_from_outside_are_stored_by_absolute_path(
     monkeypatch.chdir(tmp_path)
     arguments = ["task=./mine.py:Task", "task.size=2", "policy=~/mine.py:build", "policy.a.b=x", "critic=none"]
     monkeypatch.setenv("HOME", str(tmp_path))
-    settings = read_settings([*arguments, "samplers=[unsteered]", "output=run"])
+    settings = read_command("evaluate", [*arguments, "samplers=[unsteered]", "output=run"])
     assert settings.task_name == "mine.Task"
-    assert task_factory(settings.task)() == 2
+    assert settings.task.factory()() == 2
     stored = settings.stored()
     assert stored["task"] == {"name": "mine.Task", "target": f"{tmp_path}/mine.py:Task", "options": {"size": 2}}
     assert (stored["policy"], stored["policy_target"]) == ("mine", f"{tmp_path}/mine.py:build")
@@ -195,5 +206,45 @@ def test_models_and_tasks_from_outside_are_stored_by_absolute_path(
     assert "takes no option seize; accepted: size" in message([*arguments, "task.seize=2"])
 
 
-def test_the_configuration_files_are_where_the_commands_look() -> None:
-    assert (CONFIGS / "eval.yaml").is_file()
+def test_a_list_needs_no_brackets() -> None:
+    for asked in (
+        ["samplers=unsteered,best_of_n"],
+        ["samplers=[unsteered,best_of_n]"],
+        ["samplers=[unsteered, best_of_n]"],
+    ):
+        assert tuple(read_command("evaluate", asked).sampler) == ("unsteered", "best_of_n")
+    assert read_command("sweep", ["sampler=qpilots_u", "strengths=1,2.5"]).strengths == (1.0, 2.5)
+    assert read_command("plan", ["episodes=25"]).episodes == (25,)
+
+
+@pytest.mark.parametrize("told", ["open drawer #1", "0123", "12e4567", "a: b, [c]", "true", "null", "${x}", "it's = 1"])
+def test_a_text_is_taken_as_it_is_typed(told: str) -> None:
+    task = read_command("evaluate", [f"task.instruction={told}", "samplers=unsteered"]).task
+    assert task.stored()["instruction"] == told
+
+
+OWN = """
+def build(device, revision: str, size: int = 1, cameras=None, path: str | None = None): ...
+"""
+
+
+def test_options_of_components_are_typed_as_their_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    given = ["policy.revision=0123", "policy.size=3", "policy.cameras={a:b}", "policy.path=12e4567"]
+    asked = read_command("evaluate", ["policy=./own.py:build", *given, "critic=none", "samplers=unsteered"])
+    assert asked.policy.options == {"revision": "0123", "size": 3, "cameras": {"a": "b"}, "path": "12e4567"}
+
+
+def test_values_from_python_are_checked_like_those_of_the_command_line() -> None:
+    asked = from_values(EvaluateOptions, samplers=["unsteered"], episodes=3, output="here")
+    assert (asked.episodes, asked.output, tuple(asked.sampler)) == (3, Path("here"), ("unsteered",))
+    for option, value in (("episodes", "3"), ("episodes", 0), ("seed", True), ("until", "never"), ("colour", "red")):
+        with pytest.raises(RunError, match=option):
+            from_values(EvaluateOptions, **{"samplers": ["unsteered"], option: value})
+
+
+def test_the_names_that_commands_know_without_loading_torch_are_those_of_the_code() -> None:
+    assert set(names.METHODS) == set(OBJECTIVES)
+    assert list(names.STAGES) == list(STAGES)
+    assert list(store.FAMILIES) == list(FAMILIES)

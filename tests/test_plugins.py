@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 import sim_eval
 from sim_eval.config.components import Component, component
-from sim_eval.config.compose import compose
+from sim_eval.config.options import Choice, group, option, read
 from sim_eval.errors import RunError
 from sim_eval.own_packages import OWN_PACKAGES
 
@@ -54,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def named(value: str, option: str = "policy", **options: Any) -> Component:
-    return component(option, value, options, SHIPPED)
+    return component(option, Choice(value, options), SHIPPED)
 
 
 def test_a_file_gets_its_options_and_what_it_asks_for_of_the_rest(folder: Path) -> None:
@@ -154,16 +155,25 @@ def test_options_that_nothing_takes_are_named(folder: Path) -> None:
         named("flow", size=2)
 
 
-def test_only_components_get_options_that_no_file_lists() -> None:
-    config = compose(
-        "train", ["policy=./mine.py:build", "policy.gains=[1,2.5]", "policy.x.y=1e-3", "critic.inputs=features"]
-    )
-    assert config["critic"] == {"inputs": "features", "demos": None}
-    assert config["policy"] == "./mine.py:build"
-    assert config["passed_on"] == {"policy": {"gains": [1, 2.5], "x": {"y": 0.001}}}
-    for options in (["critic.input=features"], ["posterior.x=1"], ["sampler.mine.x=1"]):
-        with pytest.raises(RunError, match=f"unknown option {options[0].partition('=')[0]}; accepted: "):
-            compose("train", options)
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    inputs: str = option("state", "what is read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    policy: Choice = option(Choice("flow"), "the policy")
+    critic: Inner = group(Inner)
+
+
+def test_only_components_get_options_that_no_file_lists(folder: Path) -> None:
+    asked = ["policy=./mine.py:build", "policy.gains=[1,2.5]", "policy.x.y=1e-3", "critic.inputs=features"]
+    found = read(Outer, asked)
+    assert found.critic == Inner(inputs="features")
+    assert component("policy", found.policy, ()).options == {"gains": [1, 2.5], "x": {"y": 0.001}}
+    for other in ("critic.input=features", "posterior.x=1", "sampler.mine.x=1"):
+        with pytest.raises(RunError, match=f"unknown option {other.partition('=')[0]}; accepted: "):
+            read(Outer, [other])
 
 
 @pytest.mark.parametrize("package", OWN_PACKAGES)

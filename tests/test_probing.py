@@ -19,12 +19,13 @@ from policies.observation import ObservationRequest as PolicyRequest
 from policies.policy import Observations
 from sim_eval import cli
 from sim_eval.analysis.statistics import roc_area
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.probing.measures import area, leaving, spread
+from sim_eval.probing.options import PAGE, PROBE, ProbeOptions
 from sim_eval.probing.play import early_decisions
 from sim_eval.probing.probe import Probe, probe
-from sim_eval.probing.settings import PAGE, PROBE, ProbeSettings, read_probe_settings
-from sim_eval.report.probe import said
+from sim_eval.report.probe import probe_lines
 from sim_eval.samplers.denoise import denoise
 from tasks.task import ArraySpec, EpisodeKey, Observation, ObservationRequest, Outcome, TaskSpec
 from tests.mixture import MixtureDenoiser
@@ -97,8 +98,8 @@ class SumCritic(Critic):
         return self.sign * (encoded[:, 0] + actions[:, 0, 0])
 
 
-def settings(output: Path, *arguments: str) -> ProbeSettings:
-    return read_probe_settings([*arguments, f"output={output}"])
+def settings(output: Path, *arguments: str) -> ProbeOptions:
+    return read_command("probe", [*arguments, f"output={output}"])
 
 
 def summed(output: Path, sign: int, *changes: str) -> Probe:
@@ -137,7 +138,7 @@ def test_a_constant_critic_tells_nothing_apart(tmp_path: Path) -> None:
     assert found.verdict.endswith("show neither that this critic can rank draws nor that it cannot")
     assert (found.auc.value, found.auc_early.value) == (0.5, 0.5)
     assert (found.spread.within, found.spread.across, found.spread.ratio) == (0, 0, None)
-    assert "0.00 / 0.00 = -" in "\n".join(said(found))
+    assert "0.00 / 0.00 = -" in "\n".join(probe_lines(found))
 
 
 @pytest.mark.parametrize(("strength", "least", "most"), [(0, 0.0, 0.04), (1000, 1.0, 1.0)])
@@ -221,7 +222,7 @@ def test_crashed_episodes_are_left_out_and_named(tmp_path: Path) -> None:
     found = probe(settings(tmp_path, *TOY, "task.crash=step", "task.crash_in=[3,4]"))
     assert [line[:21] for line in found.left_out] == ["episode 3, unsteered:", "episode 4, unsteered:"]
     assert found.episodes == found.argmax.pairs == 10
-    assert sum(line.startswith("left out: episode") for line in said(found)) == 2
+    assert sum(line.startswith("left out: episode") for line in probe_lines(found)) == 2
 
 
 def test_a_state_that_is_not_reached_again_is_in_no_pair(tmp_path: Path) -> None:
@@ -241,9 +242,9 @@ def test_an_episode_that_ends_before_the_decision_is_in_no_pair(tmp_path: Path) 
 def test_the_command_prints_and_keeps_what_it_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["sim-eval-probe", *TOY, f"output={tmp_path}"])
+    monkeypatch.setattr("sys.argv", ["sim-eval", "probe", *TOY, f"output={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
-        cli.probe()
+        cli.main()
     out, _ = capsys.readouterr()
     assert ended.value.code == 0
     verdict = json.loads((tmp_path / PROBE).read_text())["verdict"]
@@ -251,7 +252,7 @@ def test_the_command_prints_and_keeps_what_it_found(
     assert out.splitlines()[-3:] == ["", str(tmp_path / PROBE), str(tmp_path / PAGE)]
     before = (tmp_path / PROBE).read_bytes()
     with pytest.raises(SystemExit) as ended:
-        cli.probe()
+        cli.main()
     assert ended.value.code == 2
     assert "holds the figures of a probe, which are kept; accepted: another output" in capsys.readouterr().err
     assert (tmp_path / PROBE).read_bytes() == before

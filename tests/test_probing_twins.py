@@ -16,17 +16,17 @@ from critics.ensemble import EnsembleCritic
 from critics.outcome import OutcomeCritic
 from policies.policy import Observations
 from sim_eval import cli
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import build_samplers
 from sim_eval.probing.gains import Gain, Gains, Judged, Peak, gains, judged_choice, judged_steering
 from sim_eval.probing.measures import Figure, mean
+from sim_eval.probing.options import PAGE, PROBE, ProbeOptions
 from sim_eval.probing.oracle import state_value
 from sim_eval.probing.probe import Probe, probe
 from sim_eval.probing.sentence import CHOOSE, LEAVE, STEER, UNTOLD, sentence
-from sim_eval.probing.settings import PAGE, PROBE, ProbeSettings, read_probe_settings
 from sim_eval.probing.states import States
 from sim_eval.probing.twins import fitted
-from sim_eval.report.probe import said
+from sim_eval.report.probe import probe_lines
 from sim_eval.report.probe_page import html
 from sim_eval.rollout.inference import PendingDecision
 from sim_eval.rollout.keys import episode_keys
@@ -35,8 +35,6 @@ from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.draws import policy_draws, q_spread
 from sim_eval.training.online import learn
 from sim_eval.training.online_fit import agreement, set_scale
-from sim_eval.training.online_settings import read_learn_settings
-from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5
 from tests.mixture import MixtureDenoiser
@@ -200,7 +198,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("learned") / "run"
     options = ["steps=60", "rollouts=10", "round=4", "evaluate=1000", "episodes=4", "rows=32", "heads=2"]
     options += ["pessimism=0.5", "updates=20", "samplers=[qpilots_u]", "sampler.qpilots_u.strength=0.5", "seed=3"]
-    learn(read_learn_settings([*TOY, *options, f"output={output}"]))
+    learn(read_command("learn", [*TOY, *options, f"output={output}"]))
     return output
 
 
@@ -208,7 +206,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     options = ["stage=rollouts,critic", "rollouts=6", "critic_steps=20", "batch=32", "critic_methods=[monte_carlo]"]
-    asked = read_train_settings([*TOY, *options, f"data={folder}/data", f"checkpoints={folder}/mine"])
+    asked = read_command("train", [*TOY, *options, f"data={folder}/data", f"checkpoints={folder}/mine"])
     run_stages(asked.stages, asked.workspace, asked.recipe, asked.workers)
     return folder
 
@@ -218,14 +216,14 @@ def rollouts(trained: Path) -> Path:
     return path
 
 
-def settings(output: Path, *arguments: str) -> ProbeSettings:
-    return read_probe_settings([*PROBED, *arguments, f"output={output}"])
+def settings(output: Path, *arguments: str) -> ProbeOptions:
+    return read_command("probe", [*PROBED, *arguments, f"output={output}"])
 
 
 def test_the_twins_are_those_of_the_learner(learned: Path, tmp_path: Path) -> None:
     """They agree exactly as much as the run says, and each has Q on its own scale."""
     asked = settings(tmp_path, f"critic={learned}", "seed=3")
-    models = asked.build_models([*build_samplers(asked).values(), BestOfN()])
+    models = asked.build_models([*asked.build_samplers().values(), BestOfN()])
     assert isinstance(models.critic, EnsembleCritic)
     found = fitted(asked, models)
     files = sorted((learned / "replay").glob("*.hdf5"))
@@ -260,7 +258,7 @@ def test_a_probe_of_a_learned_critic(learned: Path, tmp_path: Path) -> None:
     assert -1 <= kept["twins"]["agreement"]["value"] <= 1
     assert made.oracle is not None
     assert kept["options"]["oracle"] == made.oracle.against_unsteered.pairs == 5
-    assert said(made)[0] == made.sentence
+    assert probe_lines(made)[0] == made.sentence
     check_page(made)
 
 
@@ -317,10 +315,10 @@ def test_a_critic_of_ones_own_has_no_twins(tmp_path: Path, trained: Path) -> Non
     own = f"critic={HERE}/toy_models.py:ToyCritic"
     found = probe(settings(tmp_path, own))
     assert found.untold == (
-        "critic toy_models.ToyCritic is none that sim-eval-learn or sim-eval-train fitted, so that it has no twins; "
+        "critic toy_models.ToyCritic is none that sim-eval learn or sim-eval train fitted, so that it has no twins; "
         "give another critic"
     )
-    assert said(found)[0] == f"{UNTOLD} whether to steer: {found.untold}"
+    assert probe_lines(found)[0] == f"{UNTOLD} whether to steer: {found.untold}"
     with pytest.raises(RunError, match=r"data is given, and critic .*ToyCritic is none that .*; accepted: data="):
         probe(settings(tmp_path / "b", own, f"data=[{rollouts(trained)}]"))
     with pytest.raises(RunError, match=r"oracle is 3, and critic .*ToyCritic has no value of states; accepted with it"):
@@ -360,9 +358,9 @@ def test_bad_files_are_named_before_anything_is_played(learned: Path, trained: P
 def test_the_command_begins_with_the_sentence(
     learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["sim-eval-probe", *PROBED, *STEERED, f"critic={learned}", f"output={tmp_path}"])
+    monkeypatch.setattr("sys.argv", ["sim-eval", "probe", *PROBED, *STEERED, f"critic={learned}", f"output={tmp_path}"])
     with pytest.raises(SystemExit):
-        cli.probe()
+        cli.main()
     out, _ = capsys.readouterr()
     kept = json.loads((tmp_path / PROBE).read_text())
     assert out.splitlines()[0] == kept["sentence"]

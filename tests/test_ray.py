@@ -17,26 +17,24 @@ from typing import Any
 import pytest
 import ray
 
+from sim_eval.cli import read_command
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Cluster, Workers
-from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
-from sim_eval.evaluation.evaluate import evaluate_settings
-from sim_eval.evaluation.settings import build_samplers, read_settings
-from sim_eval.evaluation.sweep import read_sweep_settings, try_strengths
+from sim_eval.evaluation.evaluate import evaluate_options
+from sim_eval.evaluation.sweep import try_strengths
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.start import open_engine, work_through
 from sim_eval.runs.records import read
 from sim_eval.runs.sweeps import Trial
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.online import learn
-from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import read_hdf5
 from sim_eval.video.render import render
-from sim_eval.video.settings import RenderSettings
 from tasks.task import Outcome, Task
 from tests import test_learning, toy_run
+from tests.drawing import drawing
 from tests.test_engine_records import comparable
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
@@ -83,8 +81,8 @@ def test_records_are_those_of_this_process(tmp_path: Path, reference: list[dict[
 def test_a_real_task_and_its_models_compute_the_same(tmp_path: Path) -> None:
     def run(name: str, *options: str) -> list[dict[str, Any]]:
         arguments = ["task=lift", "samplers=[unsteered,qpilots_u]", "episodes=3", f"output={tmp_path / name}", *options]
-        settings = read_settings(arguments)
-        return comparable(evaluate_settings(settings, build_samplers(settings), task_factory(settings.task)))
+        settings = read_command("evaluate", arguments)
+        return comparable(evaluate_options(settings, settings.build_samplers(), settings.task.factory()))
 
     assert run("there", "engine=ray", "workers=1") == run("here", "workers=0")
 
@@ -166,8 +164,8 @@ def test_learning_gives_the_same_folder(tmp_path: Path) -> None:
 def test_training_data_are_the_same(tmp_path: Path, stage: str, options: list[str]) -> None:
     def collected(name: str, workers: Workers) -> list[bytes]:
         folders = [f"data={tmp_path / name}", f"checkpoints={tmp_path / name}"]
-        settings = read_train_settings([*options, f"stage={stage}", *folders])
-        run_stages(settings.stages, settings.workspace, settings.recipe, workers)
+        settings = read_command("train", [*options, f"stage={stage}", *folders])
+        run_stages(settings.stage, settings.workspace(), settings.recipe(), workers)
         (file,) = (tmp_path / name).rglob("*.hdf5")
         return [trajectory.actions.tobytes() for trajectory in read_hdf5(file)]
 
@@ -181,7 +179,7 @@ def test_a_sweep_gives_the_same_trials(tmp_path: Path) -> None:
     asked = [f"task={HERE}/toy_task.py:ToyTask", *models, "sampler=best_of_n", "strengths=[1,3]", "episodes=6"]
 
     def trials(name: str, workers: Workers) -> tuple[Trial, ...]:
-        settings = read_sweep_settings([*asked, "choose=false", f"results={tmp_path / name}"])
+        settings = read_command("sweep", [*asked, "choose=false", f"results={tmp_path / name}"])
         return tuple(try_strengths(replace(settings, workers=workers)).trials)
 
     assert trials("there", CLUSTER) == trials("here", 0)
@@ -194,7 +192,7 @@ def test_videos_come_back_and_are_the_same(tmp_path: Path) -> None:
     made: dict[str, dict[str, bytes]] = {}
     places: dict[str, Workers] = {"here": 0, "there": ONE}
     for name, workers in places.items():
-        rendered = render(RenderSettings(run, tmp_path / name, size=64, sheet=True, workers=workers), ToyTask)
+        rendered = render(replace(drawing(run, tmp_path / name, sheet=True), workers=workers), ToyTask)
         assert rendered.skipped == 1
         made[name] = {path.name: path.read_bytes() for path in rendered.paths}
     assert len(made["here"]) == 2
@@ -237,7 +235,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_address_where_nothing_listens_is_refused() -> None:
     script = (
         "from sim_eval.config.engine import Cluster\nfrom sim_eval.rollout.start import open_engine\n"
-        "from tests.toy_task import ToyTask\nopen_engine(ToyTask, Cluster('127.0.0.1:9'), batch=2)\n"
+        "from tests.toy_task import ToyTask\nopen_engine(ToyTask, Cluster(address='127.0.0.1:9'), batch=2)\n"
     )
     failed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert "RunError: ray.address is 127.0.0.1:9, and no cluster answers there" in failed.stderr
@@ -249,7 +247,7 @@ def test_an_address_where_nothing_listens_is_refused() -> None:
         (["engine=dask"], "engine is dask; accepted: local, ray"),
         (["ray.gpus=1"], r"ray\.gpus is given, and engine is local; accepted with it: engine=ray"),
         (["engine=ray", "ray.address=ray://h:1"], r"ray\.address is ray://h:1; accepted: local, auto, HOST:PORT"),
-        (["engine=ray", "workers=0"], "workers is 0; accepted: a whole number of at least 1"),
+        (["engine=ray", "workers=0"], "workers is 0; accepted with engine=ray: a whole number of at least 1"),
         (["engine=ray", "ray.cpus=0"], r"ray\.cpus is 0; accepted: a whole number of at least 1"),
         (["engine=ray", "ray.gpus=-1"], r"ray\.gpus is -1; accepted: a finite number of at least 0"),
         (["engine=ray", "ray.drawing=gpu"], r"ray\.drawing is gpu; accepted: cpu, the EGL number of a GPU, null"),
@@ -257,21 +255,21 @@ def test_an_address_where_nothing_listens_is_refused() -> None:
 )
 def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
     with pytest.raises(RunError, match=message):
-        read_settings(["task=lift", *arguments])
+        read_command("evaluate", ["task=lift", *arguments])
 
 
 def test_options_become_a_cluster() -> None:
     arguments = ["engine=ray", "ray.address=10.0.0.1:6379", "ray.cpus=4", "ray.gpus=0.5", "ray.drawing=1", "workers=3"]
-    settings = read_settings(["task=lift", *arguments])
-    assert settings.workers == Cluster("10.0.0.1:6379", 3, 4, 0.5, "1")
+    settings = read_command("evaluate", ["task=lift", *arguments])
+    assert settings.workers == Cluster(address="10.0.0.1:6379", workers=3, cpus=4, gpus=0.5, drawing="1")
     assert settings.stored()["engine"] == "ray"
 
 
 def test_ray_is_imported_only_when_it_is_asked_for() -> None:
-    """Beside `engine.ray` and what it consists of, no file imports it, and those are imported late."""
-    parts = {f"sim_eval.engine.{name}" for name in ("ray", "crew", "worker", "carry")}
+    """Beside `ray_engine` and what it consists of, no file imports it, and those are imported late."""
+    parts = {f"sim_eval.rollout.ray_{name}" for name in ("engine", "scheduler", "worker", "transport")}
     for file in (ROOT / "sim_eval").rglob("*.py"):
-        if f"sim_eval.engine.{file.stem}" in parts:
+        if f"sim_eval.rollout.{file.stem}" in parts:
             continue
         for node in ast.parse(file.read_text()).body:
             names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from sim_eval import cli
 from sim_eval.runs.records import read
 from tests.commands import QUICK, Call
 
 
 def test_rendering_shows_the_recorded_episodes(evaluated: Call) -> None:
-    status, out, _ = evaluated(cli.render, "run", "episodes=[0,2]", "samplers=[best_of_n]", "size=64", "workers=0")
+    status, out, _ = evaluated("render", "run", "episodes=[0,2]", "samplers=[best_of_n]", "size=64", "workers=0")
     assert status == 0
     videos = [f"videos/run/can-flow-best_of_n-000{episode}.mp4" for episode in (0, 2)]
     assert out.splitlines() == [*videos, "run/report.html"]
     assert all(Path(path).is_file() for path in videos)
     assert "can-flow-best_of_n-0002.mp4" in Path("run/report.html").read_text(), "the report has been made again"
-    status, out, _ = evaluated(cli.render, "run", "episodes=[0,1]", "samplers=[best_of_n]", "size=64", "workers=0")
+    status, out, _ = evaluated("render", "run", "episodes=[0,1]", "samplers=[best_of_n]", "size=64", "workers=0")
     assert (status, out.splitlines()[:2]) == (
         0,
         [
@@ -30,36 +29,36 @@ def test_rendering_shows_the_recorded_episodes(evaluated: Call) -> None:
 
 def test_an_episode_that_cannot_be_rendered_is_told_and_the_others_are(evaluated: Call) -> None:
     Path("run/actions/best_of_n/0001.npy").unlink()
-    status, out, err = evaluated(cli.render, "run", "samplers=[best_of_n]", "size=64", "workers=0")
+    status, out, err = evaluated("render", "run", "samplers=[best_of_n]", "size=64", "workers=0")
     assert (status, len(out.splitlines())) == (1, 3)
     assert err.startswith("skipped: sampler=best_of_n episode=1: its actions cannot be read from run/actions/")
 
 
 def test_a_video_that_is_skipped_is_no_success(call: Call) -> None:
-    call(cli.evaluate, *QUICK, "output=run")
+    call("evaluate", *QUICK, "output=run")
     Path("run/actions/best_of_n/0001.npy").unlink()
-    status, _, err = call(cli.evaluate, *QUICK, "output=run", "videos=all")
+    status, _, err = call("evaluate", *QUICK, "output=run", "videos=all")
     assert (status, "skipped: sampler=best_of_n episode=1" in err) == (1, True)
     assert len(list(Path("videos/run").iterdir())) == 5, "the others are made"
 
 
 def test_worker_processes_are_the_default(evaluated: Call) -> None:
-    status, out, err = evaluated(cli.render, "run", "episodes=[0]", "samplers=[unsteered]", "size=64")
+    status, out, err = evaluated("render", "run", "episodes=[0]", "samplers=[unsteered]", "size=64")
     assert (status, err) == (0, ""), "silent progress where there is no terminal"
     assert all(Path(path).is_file() for path in out.splitlines())
 
 
 def test_videos_of_a_run(call: Call) -> None:
-    assert call(cli.evaluate, *QUICK, "output=run", "videos=1")[0] == 0
+    assert call("evaluate", *QUICK, "output=run", "videos=1")[0] == 0
     names = ["can-flow-best_of_n-0000.mp4", "can-flow-unsteered-0000.mp4"]
     assert sorted(path.name for path in Path("videos/run").iterdir()) == names
-    assert call(cli.evaluate, *QUICK, "output=run", "videos=1")[0] == 0, "videos that exist are not drawn again"
-    assert call(cli.evaluate, *QUICK, "output=run", "videos=all")[0] == 0
+    assert call("evaluate", *QUICK, "output=run", "videos=1")[0] == 0, "videos that exist are not drawn again"
+    assert call("evaluate", *QUICK, "output=run", "videos=all")[0] == 0
     assert len(list(Path("videos/run").iterdir())) == 6
 
 
 def test_videos_that_compare_need_something_to_compare(call: Call) -> None:
-    status, _, err = call(cli.evaluate, "samplers=[best_of_n]", "videos=rescued", "output=run")
+    status, _, err = call("evaluate", "samplers=[best_of_n]", "videos=rescued", "output=run")
     assert (status, "videos is rescued, which compares samplers with unsteered" in err) == (2, True)
     assert not Path("run").exists()
 
@@ -67,7 +66,7 @@ def test_videos_that_compare_need_something_to_compare(call: Call) -> None:
 def test_nothing_to_render_is_told(evaluated: Call) -> None:
     outcomes = {(record.sampler, record.success) for record in read(Path("run"))}
     assert outcomes == {("unsteered", True), ("best_of_n", True)}
-    status, out, _ = evaluated(cli.render, "run", "videos=broken")
+    status, out, _ = evaluated("render", "run", "videos=broken")
     assert (status, out) == (0, "nothing to render: videos is broken, and no episode in run is\n")
 
 
@@ -90,10 +89,10 @@ def test_nothing_to_render_is_told(evaluated: Call) -> None:
     ],
 )
 def test_bad_render_options(evaluated: Call, arguments: list[str], told: str) -> None:
-    status, _, err = evaluated(cli.render, "run", *arguments)
+    status, _, err = evaluated("render", "run", *arguments)
     assert (status, told in err, err.count("\n")) == (2, True, 1), err
     assert not Path("videos").exists()
 
 
 def test_what_is_no_run_is_not_rendered(call: Call) -> None:
-    assert "not a run folder" in call(cli.render, ".")[2]
+    assert "not a run folder" in call("render", ".")[2]

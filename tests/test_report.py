@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from sim_eval.analysis.compare import Table, compare
-from sim_eval.cli import _report
+from sim_eval.cli import read_command
+from sim_eval.commands import compare as compare_command
 from sim_eval.errors import RunError
 from sim_eval.report import terminal, write
 from sim_eval.report.episodes import starts, strips
@@ -150,7 +151,7 @@ def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> 
 def test_a_full_disk_does_not_keep_the_table(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot write"):
-        _report([run], tmp_path / "file" / "report")
+        compare_command.run(read_command("compare", [str(run), f"output={tmp_path / 'file' / 'report'}"]))
     assert "qpilots_u succeeds most often: 90 % against 50 %" in capsys.readouterr().out
 
 
@@ -375,7 +376,7 @@ def test_a_report_made_twice_is_the_same_whatever_the_user_set(run: Path, tmp_pa
 def test_a_home_that_cannot_be_written_is_no_matter(run: Path, tmp_path: Path) -> None:
     hidden = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    command = [sys.executable, "-c", "from sim_eval.cli import compare; compare()", str(run), f"output={tmp_path}"]
+    command = [sys.executable, "-c", "from sim_eval.cli import main; main()", "compare", str(run), f"output={tmp_path}"]
     answer = subprocess.run(command, capture_output=True, text=True, env=environment | {"HOME": "/dev/null"})
     assert (answer.stderr, answer.returncode) == ("", 0)
     write(compare([run]), tmp_path / "here")

@@ -28,11 +28,11 @@ from sim_eval.analysis.sequential import (
     smallest_difference,
 )
 from sim_eval.analysis.statistics import holm, letters, mcnemar
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
-from sim_eval.evaluation.settings import read_settings
 from sim_eval.evaluation.stopping import ROUND, playing_on, rounds
-from sim_eval.report.plan import read_plan, said
+from sim_eval.report.plan import Study, plan_lines
 from sim_eval.runs.records import Record, read
 from sim_eval.samplers.sampler import Models, Sampler, required_denoiser
 from tests import made_run, toy_run
@@ -172,9 +172,9 @@ def test_tables_that_stopped_early_are_pooled_by_the_same_test(tmp_path: Path) -
 
 def test_a_single_sampler_decides_nothing() -> None:
     with pytest.raises(RunError, match="until is decided, which compares samplers"):
-        read_settings(["task=lift", "critic=none", "samplers=[unsteered]", "until=decided"])
+        read_command("evaluate", ["task=lift", "critic=none", "samplers=[unsteered]", "until=decided"])
     with pytest.raises(RunError, match="until is never; accepted: episodes, decided"):
-        read_settings(["task=lift", "until=never"])
+        read_command("evaluate", ["task=lift", "until=never"])
 
 
 def test_letters_are_shared_by_those_that_cannot_be_told_apart() -> None:
@@ -220,8 +220,8 @@ def test_simulated_studies_have_the_tests_level_and_stop_early_where_much_differ
 
 
 def test_a_plan_says_what_can_be_shown() -> None:
-    plan = read_plan(["episodes=[100,5]", "differences=[0.2,0.001]", "comparisons=1"])
-    text = "\n".join(said(plan))
+    plan = read_command("plan", ["episodes=[100,5]", "differences=[0.2,0.001]", "comparisons=1"])
+    text = "\n".join(plan_lines(plan.episodes, plan.differences, Study(plan.discordant, plan.comparisons, plan.power)))
     assert (
         f"100 pairs show a difference of {round(100 * (smallest_difference(100, 0.4, 0.05, 0.8) or 0))} points" in text
     )
@@ -230,4 +230,4 @@ def test_a_plan_says_what_can_be_shown() -> None:
     assert "0.1 points need more than 10000 pairs" in text
     for argument in ("discordant=1.2", "power=0", "differences=[2]", "episodes=[0]", "comparisons=0"):
         with pytest.raises(RunError, match=argument.partition("=")[0]):
-            read_plan([argument])
+            read_command("plan", [argument])

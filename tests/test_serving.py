@@ -26,8 +26,8 @@ from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.samplers import BestOfN, Models, QPilotsU, Unsteered, ValueGuided
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.serving.batcher import Answer, Decide, Failure, decide
+from sim_eval.serving.options import Limits
 from sim_eval.serving.requests import Offer, Request, offered
-from sim_eval.serving.settings import Limits
 from tasks.task import EpisodeKey
 from tests.picture_policy import PicturePolicy
 from tests.serving import (
@@ -213,7 +213,15 @@ def test_a_client_killed_during_its_request_costs_the_others_nothing() -> None:
 
 
 def test_the_command_serves_a_shipped_policy_until_it_is_interrupted() -> None:
-    command = [sys.executable, "-c", "from sim_eval import cli; cli.serve()", "task=lift", "port=0", "device=cpu"]
+    command = [
+        sys.executable,
+        "-c",
+        "from sim_eval import cli; cli.main()",
+        "serve",
+        "task=lift",
+        "port=0",
+        "device=cpu",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

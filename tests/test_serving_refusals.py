@@ -20,11 +20,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from policies.openpi.messages import MessageError, pack, unpack
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.samplers.sampler import Models
 from sim_eval.serving.batcher import Answer, Decide, Failure
+from sim_eval.serving.options import Limits, is_loopback
 from sim_eval.serving.requests import RefusedError, Request, largest, read_request
-from sim_eval.serving.settings import Limits, is_loopback, read_serve_settings
 from tests.picture_policy import PicturePolicy
 from tests.serving import actions, asked, connected, request, running, toy_offer
 
@@ -270,18 +271,18 @@ def test_an_address_that_others_reach_demands_a_token(
     monkeypatch.delenv("SIM_EVAL_TOKEN", raising=False)
     assert not is_loopback(host)
     with pytest.raises(RunError, match=f"host is {host}, which other machines can reach, and there is no token"):
-        read_serve_settings([f"host={host}"])
+        read_command("serve", [f"host={host}"])
     (tmp_path / "token").write_text("from-a-file\n")
-    settings = read_serve_settings([f"host={host}", f"token_file={tmp_path / 'token'}"])
+    settings = read_command("serve", [f"host={host}", f"token_file={tmp_path / 'token'}"])
     assert settings.token == "from-a-file"
     assert "from-a-file" not in repr(settings)
     monkeypatch.setenv("SIM_EVAL_TOKEN", TOKEN)
-    assert read_serve_settings([f"host={host}"]).token == TOKEN
+    assert read_command("serve", [f"host={host}"]).token == TOKEN
 
 
 def test_options_that_cannot_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SIM_EVAL_TOKEN", raising=False)
-    assert read_serve_settings([]).host == "127.0.0.1"
+    assert read_command("serve", []).host == "127.0.0.1"
     assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1"))
     (tmp_path / "empty").write_text("\n")
     for option, told in (
@@ -293,7 +294,7 @@ def test_options_that_cannot_be_meant(tmp_path: Path, monkeypatch: pytest.Monkey
         ("episodes=3", "unknown option episodes"),
     ):
         with pytest.raises(RunError, match=told):
-            read_serve_settings([option])
+            read_command("serve", [option])
 
 
 def test_messages_come_back_as_they_were_and_hold_no_objects() -> None:

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 import sim_eval.evaluation.sweep
-from sim_eval import cli
-from sim_eval.config.compose import load_yaml
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import check_tuned, read_settings
-from sim_eval.evaluation.sweep import SweepSettings
+from sim_eval.evaluation.sweep import SweepOptions
+from sim_eval.fields import load_yaml
 from sim_eval.models.strengths import EVERY_TASK, SHIPPED, Tuned, read_strengths, write_strengths
 from sim_eval.runs.sweeps import Trial
 from sim_eval.samplers import BestOfN
@@ -23,7 +22,7 @@ from tests.commands import Call, message
 def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
     table = tmp_path / "strengths.yaml"
     table.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.3}}}\n")
-    settings = read_settings(["samplers=[qpilots_u]", f"strengths={table}"])
+    settings = read_command("evaluate", ["samplers=[qpilots_u]", f"strengths={table}"])
     assert settings.sampler["qpilots_u"]["strength"] == 0.3
     told = message(["samplers=[qpilots_m]", f"strengths={table}"])
     assert told.startswith("no strength has been tuned for task=can policy=flow sampler qpilots_m")
@@ -33,21 +32,22 @@ def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
 def test_strengths_of_other_models_are_refused(call: Call, tmp_path: Path) -> None:
     table = Path(tmp_path / "table.yaml")
     table.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.3}}}\n")
-    status, _, err = call(cli.evaluate, "samplers=[qpilots_u]", "output=run", f"strengths={table}")
+    status, _, err = call("evaluate", "samplers=[qpilots_u]", "output=run", f"strengths={table}")
     assert (status, Path("run").exists()) == (2, False)
     assert f"of sampler qpilots_u in {table} was tuned for another policy and critic; give one with sampler.q" in err
     Path("mine.yaml").write_text("can: {flow: {policy: abc, critic: b, strengths: {value_guided: 0.3}}}\n")
-    settings = read_settings(["samplers=[value_guided]", "strengths=mine.yaml"])
-    check_tuned(settings, {"policy": "abc", "critic": "b"})
+    settings = read_command("evaluate", ["samplers=[value_guided]", "strengths=mine.yaml"])
+    settings.check_tuned({"policy": "abc", "critic": "b"})
     with pytest.raises(RunError, match="another critic"):
-        check_tuned(settings, {"policy": "abc", "critic": "c"})
-    check_tuned(read_settings(["samplers=[value_guided]", "sampler.value_guided.strength=0.5"]), {"policy": "abc"})
+        settings.check_tuned({"policy": "abc", "critic": "c"})
+    own = read_command("evaluate", ["samplers=[value_guided]", "sampler.value_guided.strength=0.5"])
+    own.check_tuned({"policy": "abc"})
 
 
 def test_strengths_for_every_task_are_for_critics_of_this_project_on_the_exact_scale(tmp_path: Path) -> None:
-    settings = read_settings(["samplers=[qpilots_u]"])
+    settings = read_command("evaluate", ["samplers=[qpilots_u]"])
     assert settings.sampler["qpilots_u"]["strength"] == load_yaml(SHIPPED)[EVERY_TASK]["qpilots_u"]
-    check_tuned(settings, {"policy": "any", "critic": "any"})
+    settings.check_tuned({"policy": "any", "critic": "any"})
     assert "no strength has been tuned" in message(["samplers=[qpilots_u]", "sampler.qpilots_u.scale=matched"])
     (tmp_path / "mine.py").write_text("def build(): pass\n")
     assert "no strength has been tuned" in message(["samplers=[qpilots_u]", f"critic={tmp_path}/mine.py:build"])
@@ -58,8 +58,8 @@ def test_a_strength_is_used_on_the_scale_that_it_was_tuned_on(tmp_path: Path) ->
     table.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.6, qpilots_m: 4.0}}}\n")
     write_strengths(table, "can", "flow", Tuned("a", "b", {"qpilots_u": 0.2}, {"qpilots_u": "matched"}))
     matched = [f"strengths={table}", "sampler.qpilots_u.scale=matched"]
-    assert read_settings(["samplers=[qpilots_u]", *matched]).sampler["qpilots_u"]["strength"] == 0.2
-    exact = read_settings(["samplers=[qpilots_m]", f"strengths={table}"])
+    assert read_command("evaluate", ["samplers=[qpilots_u]", *matched]).sampler["qpilots_u"]["strength"] == 0.2
+    exact = read_command("evaluate", ["samplers=[qpilots_m]", f"strengths={table}"])
     assert exact.sampler["qpilots_m"]["strength"] == 4.0, "an entry without scales is on the exact one"
     refused = "no strength has been tuned for task=can policy=flow sampler"
     assert message(["samplers=[qpilots_u]", f"strengths={table}"]).startswith(f"{refused} qpilots_u; give one")
@@ -74,7 +74,7 @@ def test_a_strength_is_used_on_the_scale_that_it_was_tuned_on(tmp_path: Path) ->
 def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def try_strengths(settings: SweepSettings, samplers: Any, *models: Any) -> Iterator[Trial]:
+    def try_strengths(settings: SweepOptions, samplers: Any, *models: Any) -> Iterator[Trial]:
         for name, strength in samplers:
             tried.append((name, strength))
             yield Trial(name, strength, 2, int(10 * strength), (0.0, 1.0), 0.0)
@@ -82,21 +82,21 @@ def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatc
     monkeypatch.setattr(sim_eval.evaluation.sweep, "sweep", try_strengths)
     shipped = SHIPPED.read_bytes()
     arguments = ["sampler=qpilots_u", "episodes=2", "workers=0", "results=mine"]
-    status, out, err = call(cli.sweep, *arguments, "strengths=[0.1,0.2]")
+    status, out, err = call("sweep", *arguments, "strengths=[0.1,0.2]")
     assert status == 0, err
-    assert "mine/strengths.yaml; sim-eval uses them with strengths=mine/strengths.yaml\n" in out
-    assert call(cli.sweep, *arguments, "strengths=[0.2,0.1,0.05]")[0] == 0
+    assert "mine/strengths.yaml; sim-eval evaluate uses them with strengths=mine/strengths.yaml\n" in out
+    assert call("sweep", *arguments, "strengths=[0.2,0.1,0.05]")[0] == 0
     assert tried == [("qpilots_u", 0.1), ("qpilots_u", 0.2), ("qpilots_u", 0.05)]
     tuned = read_strengths(Path("mine/strengths.yaml"), "can", "flow")
     assert tuned == Tuned("abc", "def", {"qpilots_u": 0.2})
     assert SHIPPED.read_bytes() == shipped
     matched = [*arguments, "sampler.qpilots_u.scale=matched", "results=matched", "strengths=[0.1]"]
-    assert call(cli.sweep, *matched)[0] == 0
+    assert call("sweep", *matched)[0] == 0
     tuned = read_strengths(Path("matched/strengths.yaml"), "can", "flow")
     assert tuned == Tuned("abc", "def", {"qpilots_u": 0.1}, {"qpilots_u": "matched"})
     others = Path("others.yaml")
     others.write_text("can: {flow: {policy: a, critic: b, strengths: {qpilots_u: 0.3}}}\n")
-    status, _, err = call(cli.sweep, *arguments, "results=other", f"output={others}")
+    status, _, err = call("sweep", *arguments, "results=other", f"output={others}")
     assert (status, "that were tuned for another policy and critic; accepted: another output=FILE" in err) == (2, True)
     assert not Path("other").exists()
 
@@ -104,20 +104,20 @@ def test_a_sweep_writes_what_it_chose_and_repeats_nothing(call: Call, monkeypatc
 def test_a_sweep_of_best_of_n_turns_its_number_of_draws(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def try_strengths(settings: SweepSettings, samplers: Any, *models: Any) -> Iterator[Trial]:
+    def try_strengths(settings: SweepOptions, samplers: Any, *models: Any) -> Iterator[Trial]:
         for (name, strength), sampler in samplers.items():
             tried.append(sampler)
             yield Trial(name, strength, 2, int(strength == 4), (0.0, 1.0), 0.0)
 
     monkeypatch.setattr(sim_eval.evaluation.sweep, "sweep", try_strengths)
     arguments = ["sampler=best_of_n", "episodes=2", "workers=0", "results=mine"]
-    status, out, err = call(cli.sweep, *arguments, "strengths=[2,4]")
+    status, out, err = call("sweep", *arguments, "strengths=[2,4]")
     assert status == 0, err
     assert tried == [BestOfN(n=2), BestOfN(n=4)]
     assert "chosen: best_of_n 4\n" in out
     assert not Path("mine/strengths.yaml").exists()
-    status, _, err = call(cli.sweep, *arguments, "strengths=[0.5]")
-    assert "for best_of_n the number of draws, is 0.5; accepted: a whole number of at least 1" in err
+    status, _, err = call("sweep", *arguments, "strengths=[0.5]")
+    assert "strengths has 0.5, for best_of_n the number of draws; accepted: whole numbers from 1 on" in err
 
 
 def test_strengths_are_added_to_a_file_and_its_comments_kept(tmp_path: Path) -> None:
@@ -128,5 +128,5 @@ def test_strengths_are_added_to_a_file_and_its_comments_kept(tmp_path: Path) -> 
     assert path.read_text().startswith("# a comment\nlift:\n  flow:\n    policy: a\n")
     assert read_strengths(path, "lift", "flow") == Tuned("a", "b", {"value_guided": 0.2, "qpilots_u": 0.3})
     path.write_text("lift: {flow: {qpilots_u: 0.3}}\n")
-    with pytest.raises(RunError, match="lift: flow is no table of strengths; accepted: a file that sim-eval-sweep"):
+    with pytest.raises(RunError, match="lift: flow is no table of strengths; accepted: a file that sim-eval sweep"):
         read_strengths(path, "lift", "flow")

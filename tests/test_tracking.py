@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
-from sim_eval.evaluation.settings import read_settings
 from sim_eval.runs.records import read
 from tests import toy_run
 
@@ -89,10 +89,10 @@ def test_a_missing_package_is_told_before_anything_runs(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, package, None)
     told = f"log is {package}; the package {package} is not installed: pip install {package}"
     with pytest.raises(RunError, match=f"^{told}$"):
-        read_settings(["samplers=[unsteered]", f"log={package}"])
+        read_command("evaluate", ["samplers=[unsteered]", f"log={package}"])
 
 
 def test_other_trackers_are_refused() -> None:
-    assert read_settings(["samplers=[unsteered]"]).log == "none"
+    assert read_command("evaluate", ["samplers=[unsteered]"]).log == "none"
     with pytest.raises(RunError, match=r"^log is mlflow; accepted: none, tensorboard, wandb$"):
-        read_settings(["samplers=[unsteered]", "log=mlflow"])
+        read_command("evaluate", ["samplers=[unsteered]", "log=mlflow"])

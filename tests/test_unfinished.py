@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from policies.observation import ObservationRequest
+from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.files import locked
 from sim_eval.training import collect
 from sim_eval.training.resumable import Play, play_to
-from sim_eval.training.settings import read_train_settings
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
 from tasks.task import EpisodeKey
@@ -109,7 +109,7 @@ class NotedTask(ToyTask):
 def roll_out(folder: Path, make_task: Callable[[], ToyTask]) -> Path:
     """Where the rollouts of the toy policy in `make_task` are."""
     models = [f"policy={HERE}/toy_models.py:ToyDenoiser", f"data={folder}", f"checkpoints={folder}"]
-    settings = read_train_settings([f"task={HERE}/toy_task.py:ToyTask", *models, "rollouts=24"])
+    settings = read_command("train", [f"task={HERE}/toy_task.py:ToyTask", *models, "rollouts=24"])
     run_stages(["rollouts"], replace(settings.workspace, make_task=make_task), settings.recipe, workers=0)
     return settings.workspace.rollouts(settings.recipe.policies[0].label)
 

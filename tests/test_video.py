@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from sim_eval.errors import RunError
-from sim_eval.video.encode import FORMATS, write_video
+from sim_eval.video.encode import write_video
 from sim_eval.video.episode_video import COLUMNS, row, write_sheet
+from sim_eval.video.options import FORMATS
 from sim_eval.video.overlay import Axes, Moment, Overlay, QCurve
 from sim_eval.video.replay import Replay
 from sim_eval.video.style import CURVE, FAILURE, SUCCESS, Scale, fitted, wrapped

@@ -16,12 +16,12 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from sim_eval.cli import read_command
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.entry import Films
-from sim_eval.view.settings import read_view_settings
 from tests import hostile_runs, made_run, test_learning_curves
 from tests.view_server import serving
 
@@ -132,7 +132,7 @@ def test_a_video_is_served_and_seekable(address: str, root: Path) -> None:
 
 
 def test_videos_beside_the_runs_are_shown(tmp_path: Path) -> None:
-    """`sim-eval-render` writes to videos/, `sim-eval` to runs/."""
+    """`sim-eval render` writes to videos/, `sim-eval` to runs/."""
     folder = made_run.write(tmp_path / "runs" / "can", "made", {"unsteered": [0, 1]})
     for name in ("videos", "others"):
         film = tmp_path / name / "film.mp4"
@@ -145,7 +145,7 @@ def test_videos_beside_the_runs_are_shown(tmp_path: Path) -> None:
         assert get(f"{address}/files/others/film.mp4")[0] == 404
         report = get(f"{address}/files/report?run={found['runs'][0]['id']}")[1]
         assert '"videos/film.mp4"' in report
-    assert read_view_settings([str(folder)]).videos == Path("videos").resolve()
+    assert read_command("view", [str(folder)]).videos == Path("videos").resolve()
 
 
 @pytest.mark.parametrize(
@@ -253,13 +253,15 @@ def test_the_root_may_be_a_run_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["no_such_folder"], "no_such_folder is not a folder; accepted: sim-eval-view DIR"),
+        (["no_such_folder"], "no_such_folder is not a folder; accepted: sim-eval view DIR"),
         ([".", "port=70000"], "port is 70000; accepted: 0 to 65535"),
         ([".", "host=0.0.0.0"], "unknown option host; accepted: videos, port"),
     ],
 )
 def test_wrong_options_are_named(arguments: list[str], said: str) -> None:
-    script = "from sim_eval import cli; cli.view()"
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    script = "from sim_eval import cli; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "view", *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert said in done.stderr

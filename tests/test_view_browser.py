@@ -68,7 +68,7 @@ def names(page: webdriver.Chrome) -> list[str]:
 
 
 def test_hostile_folders_are_text(page: webdriver.Chrome) -> None:
-    assert page.title == "sim-eval-view"
+    assert page.title == "sim-eval view"
     assert not page.find_elements(By.CSS_SELECTOR, "img")
     assert any(hostile_runs.MARKUP in name for name in names(page))
     choose(page, "state", "broken")

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.config.components import Component
+from sim_eval.config.engine import RayOptions
+from sim_eval.config.tasks import TaskChoice
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
-from sim_eval.evaluation.settings import Settings
+from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.runs.records import Record
 from sim_eval.samplers.sampler import Models, Sampler
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
@@ -20,10 +22,10 @@ from tests.toy_task import ToyTask
 SAMPLERS: dict[str, Sampler] = {"unsteered": ToySampler(), "best_of_n": ToySampler(n=3)}
 
 
-def settings(output: Path, samplers: Sequence[str] = ("unsteered", "best_of_n"), **changes: Any) -> Settings:
+def settings(output: Path, samplers: Sequence[str] = ("unsteered", "best_of_n"), **changes: Any) -> EvaluateOptions:
     """Toy samplers over 10 episodes."""
     options: dict[str, Any] = {
-        "task": {"name": "toy", "stepping": "fast"},
+        "task": TaskChoice("toy", {"stepping": "fast"}),
         "policy": Component("toy"),
         "critic": Component("toy"),
         "posterior": Component("default"),
@@ -32,13 +34,14 @@ def settings(output: Path, samplers: Sequence[str] = ("unsteered", "best_of_n"),
         "seed": 0,
         "block": "eval",
         "workers": 0,
+        "ray": RayOptions(),
         "batch": 4,
         "videos": 0,
         "log": "none",
         "checkpoints": None,
         "output": output,
     }
-    return Settings(**{**options, **changes})
+    return EvaluateOptions(**{**options, **changes})
 
 
 def run(

@@ -47,9 +47,13 @@ class Options:
 
 
 def run(options: Options) -> int:
+    print("\n".join([*exported(options), str(options.output)]))
+    return 0
+
+
+def exported(options: Options) -> list[str]:
+    """Write the file. Returns what a user must know about it, a line each. Raises RunError as `report.export`."""
     from sim_eval.report.export import export
 
     names = described(options.policy, Described.sampler)
-    told = export(options.sources, options.format, options.output, names, options.sampler)
-    print("\n".join([*told, str(options.output)]))
-    return 0
+    return export(options.sources, options.format, options.output, names, options.sampler)

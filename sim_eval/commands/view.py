@@ -27,10 +27,11 @@ class Options:
         if len(sources) != 1 or not sources[0].is_dir():
             named = " ".join(map(str, sources)) or "nothing"
             raise RunError(f"{named} is not a folder; accepted: {USAGE.partition('    ')[0]}")
+        given["videos"] = given["videos"].resolve()
 
 
 def run(options: Options) -> int:
     from sim_eval.view.server import view
 
-    view(options.sources[0].resolve(), options.videos.resolve(), options.port)
+    view(options.sources[0].resolve(), options.videos, options.port)
     return 0

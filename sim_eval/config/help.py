@@ -15,9 +15,14 @@ _COLUMN = 28
 _WIDEST = 110
 
 
+def terminal_width() -> int:
+    """Characters in a line of help."""
+    return min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
+
+
 def help_text(kind: type, usage: str) -> str:
     """Usage, the command's own options, then those of the groups that it shares with others."""
-    width = min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
+    width = terminal_width()
     groups: dict[str, list[Option]] = {}
     for declared in options_of(kind).values():
         groups.setdefault(_heading(declared.group, kind), []).append(declared)
@@ -26,7 +31,7 @@ def help_text(kind: type, usage: str) -> str:
     for heading in [*([own] if own in groups else []), *(name for name in groups if name != own)]:
         lines += ["", *textwrap.wrap(heading, width)]
         for declared in groups[heading]:
-            lines += _entry(f"{declared.name}={_default(declared.default)}", declared.help, width)
+            lines += entry(_written(declared), declared.help, width)
     if issubclass(kind, SamplerOptions):
         lines += _samplers(width)
     return "\n".join(lines)
@@ -39,20 +44,22 @@ def _heading(group: type, kind: type) -> str:
     return "Options" if group is kind or (issubclass(kind, group) and not first) else first
 
 
-def _default(default: object) -> str:
+def _written(declared: Option) -> str:
+    """The option with its default, as it is typed."""
+    default = declared.default
     if isinstance(default, Choice):
-        return "" if default.value is None else str(default.value)
+        return f"{declared.name}={default.value}" if default.value else f"{declared.name}.NAME.OPTION"
     if isinstance(default, tuple):
-        return ",".join(map(shown, default)) or "[]"
-    return shown(default)
+        return f"{declared.name}={','.join(map(shown, default)) or '[]'}"
+    return f"{declared.name}={shown(default)}"
 
 
-def _entry(option: str, meaning: str, width: int) -> list[str]:
-    """An option and its meaning, which begins on the same line if there is room."""
-    wrapped = textwrap.wrap(meaning, width - _COLUMN, break_long_words=False, break_on_hyphens=False)
-    if len(option) + 4 > _COLUMN:
-        return [f"  {option}", *(" " * _COLUMN + line for line in wrapped)]
-    return [f"  {option:<{_COLUMN - 2}}{wrapped[0]}", *(" " * _COLUMN + line for line in wrapped[1:])]
+def entry(option: str, meaning: str, width: int, column: int = _COLUMN) -> list[str]:
+    """An option and its meaning, which begins on the same line if there is room before `column`."""
+    wrapped = textwrap.wrap(meaning, width - column, break_long_words=False, break_on_hyphens=False)
+    if len(option) + 4 > column:
+        return [f"  {option}", *(" " * column + line for line in wrapped)]
+    return [f"  {option:<{column - 2}}{wrapped[0]}", *(" " * column + line for line in wrapped[1:])]
 
 
 def _samplers(width: int) -> Iterator[str]:
@@ -61,7 +68,7 @@ def _samplers(width: int) -> Iterator[str]:
     for name in SHIPPED:
         form = form_of(name)
         fields = ", ".join(f"{field}={shown(default)}" for field, (_, default) in form.fields.items())
-        yield from _entry(name, f"{form.summary} {fields}", width)
+        yield from entry(name, f"{form.summary} {fields}", width)
     yield from ("", "Options of samplers")
     for field, meaning in MEANINGS.items():
-        yield from _entry(field, meaning, width)
+        yield from entry(field, meaning, width)

@@ -222,7 +222,7 @@ def _value(declared: Option, value: Any) -> Any:
     if kind.hydra is None:
         if declared.passes_on:
             return value if isinstance(value, Choice) else Choice(value)
-        if isinstance(value, str | Path):
+        if isinstance(value, str | Path | int) and not isinstance(value, bool):
             assert kind.of is not None
             return _path(str(value)) if kind is _KINDS["Path"] else kind.of(str(value))
         if isinstance(value, Sequence):
@@ -342,11 +342,6 @@ def _schema(kind: type) -> type:
             start = functools.partial(_start, declared.default)
             fields.append((field.name, declared.kind.hydra | None, dataclasses.field(default_factory=start)))
     return dataclasses.make_dataclass(kind.__name__, fields)
-
-
-def _start(default: Any) -> Any:
-    """A default as Hydra's schema holds it."""
-    return list(default) if isinstance(default, tuple) else default
 
 
 def _start(default: Any) -> Any:

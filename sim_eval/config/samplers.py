@@ -90,7 +90,7 @@ class SamplerOptions:
         entries=1,
     )
     sampler: SamplerConfigs = option(
-        Choice(), "sampler=NAME: one sampler; sampler.NAME.OPTION=VALUE: an option of one", kind="Choice"
+        Choice(), "sampler.NAME.OPTION=VALUE: an option of a sampler; sampler=NAME: that one alone", kind="Choice"
     )
 
     @staticmethod

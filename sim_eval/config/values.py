@@ -78,4 +78,6 @@ def shown(value: object) -> str:
         return "null"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
