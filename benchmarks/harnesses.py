@@ -57,7 +57,7 @@ from tests import tiny_lerobot
 _PROGRAMS = ("lerobot-eval", "vla-eval", "sim-eval")
 _PACKAGES = {"lerobot-eval": "lerobot", "vla-eval": "vla-eval"}  # of those in the other environment
 _IMAGE_SIZE = 256  # of LIBERO's protocol
-_ENTRY = "import sys; from sim_eval.cli import evaluate; sys.exit(evaluate())"
+_ENTRY = "from sim_eval.cli import main; main()"
 _PARTS = Path(__file__).with_name("harness_parts.py")
 _PATIENCE = 600  # s for an answer of a server on a loaded machine
 _CONFIGURE = """

@@ -14,7 +14,7 @@ from sim_eval.analysis.compare import compare as compare_folders
 from sim_eval.commands.compare import report_folder
 from sim_eval.config.options import Choice, from_values
 from sim_eval.errors import RunError
-from sim_eval.evaluation.evaluate import evaluate_options
+from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.foreign import described
@@ -78,7 +78,7 @@ def evaluate(
         checkpoints=checkpoints,
         device=device,
     )
-    evaluate_options(options, built or options.build_samplers(), options.task.factory())
+    evaluate_all([options], built)
     compare(options.output)
     return read_run(options.output)
 

@@ -83,7 +83,10 @@ def read_command(name: str, arguments: Sequence[str]) -> Any:
     """The options of a command. Raises RunError naming the option, its value and what is accepted."""
     from sim_eval.config.options import read
 
-    kind = load(name).Options
+    command = load(name)
+    if hasattr(command, "read"):
+        return command.read(arguments)
+    kind = command.Options
     fields = kind.__dataclass_fields__
     if "folder" in fields:
         if not arguments:

@@ -19,6 +19,7 @@ from policies.observation import ObservationRequest
 from sim_eval.cli import read_command
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.options import EvaluateOptions
+from sim_eval.evaluation.progress import Progress
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
@@ -44,7 +45,8 @@ def run(asked: EvaluateOptions) -> list[Record]:
     sizes = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 10}
     policy = ChunkPolicy(PolicyConfig("flow", sizes, action_dim=7)).requires_grad_(False)
     torch.nn.init.normal_(policy.network.output.weight, 0.0, 0.02)
-    found = evaluate(asked, {"unsteered": Unsteered(steps=3)}, LIFT, Models(policy))
+    with Progress(asked.episodes) as progress:
+        found = evaluate(asked, {"unsteered": Unsteered(steps=3)}, LIFT, Models(policy), progress)
     untimed = [
         dataclasses.replace(record, wall_s=0.0, cost=dataclasses.replace(record.cost, decision_ms=None))
         for record in found

@@ -21,7 +21,7 @@ from sim_eval.cli import read_command
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Cluster, Workers
 from sim_eval.errors import RunError
-from sim_eval.evaluation.evaluate import evaluate_options
+from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.sweep import try_strengths
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.start import open_engine, work_through
@@ -82,7 +82,7 @@ def test_a_real_task_and_its_models_compute_the_same(tmp_path: Path) -> None:
     def run(name: str, *options: str) -> list[dict[str, Any]]:
         arguments = ["task=lift", "samplers=[unsteered,qpilots_u]", "episodes=3", f"output={tmp_path / name}", *options]
         settings = read_command("evaluate", arguments)
-        return comparable(evaluate_options(settings, settings.build_samplers(), settings.task.factory()))
+        return comparable(evaluate_all([settings]))
 
     assert run("there", "engine=ray", "workers=1") == run("here", "workers=0")
 

@@ -31,6 +31,7 @@ from sim_eval.analysis.statistics import holm, letters, mcnemar
 from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
+from sim_eval.evaluation.progress import Progress
 from sim_eval.evaluation.stopping import ROUND, playing_on, rounds
 from sim_eval.report.plan import Study, plan_lines
 from sim_eval.runs.records import Record, read
@@ -107,7 +108,9 @@ SAMPLERS: dict[str, Sampler] = {"unsteered": ToySampler(), "same": ToySampler(),
 def decided_run(output: Path, **changes: object) -> list[Record]:
     asked = toy_run.settings(output, samplers=[], until="decided", **{"episodes": 60, **changes})
     asked = type(asked)(**{**vars(asked), "sampler": {name: {} for name in SAMPLERS}})
-    return evaluate(asked, SAMPLERS, ToyTask, Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc"}))
+    models = Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc"})
+    with Progress(asked.episodes * len(SAMPLERS)) as progress:
+        return evaluate(asked, SAMPLERS, ToyTask, models, progress)
 
 
 def test_a_run_stops_each_sampler_when_it_is_decided(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sim_eval.config.tasks import TaskChoice
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.options import EvaluateOptions
+from sim_eval.evaluation.progress import Progress
 from sim_eval.runs.records import Record
 from sim_eval.samplers.sampler import Models, Sampler
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
@@ -54,7 +55,9 @@ def run(
     """Evaluate the toy samplers into `output`."""
     asked = settings(output, **changes)
     samplers = {name: SAMPLERS[name] for name in asked.sampler}
-    return evaluate(asked, samplers, make_task, models or Models(ToyDenoiser(), ToyCritic(), fingerprints=fingerprints))
+    chosen = models or Models(ToyDenoiser(), ToyCritic(), fingerprints=fingerprints)
+    with Progress(asked.episodes * len(samplers)) as progress:
+        return evaluate(asked, samplers, make_task, chosen, progress)
 
 
 if __name__ == "__main__":

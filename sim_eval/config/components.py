@@ -83,6 +83,10 @@ class Component:
         self._check_options(parameters, offered)
         return target, parameters
 
+    def takes(self, parameter: str) -> bool:
+        """Whether the target's signature names the parameter. Raises RunError as `load`."""
+        return parameter in inspect.signature(self.load()).parameters
+
     def load(self) -> Callable[..., Any]:
         """Import what `target` names. Raises RunError if it cannot be found or is not callable."""
         if self.target is None:
@@ -142,6 +146,9 @@ class Built(Component):
 
     def build(self, **offered: Any) -> Any:
         return self.instance
+
+    def takes(self, parameter: str) -> bool:
+        return False
 
     def source(self) -> bytes:
         return b""  # a class in a notebook has no file

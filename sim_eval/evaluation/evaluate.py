@@ -10,7 +10,7 @@ from policies.observation import ObservationRequest
 from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.evaluation.progress import Progress, Track, tell_of_compiling, tracking
 from sim_eval.evaluation.stopping import playing_on, rounds
-from sim_eval.models.build import check_needs
+from sim_eval.models.build import LoadedPolicies, check_needs
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
@@ -24,22 +24,43 @@ from sim_eval.video.options import RenderOptions, default_output
 from sim_eval.video.render import check_output, check_rendering
 
 
-def evaluate_options(settings: EvaluateOptions, samplers: Mapping[str, Sampler], make_task: MakeTask) -> list[Record]:
-    """`evaluate` with the models that the settings name. Raises RunError or TaskError before anything runs."""
-    models = settings.build_models(samplers.values())
-    settings.check_tuned(models.fingerprints)
-    if settings.videos:
-        check_output(video_options(settings), settings.task_name, settings.policy.label, settings.episodes)
-        check_rendering(make_task, settings.task_name)
-    tell_of_compiling(settings.task.options)
-    return evaluate(settings, samplers, make_task, models)
+def evaluate_all(runs: Sequence[EvaluateOptions], built: Mapping[str, Sampler] | None = None) -> list[Record]:
+    """Run several evaluations, one after the other, under one progress bar; return all their records.
+
+    built: the samplers, if they are not to be built from the options. A policy that is the same for several tasks is
+    loaded once. Raises RunError or TaskError, before anything runs, for options, models and samplers that do not fit
+    together.
+    """
+    loaded: LoadedPolicies = {}
+    ready = [_prepared(options, built or options.build_samplers(), loaded) for options in runs]
+    records: list[Record] = []
+    with Progress(sum(len(options.sampler) * options.episodes for options in runs)) as progress:
+        for options, (samplers, models) in zip(runs, ready, strict=True):
+            records += evaluate(options, samplers, options.task.factory(), models, progress)
+    return records
+
+
+def _prepared(
+    options: EvaluateOptions, samplers: Mapping[str, Sampler], loaded: LoadedPolicies
+) -> tuple[Mapping[str, Sampler], Models]:
+    """Samplers and models, after every check that needs them."""
+    models = options.build_models(samplers.values(), loaded)
+    options.check_tuned(models.fingerprints)
+    for name, sampler in samplers.items():
+        check_needs(name, sampler, options.policy.label, models)
+    if options.videos:
+        check_output(video_options(options), options.task_name, options.policy.label, options.episodes)
+        check_rendering(options.task.factory(), options.task_name)
+    tell_of_compiling(options.task.options)
+    return samplers, models
 
 
 def video_options(settings: EvaluateOptions) -> RenderOptions:
     """The settings of the videos that a run renders when it is done."""
+    folder = default_output(settings.output)
     return RenderOptions(
         folder=settings.output,
-        output=default_output(settings.output),
+        output=folder.parent / settings.suite / folder.name if settings.suite else folder,
         samplers=tuple(settings.sampler),
         videos=settings.videos,
         workers=settings.workers,
@@ -48,15 +69,16 @@ def video_options(settings: EvaluateOptions) -> RenderOptions:
 
 
 def evaluate(
-    settings: EvaluateOptions, samplers: Mapping[str, Sampler], make_task: MakeTask, models: Models
+    settings: EvaluateOptions,
+    samplers: Mapping[str, Sampler],
+    make_task: MakeTask,
+    models: Models,
+    progress: Progress,
 ) -> list[Record]:
     """Run the episodes that the run folder lacks; return all records of the selected samplers, errors included.
 
-    Raises RunError, before anything runs, for a sampler that needs more than the models offer, and as `open_run` and
-    `run_episodes`. Existing records are kept.
+    Raises RunError as `open_run` and `run_episodes`. Existing records are kept.
     """
-    for name, sampler in samplers.items():
-        check_needs(name, sampler, settings.policy.label, models)
     output, stored = settings.output, settings.stored()
     request = models.policy.request
     with (
@@ -64,10 +86,8 @@ def evaluate(
         tracking(settings.log, output, stored) as track,
     ):
         before = [record for record in folder.done.values() if record.sampler in samplers]
-        with (
-            Progress(len(samplers) * settings.episodes, before) as progress,
-            open_engine(make_task, settings.workers, settings.batch) as engine,
-        ):
+        progress.begin(before, settings.task_name if settings.suite else "")
+        with open_engine(make_task, settings.workers, settings.batch) as engine:
             for numbers in rounds(settings.episodes) if settings.until == DECIDED else [range(settings.episodes)]:
                 for name in _playing(settings, samplers, folder, numbers.start):
                     _run_sampler(settings, name, samplers[name], numbers, models, engine, folder, progress, track)

@@ -25,6 +25,7 @@ from sim_eval.rollout.keys import BLOCKS
 from sim_eval.runs.stored_options import DECIDED, stored_options
 
 if TYPE_CHECKING:
+    from sim_eval.models.build import LoadedPolicies
     from sim_eval.samplers.sampler import Models, Sampler
 
 
@@ -45,17 +46,18 @@ class RolloutOptions(SamplerOptions, ModelOptions):
         """The selected samplers by name. Raises RunError for a field value that a sampler rejects."""
         return {name: build_sampler(name, config) for name, config in self.sampler.items()}
 
-    def build_models(self, samplers: Iterable[Sampler]) -> Models:
+    def build_models(self, samplers: Iterable[Sampler], loaded: LoadedPolicies | None = None) -> Models:
         """The models that the samplers need, fingerprinted with the user's own code around them.
 
-        Raises RunError if they do not fit together.
+        loaded: policies that other tasks of a suite have loaded. Raises RunError if they do not fit together.
         """
         from sim_eval.models import build  # loads torch
 
         needs = frozenset[str]().union(*(sampler.needs for sampler in samplers))
         critic = getattr(self, "critic", None)  # learning has none yet
         root = self.checkpoints or store.ROOT
-        built = build.build_models(self.task_name, self.policy, critic, self.posterior, needs, root, self.device)
+        chosen = (self.policy, critic, self.posterior)
+        built = build.build_models(self.task_name, *chosen, needs, root, self.device, loaded)
         return replace(built, fingerprints={**built.fingerprints, **self._code_fingerprints()})
 
     def _code_fingerprints(self) -> dict[str, str]:
@@ -115,7 +117,7 @@ _STORED_AS_THEY_ARE = ("episodes", "seed", "block", "batch", "videos", "log")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(EngineOptions, TunedOptions):
-    """Run the samplers over paired episodes."""
+    """Run the samplers over paired episodes. `suite`: the name of the folder of several tasks that this run is in."""
 
     until: str = option(
         "episodes",
@@ -137,6 +139,7 @@ class EvaluateOptions(EngineOptions, TunedOptions):
     output: Path = option(
         None, "run folder, resumed if it exists; null: runs/<task>-<policy>-<time>", kind="Path | None"
     )
+    suite: str | None = None
 
     @staticmethod
     def resolve(given: Given) -> None:

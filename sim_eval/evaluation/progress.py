@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,20 +20,25 @@ from sim_eval.runs.records import Record
 class Progress:
     """The bar on standard error; silent if that is not a terminal."""
 
-    def __init__(self, total: int, done: Iterable[Record]) -> None:
-        self._tally: dict[str, tuple[int, int]] = {}
-        before = list(done)
+    def __init__(self, total: int) -> None:
+        self._task, self._tally = "", dict[str, tuple[int, int]]()
         self._start, self._new = time.perf_counter(), 0
         self._bar = tqdm(
             total=total,
-            initial=len(before),
             disable=None,
             dynamic_ncols=True,
             bar_format="{n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining}{postfix}",
             postfix="starting; the first run on a machine compiles",
         )
-        for record in before:
+
+    def begin(self, done: Sequence[Record], task: str = "") -> None:
+        """Go on with a run, of which these episodes are recorded. task: its name, where there are several."""
+        self._task, self._tally = f"{task} " if task else "", {}
+        for record in done:
             self._count(record)
+        if not self._bar.disable:
+            self._bar.initial += len(done)  # they are done, but not at this rate
+            self._bar.update(len(done))
 
     def note(self, record: Record) -> tuple[int, int]:
         """Count one more episode; returns its sampler's successes and episodes without errors so far."""
@@ -41,7 +46,7 @@ class Progress:
         self._new += 1
         rate = 60 * self._new / (time.perf_counter() - self._start)
         won, n = self._tally[record.sampler]
-        self._bar.set_postfix_str(f"{rate:.0f}/min, {record.sampler} {won}/{n}", refresh=False)
+        self._bar.set_postfix_str(f"{rate:.0f}/min, {self._task}{record.sampler} {won}/{n}", refresh=False)
         self._bar.update()
         return won, n
 

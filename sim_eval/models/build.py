@@ -18,6 +18,9 @@ from sim_eval.errors import RunError
 from sim_eval.models import checkpoints, store
 from sim_eval.samplers.sampler import ACTORS, Models, Sampler
 
+#: By label, policies that serve every task, with their fingerprints.
+LoadedPolicies = dict[str, tuple[Policy | Denoiser, dict[str, str]]]
+
 
 def build_models(
     task: str,
@@ -27,15 +30,23 @@ def build_models(
     needs: frozenset[str],
     root: Path = store.ROOT,
     device: str = "auto",
+    loaded: LoadedPolicies | None = None,
 ) -> Models:
     """The models for samplers with these `needs`, with their fingerprints.
 
     A component without a target is a checkpoint in `root`. Others are built by their own code, which may take `task`
     (its name), `device` and, for critics and posteriors, `policy`. If `critic` is None, records hold no Q. Raises
     RunError for models that cannot be built or do not fit together.
+
+    loaded: policies that were loaded before; one that is the same for every task is taken from there, and kept there.
     """
     place = resolve_device(device)
-    frozen, prints = _policy(task, policy, root, place)
+    shared = _is_for_any_task(task, policy, root)
+    known = {} if loaded is None or not shared else loaded
+    if policy.label not in known:
+        known[policy.label] = _policy(task, policy, root, place)
+    frozen, prints = known[policy.label]
+    prints = dict(prints)
     value: Critic | None = None
     if critic is not None and _is_missing(critic, task, policy, root):
         if "critic" in needs:
@@ -55,6 +66,13 @@ def build_models(
         prints |= found
     actors, found = _actors(task, frozen, critic, needs)
     return Models(frozen, value, draws, actors, prints | found)
+
+
+def _is_for_any_task(task: str, policy: Component, root: Path) -> bool:
+    """Whether the policy does not depend on the task."""
+    if policy.target is None:
+        return store.policy_folder(task, policy.label, root) == store.ALL_TASKS
+    return not policy.takes("task")
 
 
 def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> None:
