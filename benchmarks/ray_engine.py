@@ -27,6 +27,7 @@ from sim_eval.config.tasks import factory_of
 from sim_eval.models.build import build_models
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.outcome import Cost
 from sim_eval.rollout.ray_scheduler import Crew
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import append_all, record_of
@@ -102,11 +103,9 @@ def _episode(key: EpisodeKey) -> Episode:
         wall_s=9.0,
         decisions=25,
         execute=8,
-        decision_ms=3.0,
-        policy_rows=250,
-        critic_rows=0,
-        posterior_rows=0,
-        q=(0.5,) * 25,
+        cost=Cost(policy_rows=250, critic_rows=0, posterior_rows=0, decision_ms=3.0),
+        mean_q=0.5,
+        q=[0.5] * 25,
         actions=np.random.default_rng(0).standard_normal((200, 7)).astype(np.float32),
     )
 
