@@ -27,8 +27,8 @@ from sim_eval.config.tasks import factory_of
 from sim_eval.models.build import build_models
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_keys
-from sim_eval.rollout.outcome import Cost
-from sim_eval.rollout.ray_scheduler import Crew
+from sim_eval.rollout.ray_scheduler import RayScheduler
+from sim_eval.rollout.result import Cost
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import append_all, record_of
 from sim_eval.samplers import Unsteered
@@ -112,9 +112,9 @@ def _episode(key: EpisodeKey) -> Episode:
 
 def _played(fakes: Sequence[Any], workers: int, keys: Sequence[EpisodeKey]) -> Iterator[list[Episode]]:
     started = iter(range(workers))
-    crew = Crew(start=lambda: fakes[next(started) % len(fakes)], room=lambda: workers)
+    scheduler = RayScheduler(start=lambda: fakes[next(started) % len(fakes)], room=lambda: workers)
     shards = [keys[first : first + SHARD] for first in range(0, len(keys), SHARD)]
-    for ended in crew.run(shards, lambda fake, shard: fake.play.remote(shard)):
+    for ended in scheduler.run(shards, lambda fake, shard: fake.play.remote(shard)):
         yield [episode for _, episodes in ended for episode in episodes]
 
 

@@ -33,7 +33,7 @@ FILTERS = {
     "state": "ended",
     "outcome": "failure",
     "episode": "17",
-    "film": True,
+    "video": True,
 }
 
 _WHEN_ALL_ROWS = """

@@ -165,7 +165,7 @@ def _curves(folders: Sequence[Path], output: Path) -> int:
     from sim_eval.report import learning_curves
 
     curves = read_curves(folders)
-    print("\n".join(learning_curves.said(curves)), flush=True)
+    print("\n".join(learning_curves.sentences(curves)), flush=True)
     print(f"\n{learning_curves.write(curves, output)}")
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_eval.rollout.outcome import Cost
+from sim_eval.rollout.result import Cost
 from sim_eval.runs.records import Record
 
 

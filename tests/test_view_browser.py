@@ -38,9 +38,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile_runs.write(root)
     for task in ("can", "lift"):
         made_run.write(root / task, task, SAMPLERS)
-    film = root / "can" / "film.mp4"
-    write_video(film, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
-    update_index(root / "can", {film: (("qpilots_u", 3),)})
+    video = root / "can" / "film.mp4"
+    write_video(video, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
+    update_index(root / "can", {video: (("qpilots_u", 3),)})
     return root
 
 
@@ -116,7 +116,7 @@ def test_filters_narrow_runs_and_episodes(page: webdriver.Chrome) -> None:
 
 def test_an_episode_opens_and_its_video_plays(page: webdriver.Chrome) -> None:
     choose(page, "task", "can")
-    page.find_element(By.NAME, "film").click()
+    page.find_element(By.NAME, "video").click()
     WebDriverWait(page, 5).until(lambda shown: len(shown.find_elements(By.CSS_SELECTOR, ".episodes tbody tr")) == 1)
     page.find_element(By.CSS_SELECTOR, ".episodes tbody button").click()
     page.execute_script("document.querySelector('video').play()")

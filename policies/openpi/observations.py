@@ -36,7 +36,7 @@ _LENGTHS = {
 
 
 @dataclass(frozen=True)
-class ObservationMap:
+class MessageMap:
     """What each name of the server's is made of: one image, the instruction, or vectors in a row.
 
     A vector X_axis_angle is the rotation vector of the quaternion X_quat. `image_size`: width and height of the images

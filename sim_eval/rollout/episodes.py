@@ -15,8 +15,8 @@ from policies.policy import FrozenPolicy, UndecidedError
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
 from sim_eval.rollout.inference import Decider, Decision, PendingDecision, one_torch_thread, what_to_observe
-from sim_eval.rollout.outcome import Cost, Outcome
 from sim_eval.rollout.pool import Pool
+from sim_eval.rollout.result import Cost, EpisodeResult
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey, Observation, TaskSpec
 
@@ -39,7 +39,7 @@ OUTCOME = Keep()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Episode(Outcome):
+class Episode(EpisodeResult):
     """A finished episode.
 
     actions: (steps, D) float32, as executed. first: what the first decision saw, with the vectors that the critic

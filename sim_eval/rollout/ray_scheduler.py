@@ -47,7 +47,7 @@ class _Job:
     tries: int = 0
 
 
-class Crew:
+class RayScheduler:
     """`start` starts a worker, which has a method `ready`; `room` says for how many the cluster has room now."""
 
     def __init__(self, start: Callable[[], Any], room: Callable[[], int]) -> None:
@@ -68,7 +68,7 @@ class Crew:
         self._busy = {call: job for call, job in self._busy.items() if not job.tries}
         left, self._next_look = len(waiting), 0.0
         while left:
-            self._hire(left)
+            self._start_workers(left)
             while waiting and self._idle:
                 worker, (shard, tries) = self._idle.pop(), waiting.popleft()
                 self._busy[submit(worker, shard)] = _Job(worker, shard, tries)
@@ -89,7 +89,7 @@ class Crew:
         for worker in [*self._idle, *(job.worker for job in self._busy.values())]:
             ray.kill(worker)
 
-    def _hire(self, shards: int) -> None:
+    def _start_workers(self, shards: int) -> None:
         """Start workers for which there is room, and no more than there are shards."""
         if time.monotonic() < self._next_look:
             return

@@ -10,7 +10,7 @@ from typing import Any
 
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields
-from sim_eval.rollout.outcome import Cost
+from sim_eval.rollout.result import Cost
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 from tasks.libero_suites import PERTURBED_SUITES, SUITES

@@ -20,7 +20,7 @@ import numpy as np
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, check_name, parse_json, test_of
 from sim_eval.files import replacing
-from sim_eval.rollout.outcome import Cost, Outcome
+from sim_eval.rollout.result import Cost, EpisodeResult
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
     from sim_eval.rollout.episodes import Episode
@@ -48,7 +48,7 @@ class _Identity:
 
 
 @dataclass(frozen=True)
-class Record(Outcome, _Identity):  # the last base's fields come first in a line
+class Record(EpisodeResult, _Identity):  # the last base's fields come first in a line
     """One finished episode as stored. `extra`: fields of other versions, kept as read."""
 
     extra: dict[str, Any] = field(default_factory=dict)
@@ -64,10 +64,10 @@ _NEEDED = {kind: [f.name for f in fields(kind) if (f.default, f.default_factory)
 
 def record_of(episode: Episode, policy: str, sampler: str, strength: float | None) -> Record:
     """The record of an episode: everything that is stored except its actions."""
-    outcome = {each.name: getattr(episode, each.name) for each in fields(Outcome)}
+    result = {each.name: getattr(episode, each.name) for each in fields(EpisodeResult)}
     if episode.q is not None:
-        outcome["q"] = [round(value, 4) for value in episode.q]
-    return Record(**vars(episode.key), policy=policy, sampler=sampler, strength=strength, **outcome)
+        result["q"] = [round(value, 4) for value in episode.q]
+    return Record(**vars(episode.key), policy=policy, sampler=sampler, strength=strength, **result)
 
 
 def read(folder: Path, check: Callable[[str, Record], None] | None = None) -> list[Record]:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from sim_eval.errors import RunError
 from sim_eval.view.catalog import Catalog
-from sim_eval.view.entry import Entry, Films
+from sim_eval.view.entry import Entry, Videos
 from sim_eval.view.query import Query, answer
 from sim_eval.view.settings import ViewSettings
 
@@ -42,8 +42,8 @@ def application(root: Path, videos: Path) -> Starlette:
 
     A request for another host than this machine is refused.
     """
-    films = Films((root, videos))
-    catalog = Catalog(root, films)
+    served = Videos((root, videos))
+    catalog = Catalog(root, served)
 
     def view(request: Request) -> Response:
         """What passes the filters; nothing if the page has seen this version of it."""
@@ -65,11 +65,11 @@ def application(root: Path, videos: Path) -> Starlette:
         if not wanted or any(name not in entries for name in wanted):
             raise RunError("no such run; go back and choose again")
         with _drawing:
-            text = _report([entries[name] for name in dict.fromkeys(wanted)], films.base)
+            text = _report([entries[name] for name in dict.fromkeys(wanted)], served.base)
         return _safe(HTMLResponse(text.encode(errors="replace")), _report_policy(text))
 
-    def film(request: Request) -> Response:
-        path = films.at(request.path_params["path"])
+    def video(request: Request) -> Response:
+        path = served.at(request.path_params["path"])
         if path is None:
             return _safe(PlainTextResponse("no such video", 404))
         return _safe(FileResponse(path, media_type="video/mp4"))
@@ -81,7 +81,7 @@ def application(root: Path, videos: Path) -> Starlette:
             Route("/style.css", _style),
             Route("/view.json", view),
             Route("/files/report", report),
-            Route("/files/{path:path}", film),
+            Route("/files/{path:path}", video),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
         exception_handlers={RunError: _refused},

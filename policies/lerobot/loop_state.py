@@ -8,7 +8,7 @@ from torch import Tensor
 from policies.lerobot.row_noise import generator_of
 
 
-class Trajectory:
+class LoopState:
     """The padding of a noisy chunk, and the network's prediction, at the loop's present time.
 
     LeRobot's VLAs denoise chunks of `max_action_dim` dimensions, of which the task has the first. The others, the

@@ -21,7 +21,7 @@ from sim_eval.evaluation.settings import Settings, read_settings
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
-from sim_eval.rollout.outcome import Cost
+from sim_eval.rollout.result import Cost
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record, actions_path, record_of
 from sim_eval.runs.run_folder import open_run

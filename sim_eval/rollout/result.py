@@ -22,7 +22,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EpisodeResult:
     """How an episode went. If it has an `error`, the other fields say how far it got, and `success` means nothing.
 
     steps: control steps. wall_s: seconds from reset to end, including the wait for other episodes.
