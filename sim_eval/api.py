@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from critics.critic import Critic
 from policies.policy import Denoiser, Policy, Posterior
-from sim_eval import report
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.compare import compare as compare_folders
 from sim_eval.config.compose import compose
@@ -16,6 +15,7 @@ from sim_eval.config.tasks import task_factory
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_settings
 from sim_eval.evaluation.settings import build_samplers, settings_from
+from sim_eval.report import comparison as report
 from sim_eval.report.settings import described, report_folder
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.reader import Run, read_run, records_frame

@@ -94,12 +94,12 @@ def _help(usage: str, config: str) -> str:
 @command("sim-eval [option=value ...]      e.g. sim-eval task=can samplers=[unsteered,qpilots_u] episodes=20", "eval")
 def evaluate(arguments: Sequence[str]) -> int:
     """Run the samplers over paired episodes."""
-    from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.analysis.episode_selection import picked
     from sim_eval.config.tasks import task_factory
     from sim_eval.evaluation.evaluate import evaluate_settings, video_settings
     from sim_eval.evaluation.settings import build_samplers, read_settings
+    from sim_eval.report import comparison as report
     from sim_eval.video import render
 
     settings = read_settings(arguments)
@@ -126,8 +126,8 @@ def evaluate(arguments: Sequence[str]) -> int:
 @command(_COMPARE, "compare", needs_argument=True)
 def compare(arguments: Sequence[str]) -> int:
     """Compare the samplers of one or more run folders, and show what other harnesses found."""
-    from sim_eval import report
     from sim_eval.analysis.compare import compare
+    from sim_eval.report import comparison as report
     from sim_eval.report.settings import read_compare_settings
 
     settings = read_compare_settings(arguments)
@@ -177,7 +177,7 @@ def _report(folders: Sequence[Path], output: Path) -> None:
 
 
 def _write_report(comparison: Comparison, output: Path) -> None:
-    from sim_eval import report
+    from sim_eval.report import comparison as report
 
     print(report.terminal(comparison), flush=True)
     report.write(comparison, output)  # after the table, so that a full disk does not hide it
@@ -207,9 +207,9 @@ def export(arguments: Sequence[str]) -> int:
 )
 def render(arguments: Sequence[str]) -> int:
     """Render recorded episodes, and write the run's report again with their videos."""
-    from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.config.tasks import task_factory
+    from sim_eval.report import comparison as report
     from sim_eval.runs.reader import read_run
     from sim_eval.video import render
     from sim_eval.video.settings import read_render_settings

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 import sim_eval
-from sim_eval import report
 from sim_eval.analysis.compare import Comparison, compare
 from sim_eval.errors import RunError
+from sim_eval.report import comparison as report
 from sim_eval.report.export import export
 from sim_eval.report.export_settings import read_export_settings
 from sim_eval.report.headline import headline

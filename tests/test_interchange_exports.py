@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from sim_eval import cli, report
+from sim_eval import cli
 from sim_eval.analysis.compare import compare
 from sim_eval.errors import RunError
+from sim_eval.report import comparison as report
 from sim_eval.report.export import export
 from sim_eval.report.export_settings import read_export_settings
 from sim_eval.report.svg_files import page_colours

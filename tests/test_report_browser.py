@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from sim_eval.analysis.compare import compare
-from sim_eval.report import HTML, write
+from sim_eval.report.comparison import HTML, write
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from tests import made_run

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from policies.policy import Observations
-from sim_eval import report
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.sequential import (
     anytime_p,
@@ -32,6 +31,7 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.settings import read_settings
 from sim_eval.evaluation.stopping import ROUND, playing_on, rounds
+from sim_eval.report import comparison as report
 from sim_eval.report.plan import read_plan, said
 from sim_eval.runs.records import Record, read
 from sim_eval.samplers.sampler import Models, Sampler, required_denoiser

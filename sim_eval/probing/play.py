@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
+from sim_eval.analysis.statistics import EARLY
 from sim_eval.probing.choice import ArgmaxOnce, Recording, decision_seed
 from sim_eval.probing.settings import ProbeSettings
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
@@ -19,7 +20,6 @@ from sim_eval.rollout.inference import PendingDecision, what_to_observe
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models
-from sim_eval.training.critic import EARLY
 
 #: Block of the keys: the one on which strengths are chosen, so that the reported block stays unseen.
 BLOCK = "tune"

@@ -17,7 +17,7 @@ from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
 from critics.replay import Replay, build_replay
 from policies.chunk_policy import ChunkPolicy
 from policies.policy import Denoiser, FrozenPolicy
-from sim_eval.analysis.statistics import roc_area
+from sim_eval.analysis.statistics import EARLY, roc_area
 from sim_eval.errors import RunError
 from sim_eval.models.build import offers_features
 from sim_eval.models.checkpoints import save_checkpoint
@@ -29,7 +29,6 @@ from sim_eval.training.trajectories import Trajectory, chunks_of
 from sim_eval.training.workspace import Workspace, random_rows, seeded_weights
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
-EARLY = 40  # control steps
 SPREAD_STATES = 512  # in which the spread of Q is measured
 
 

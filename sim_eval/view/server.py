@@ -19,13 +19,13 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from sim_eval.errors import RunError
+from sim_eval.report.stylesheet import stylesheet
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.entry import Entry, Videos
 from sim_eval.view.query import Query, answer
 from sim_eval.view.settings import ViewSettings
 
 _HERE = Path(__file__).parent / "templates"
-_REPORT_STYLE = Path(__file__).parents[1] / "report" / "templates" / "style.css"
 
 #: Seconds that an answer may take to read run folders; the page asks for the rest at once. It waits longer where it has
 #: drawn something already, for drawing takes time, too.
@@ -117,7 +117,7 @@ def _script(request: Request) -> Response:
 
 
 def _style(request: Request) -> Response:
-    text = _REPORT_STYLE.read_text() + (_HERE / "page.css").read_text()
+    text = stylesheet() + (_HERE / "page.css").read_text()
     return _safe(Response(text, media_type="text/css"))
 
 
