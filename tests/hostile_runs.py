@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from benchmarks import made_run
 from sim_eval.runs.videos import update_index
-from tests import made_run
 
 #: Would name itself in the title of a page that takes it for markup.
 MARKUP = "<img src=x onerror=\"document.title='harmed'\">"

@@ -14,7 +14,7 @@ from sim_eval import cli
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record
 
-PICTURES = Path(__file__).parent / "picture_policy.py"
+PICTURES = Path(__file__).resolve().parent.parent / "benchmarks/picture_policy.py"
 
 #: Ends an episode of Lift after two decisions: an untrained policy lifts nothing.
 SHORT = """

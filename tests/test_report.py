@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from benchmarks import made_run
 from sim_eval.analysis.compare import Table, compare
 from sim_eval.cli import _report
 from sim_eval.errors import RunError
@@ -29,7 +30,6 @@ from sim_eval.report.markdown import markdown
 from sim_eval.runs.records import read
 from sim_eval.runs.sweeps import Sweep, Trial, read_sweep
 from sim_eval.runs.videos import update_index
-from tests import made_run
 
 HALF = [0, 1] * 20
 MOST = [1] * 36 + [0] * 4

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import made_run
 from policies.policy import Observations
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.sequential import (
@@ -35,7 +36,7 @@ from sim_eval.report import comparison as report
 from sim_eval.report.plan import read_plan, said
 from sim_eval.runs.records import Record, read
 from sim_eval.samplers.sampler import Models, Sampler, required_denoiser
-from tests import made_run, toy_run
+from tests import toy_run
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
 

@@ -19,13 +19,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from benchmarks.picture_policy import PicturePolicy
 from policies.openpi.messages import MessageError, pack, unpack
 from sim_eval.errors import RunError
 from sim_eval.samplers.sampler import Models
 from sim_eval.serving.batcher import Answer, Decide, Failure
 from sim_eval.serving.requests import RefusedError, Request, largest, read_request
 from sim_eval.serving.settings import Limits, is_loopback, read_serve_settings
-from tests.picture_policy import PicturePolicy
 from tests.serving import actions, asked, connected, request, running, toy_offer
 
 TOKEN = "sesame"

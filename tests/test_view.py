@@ -16,13 +16,14 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from benchmarks import made_run
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.entry import Videos
 from sim_eval.view.settings import read_view_settings
-from tests import hostile_runs, made_run, test_learning_curves
+from tests import hostile_runs, test_learning_curves
 from tests.view_server import serving
 
 #: Far more than reading these folders takes.

@@ -12,14 +12,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as ec
 from selenium.webdriver.support.ui import WebDriverWait
 
+from benchmarks import made_run
+from benchmarks.chromium import DESKTOP, PHONE, choose, has_chromium, open_chromium, resize
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
-from tests import hostile_runs, made_run
-from tests.chromium import DESKTOP, PHONE, choose, needs_chromium, open_chromium, resize
+from tests import hostile_runs
 from tests.view_server import serving
 
-pytestmark = needs_chromium
+pytestmark = pytest.mark.skipif(not has_chromium(), reason="no chromium and chromedriver on the path")
 
 SAMPLERS = {"unsteered": [0, 1] * 40, "qpilots_u": [1] * 70 + [0] * 10}
 
