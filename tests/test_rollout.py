@@ -19,7 +19,7 @@ from sim_eval.rollout.episodes import Episode, Keep, jerk, run_episodes
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
 from sim_eval.rollout.pool import open_pool
-from sim_eval.samplers import BestOfN, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+from sim_eval.samplers import DSRL, QGF, VGPS, BestOfN, Edit, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from sim_eval.samplers.sampler import Models
 from tasks.task import EpisodeKey, Outcome
 from tests.small_models import random_observation, small_models
@@ -331,7 +331,9 @@ def test_what_a_users_model_returns_in_another_shape_is_refused() -> None:
 
 @pytest.mark.parametrize("family", ["flow", "diffusion"])
 @pytest.mark.parametrize(
-    "sampler", [BestOfN(), ValueGuided(strength=1.0), QPilotsU(strength=1.0), QPilotsM(strength=1.0)], ids=repr
+    "sampler",
+    [BestOfN(), ValueGuided(1.0), VGPS(1.0), QGF(1.0), QPilotsU(1.0), QPilotsM(1.0), DSRL(), Edit()],
+    ids=repr,
 )
 def test_a_decision_does_not_depend_on_the_episodes_beside_it(sampler: Sampler, family: str) -> None:
     """On a real network: five episodes alone decide as they do among eight, bit for bit, gradients included."""
