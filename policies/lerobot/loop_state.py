@@ -1,4 +1,4 @@
-"""Where a denoising loop stands: what the network denoises beside the task's actions, and its last prediction."""
+"""The state of a denoising loop: what the network denoises beside the task's actions, and its last prediction."""
 
 from __future__ import annotations
 

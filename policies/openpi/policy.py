@@ -167,7 +167,7 @@ def build(
 
 
 def _message_map(offered: Handshake, observations: Mapping[str, Any] | None, image_size: int) -> MessageMap:
-    """What the server asks for, or else the option `observations`. Raises ValueError if both are given."""
+    """The map of the server's request, or else of the option `observations`. Raises ValueError if both are given."""
     if offered.observation is None:
         return MessageMap(_sources(LIBERO if observations is None else observations), image_size)
     if observations is not None:

@@ -76,7 +76,7 @@ def play_argmax(
 ) -> tuple[list[Pair], list[str]]:
     """The pairs in the order of their keys, and one line for each episode that is in none.
 
-    Those crashed, or did not reach the recorded state: the task's steps are not repeatable.
+    The latter crashed, or did not reach the recorded state: the task's steps are not repeatable.
     """
     before = {done.episode.key.episode: done for done in played}
     prefix = [decision_seed(done.early.key, number) for done in played for number in range(done.early.decision)]
@@ -112,6 +112,6 @@ def _decision(episode: Episode, number: int) -> PendingDecision:
 
 
 def _vectors(models: Models) -> list[str]:
-    """What is compared of two states: a drawn picture may differ on a GPU."""
+    """The observations by which two states are compared: a drawn picture may differ on a GPU."""
     request = what_to_observe(models)
     return [name for name in request.names if name not in request.images]

@@ -23,7 +23,7 @@ from tasks.task import EpisodeKey, Observation, TaskSpec
 
 @dataclass(frozen=True)
 class Keep:
-    """What an episode keeps for training, besides its outcome.
+    """The data that an episode keeps for training, besides its outcome.
 
     trace: vectors to keep at every control step. decisions: whether to keep each decision's observation. limit: control
     steps after which it is cut short, a failure; None leaves its end to the task.

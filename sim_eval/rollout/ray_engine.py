@@ -104,7 +104,7 @@ class RayEngine(Engine):
         return [keys[start : start + size] for start in range(0, len(keys), size)]
 
     def _order(self, sampler: Sampler, models: Models, label: str, keep: Keep) -> Order:
-        """What the workers need besides keys. Models that were sent before are not sent again."""
+        """The workers' order: all that they need besides keys. Models that were sent before are not sent again."""
         if models.policy.device.type == "cuda" and not self._cluster.gpus:
             raise RunError("ray.gpus is 0, and the models run on a GPU; accepted: ray.gpus=0.25, or device=cpu")
         return Order(

@@ -40,7 +40,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class _Job:
-    """What a worker does, for the `tries`-th time; without a shard, it starts."""
+    """A worker's job, tried for the `tries`-th time; without a shard, it starts."""
 
     worker: Any
     shard: Any = None
@@ -113,7 +113,7 @@ class RayScheduler:
         return list(ended)
 
     def _result(self, call: ray.ObjectRef, job: _Job) -> Any:
-        """What the call returned, or `Lost`; its worker is free for other work."""
+        """The result of the call, or `Lost`; its worker is free for other work."""
         try:
             result = ray.get(call)
         except RayTaskError as error:

@@ -1,4 +1,4 @@
-"""What travels to other machines: tasks, samplers and models by value, so that only the suite must be there.
+"""Packs tasks, samplers and models by value for other machines, so that only the suite must be there.
 
 Weights travel with the models: a checkpoint that was trained a minute ago is on this machine alone. So does the user's
 own code, in files that a worker could not find.
@@ -70,7 +70,7 @@ def packed_task(make_task: MakeTask) -> PackedTask:
 
 
 def installed() -> dict[str, str]:
-    """What must be the same on every machine: versions of packages, and the suite's own source."""
+    """The versions that must be the same on every machine: of packages, and of the suite's own source."""
     home = Path(__file__).resolve().parent.parent.parent
     digest = hashlib.sha256()
     for package in ("sim_eval", *OWN_PACKAGES):

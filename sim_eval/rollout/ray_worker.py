@@ -1,4 +1,4 @@
-"""What runs on each worker of a Ray cluster: an environment pool and models, kept from shard to shard."""
+"""The actor on each worker of a Ray cluster: it keeps an environment pool and models from shard to shard."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class RayWorker:
         return self._kept("work", works[0], Packed.unpacked)(self._task, item)
 
     def _kept(self, what: str, reference: ray.ObjectRef, unpack: Callable[[Any], Any] = lambda thing: thing) -> Any:
-        """What the reference stands for, unpacked once; the one before it goes first, as memory may not hold both."""
+        """The object of the reference, unpacked once. The one before it goes first: memory may not hold both."""
         name = reference.hex()  # the reference itself would keep the object in the store
         if self._held.get(what, ("", None))[0] != name:
             self._held.pop(what, None)

@@ -25,7 +25,7 @@ _ROUNDING = 1e-4
 
 @dataclass(frozen=True)
 class Described:
-    """What a file of another harness does not say: which policy it evaluated, and what drew the actions."""
+    """The names that a file of another harness lacks: the policy that it evaluated, and the sampler."""
 
     policy: str = "unknown"
     sampler: str = "unsteered"

@@ -48,7 +48,7 @@ class _Identity:
 
 
 @dataclass(frozen=True)
-class Record(EpisodeResult, _Identity):  # the last base's fields come first in a line
+class Record(EpisodeResult, _Identity):  # in a line, the last base's fields come first
     """One finished episode as stored. `extra`: fields of other versions, kept as read."""
 
     extra: dict[str, Any] = field(default_factory=dict)

@@ -119,7 +119,7 @@ def fit_objective(
 
 
 def critic_inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory]) -> list[Tensor]:
-    """What a critic reads of each trajectory, (R, n): "state" at every control step, or "features" at every decision.
+    """The critic's inputs of each trajectory, (R, n): "state" at every control step, or "features" at every decision.
 
     Features are computed in blocks of rows: pictures are read from the disk as they are encoded. Raises RunError for
     features that the policy does not offer.
@@ -180,7 +180,7 @@ def chunk_rows(policy: FrozenPolicy, trajectory: Trajectory) -> Tensor:
 
 
 def valued_policy(models: Models) -> dict[str, Any]:
-    """What a critic's card says of the policy whose chunks it values."""
+    """The entries of a critic's card on the policy whose chunks it values."""
     mean, deviation = models.policy.normalisation()
     return {
         "action_mean": mean.tolist(),

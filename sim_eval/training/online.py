@@ -165,7 +165,7 @@ class _Learner:
         return float(np.mean([episode.success for episode in played]))
 
     def _explorer(self) -> Sampler:
-        """What plays the steered episodes of a round."""
+        """The sampler of the steered episodes of a round."""
         explore = self.settings.explore
         return Exploring(self.sampler, explore) if explore and hasattr(self.sampler, "strength") else self.sampler
 

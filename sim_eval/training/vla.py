@@ -36,7 +36,7 @@ _TEXT_NOISE = 0.02
 
 @dataclass(frozen=True)
 class Decisions:
-    """What the policy sees at N decisions, and the chunks that were played.
+    """The policy's observations at N decisions, and the chunks that were played.
 
     pictures (N, 2, S, S, 3) uint8, vectors (N, PROPRIOCEPTION), chunks (N, H, D), task (N,): its number, under which
     `wordings` holds its instruction, then the others.

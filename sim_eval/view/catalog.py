@@ -19,7 +19,7 @@ _LOCKS = Path("/proc/locks")
 
 
 class Catalog:
-    """What is known of the run folders below `root`. Threads may call `refresh` at the same time."""
+    """The entries of the run folders below `root`. Threads may call `refresh` at the same time."""
 
     def __init__(self, root: Path, videos: Videos) -> None:
         self.root, self._videos = root, videos

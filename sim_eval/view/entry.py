@@ -91,7 +91,7 @@ def unread(folder: Path, root: Path) -> Entry:
 
 
 def stamp(folder: Path) -> Stamp:
-    """What changes when the folder's content does."""
+    """The stamp of a folder, which changes when its content does."""
     return tuple(_changed(folder / name) for name in _SOURCES)
 
 

@@ -1,4 +1,4 @@
-"""What the page asks for, and the answer: runs and episodes that pass its filters."""
+"""The page's query, and the answer: runs and episodes that pass its filters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Query:
 
 
 def answer(entries: Sequence[Entry], query: Query) -> dict[str, Any]:
-    """What passes the filters, as JSON holds it, and the choices that each filter has."""
+    """The runs and episodes that pass the filters, as JSON holds them, and the choices that each filter has."""
     shown = [entry for entry in entries if _shows(entry, query)]
     count, found_episodes = int(query.count), 0
     listed: list[dict[str, Any]] = []

@@ -46,7 +46,7 @@ def application(root: Path, videos: Path) -> Starlette:
     catalog = Catalog(root, served)
 
     def view(request: Request) -> Response:
-        """What passes the filters; nothing if the page has seen this version of it."""
+        """The runs and episodes that pass the filters; nothing if the page has seen this version of them."""
         parameters = dict(request.query_params)
         seen = parameters.pop("seen", None)
         query = Query.of(parameters)
@@ -126,7 +126,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _report_policy(text: str) -> str:
-    """What a report may load, and run: its own script, the last one, by its hash."""
+    """The content policy of a report, which may run its own script alone, the last one, by its hash."""
     _, _, last_script = text.rpartition("<script>")
     digest = hashlib.sha256(last_script.partition("</script>")[0].encode()).digest()
     allowed = f"script-src 'sha256-{base64.b64encode(digest).decode()}'; style-src 'unsafe-inline'; img-src data:"
