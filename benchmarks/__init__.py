@@ -1,1 +1,1 @@
-"""Speed measurements, run by hand (`make bench`); never part of the tests."""
+"""Measurements, run by hand (`make bench`), and the made-up inputs that the tests use too."""

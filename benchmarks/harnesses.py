@@ -49,10 +49,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import tiny_lerobot
 from benchmarks.harness_files import Kind, files_table, kinds
 from benchmarks.processes import cpu_seconds, free_port, start, timed, wait_until_healthy
 from tasks.libero_suites import SUITES
-from tests import tiny_lerobot
 
 _PROGRAMS = ("lerobot-eval", "vla-eval", "sim-eval")
 _PACKAGES = {"lerobot-eval": "lerobot", "vla-eval": "vla-eval"}  # of those in the other environment

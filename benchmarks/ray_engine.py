@@ -27,7 +27,8 @@ from sim_eval.config.tasks import factory_of
 from sim_eval.models.build import build_models
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_keys
-from sim_eval.rollout.ray_scheduler import Crew
+from sim_eval.rollout.ray_scheduler import RayScheduler
+from sim_eval.rollout.result import Cost
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import append_all, record_of
 from sim_eval.samplers import Unsteered
@@ -102,20 +103,18 @@ def _episode(key: EpisodeKey) -> Episode:
         wall_s=9.0,
         decisions=25,
         execute=8,
-        decision_ms=3.0,
-        policy_rows=250,
-        critic_rows=0,
-        posterior_rows=0,
-        q=(0.5,) * 25,
+        cost=Cost(policy_rows=250, critic_rows=0, posterior_rows=0, decision_ms=3.0),
+        mean_q=0.5,
+        q=[0.5] * 25,
         actions=np.random.default_rng(0).standard_normal((200, 7)).astype(np.float32),
     )
 
 
 def _played(fakes: Sequence[Any], workers: int, keys: Sequence[EpisodeKey]) -> Iterator[list[Episode]]:
     started = iter(range(workers))
-    crew = Crew(start=lambda: fakes[next(started) % len(fakes)], room=lambda: workers)
+    scheduler = RayScheduler(start=lambda: fakes[next(started) % len(fakes)], room=lambda: workers)
     shards = [keys[first : first + SHARD] for first in range(0, len(keys), SHARD)]
-    for ended in crew.run(shards, lambda fake, shard: fake.play.remote(shard)):
+    for ended in scheduler.run(shards, lambda fake, shard: fake.play.remote(shard)):
         yield [episode for _, episodes in ended for episode in episodes]
 
 

@@ -113,7 +113,7 @@ def kill_and_finish(what: str, command: tuple[str, ...], folder: Path, after: fl
         time.sleep(0.1)
     time.sleep(after)
     if what == "worker":
-        os.kill(random.choice([pid for machine in MACHINES for pid in processes(machine, "ray::Worker")]), 9)
+        os.kill(random.choice([pid for machine in MACHINES for pid in processes(machine, "ray::RayWorker")]), 9)
     elif what == "machine":
         for process in processes(3):
             os.kill(process, signal.SIGKILL)

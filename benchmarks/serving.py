@@ -23,7 +23,7 @@ from policies.openpi.connection import Connection, NoAnswer
 from policies.openpi.handshake import Handshake
 
 CLIENTS = (1, 4)
-PICTURES = Path(__file__).resolve().parent.parent / "tests/picture_policy.py"
+PICTURES = Path(__file__).resolve().parent / "picture_policy.py"
 CASES = {
     "flow policy of Can, unsteered": ["task=can"],
     "flow policy of Can, qpilots_u": ["task=can", "sampler=qpilots_u"],

@@ -17,9 +17,9 @@ from statistics import median
 import numpy as np
 from selenium import webdriver
 
+from benchmarks import made_run
+from benchmarks.chromium import open_chromium
 from sim_eval.runs.run_folder import lock
-from tests import made_run
-from tests.chromium import open_chromium
 
 TASKS = ("lift", "can", "square", "libero_spatial", "libero_object", "libero_goal")
 SAMPLERS = ("unsteered", "best_of_n", "value_guided", "qpilots_u", "qpilots_m")
@@ -33,7 +33,7 @@ FILTERS = {
     "state": "ended",
     "outcome": "failure",
     "episode": "17",
-    "film": True,
+    "video": True,
 }
 
 _WHEN_ALL_ROWS = """

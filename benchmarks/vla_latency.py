@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import tiny_lerobot
 from critics.critic import Critic
 from policies.lerobot import build, library
 from policies.lerobot.flow import FlowVLA
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
-from tests import tiny_lerobot
 
 SAMPLERS: dict[str, Sampler] = {
     "unsteered": Unsteered(),

@@ -18,7 +18,7 @@ from policies.policy import Observations
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """What the policy is rebuilt from. Raises ValueError for an unknown family.
+    """The configuration that the policy is rebuilt from. Raises ValueError for an unknown family.
 
     `family`: "flow" or "diffusion". `observation_sizes`: length of each observation vector, in input order.
     """

@@ -1,4 +1,4 @@
-"""What the suite's own policies share: a `ChunkNetwork` that denoises chunks for an embedding of the observation."""
+"""The suite's own policies: a `ChunkNetwork` denoises chunks for an embedding of the observation."""
 
 from __future__ import annotations
 

@@ -2,4 +2,4 @@
 
 
 class PolicyError(ValueError):
-    """What is wrong, which option it is, and what is accepted, in one line."""
+    """A user's error in one line: the option, what is wrong with it, and what is accepted."""

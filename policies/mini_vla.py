@@ -24,7 +24,7 @@ _TEXT = 64
 
 @dataclass(frozen=True)
 class MiniVLAConfig:
-    """What the policy is rebuilt from.
+    """The configuration that the policy is rebuilt from.
 
     image_size, crop: pixels; training crops at random places, evaluation in the middle.
     maps: attention maps per camera. wordings: instructions whose embeddings the checkpoint holds.

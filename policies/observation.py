@@ -1,4 +1,4 @@
-"""What a policy observes. Worker processes read requests too, so this module does not import torch."""
+"""The observations that a policy asks for. Worker processes read requests too, so this module does not import torch."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from policies.schedule import Schedule
 
 @dataclass(frozen=True)
 class PosteriorConfig:
-    """What the net is rebuilt from, together with its policy. `context_dim`: C, the length of the policy's features.
+    """The configuration that the net is rebuilt from, beside its policy.
 
+    context_dim: C, the length of the policy's features.
     preconditioned: see `PosteriorNet`; False in cards without it, of nets that were trained on draws alone.
     """
 

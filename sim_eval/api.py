@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from critics.critic import Critic
 from policies.policy import Denoiser, Policy, Posterior
-from sim_eval import report
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.compare import compare as compare_folders
 from sim_eval.commands.compare import report_folder
@@ -16,6 +15,7 @@ from sim_eval.config.options import Choice, from_values
 from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.options import EvaluateOptions
+from sim_eval.report import comparison as report
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.foreign import described
 from sim_eval.runs.reader import Run, read_run, records_frame

@@ -39,7 +39,7 @@ _mj_jac_site: Any = types.ExternalFunction(
 
 
 class Arm(NamedTuple):
-    """What does not change within an episode. Angles in rad, lengths in m, torques in Nm."""
+    """The arm's constants within an episode. Angles in rad, lengths in m, torques in Nm."""
 
     model: int  # address of the mjModel
     data: int  # address of the mjData

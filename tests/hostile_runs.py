@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from benchmarks import made_run
 from sim_eval.runs.videos import update_index
-from tests import made_run
 
 #: Would name itself in the title of a page that takes it for markup.
 MARKUP = "<img src=x onerror=\"document.title='harmed'\">"
@@ -30,9 +30,9 @@ def write(root: Path) -> dict[str, Path]:
         **_damaged(root),
         **_learners(root),
     }
-    film = folders["bytes"] / "film.mp4"
-    film.write_bytes(b"no film")
-    update_index(folders["bytes"], {film: (("unsteered", 0),)})
+    video = folders["bytes"] / "film.mp4"
+    video.write_bytes(b"no film")
+    update_index(folders["bytes"], {video: (("unsteered", 0),)})
     (folders["no options"] / "config.yaml").unlink()
     for pipe in ("config.yaml", "records.jsonl"):
         (folders["pipe"] / pipe).unlink()

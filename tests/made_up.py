@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_eval.runs.records import Cost, Record
+from sim_eval.rollout.result import Cost
+from sim_eval.runs.records import Record
 
 
 def made_up_record(**fields: Any) -> Record:

@@ -1,4 +1,4 @@
-"""DSRL's and EXPO's actors: their densities, what they learn on a closed-form policy, and their samplers."""
+"""DSRL's and EXPO's actors: their densities, what they learn on a closed-form policy, and their files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from critics.actor import ActorConfig, ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
 from sim_eval.errors import RunError
 from sim_eval.models.checkpoints import load_actor, save_checkpoint
-from sim_eval.samplers import DSRL, Edit, Models, Sampler, Unsteered
+from sim_eval.samplers import DSRL, Edit, Models, Unsteered
 from sim_eval.samplers.denoise import denoise
 from sim_eval.training.actors import EDIT_BOUND, NOISE_BOUND, ActorLearner, EditActor, NoiseActor
 from sim_eval.training.draws import PolicyDraws
 from tests.mixture import MixtureDenoiser
-from tests.small_models import beside_others, random_observation, row_generators, small_models
+from tests.small_models import small_models
 from tests.test_samplers_closed_form import GOAL, QuadraticCritic, draw
 
 NARROW = MixtureDenoiser(torch.tensor([[-0.4, 0.1]]), torch.tensor([0.5]), torch.tensor([1.0]))
@@ -82,20 +82,6 @@ def test_edits_go_towards_the_goal_and_the_worse_of_two_is_dropped() -> None:
     assert (moved.abs() <= EDIT_BOUND + 1e-5).all()
     far = (GOAL - base)[:, 0] > 2 * EDIT_BOUND  # there the whole edit is worth it
     assert moved[far][:, 0].mean() > 0.7 * EDIT_BOUND
-
-
-@pytest.mark.parametrize(("sampler", "need"), [(DSRL(), "noise_actor"), (Edit(), "edit_actor")], ids=repr)
-def test_a_row_depends_on_its_own_observation_and_generator_alone(sampler: Sampler, need: str) -> None:
-    models = small_models("flow")
-    inputs = models.critic.encode(random_observation(1), None).shape[1]  # type: ignore[union-attr]
-    actor = ChunkActor(ActorConfig(inputs + (56 if need == "edit_actor" else 0), 7, 8, 0.5)).requires_grad_(False)
-    models = Models(models.policy, models.critic, None, {need: actor})
-    observation, generators = random_observation(8), row_generators(8)
-    first = sampler(models, observation, generators)
-    beside = sampler(models, beside_others(observation, 5), [*row_generators(5), *row_generators(3, start=40)])
-    assert torch.equal(first[:5], beside[:5])
-    with pytest.raises(ValueError, match=f"needs a {need}; models.actors has none"):
-        sampler(Models(models.policy, models.critic), observation, row_generators(8))
 
 
 def test_an_actor_is_read_as_it_was_saved(tmp_path: Path) -> None:

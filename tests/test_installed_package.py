@@ -6,15 +6,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from sim_eval import cli
+from sim_eval.own_packages import OWN_PACKAGES
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record
 
-PICTURES = Path(__file__).parent / "picture_policy.py"
+PICTURES = Path(__file__).resolve().parent.parent / "benchmarks/picture_policy.py"
 
 #: Ends an episode of Lift after two decisions: an untrained policy lifts nothing.
 SHORT = """
@@ -117,3 +119,8 @@ def test_a_policy_with_pictures_is_steered_alike_by_any_number_of_workers(monkey
     assert len({q for *_, q in alone}) == 10
     for workers in (1, 2):
         assert run(monkeypatch, f"workers{workers}", *options, f"workers={workers}") == alone
+
+
+@pytest.mark.parametrize("package", ["sim_eval", *OWN_PACKAGES])
+def test_a_type_checker_reads_the_packages_own_annotations(package: str) -> None:
+    assert resources.files(package).joinpath("py.typed").is_file(), "PEP 561"

@@ -13,16 +13,16 @@ from xml.etree import ElementTree
 import pytest
 
 import sim_eval
-from sim_eval import report
+from benchmarks import made_run
 from sim_eval.analysis.compare import Comparison, compare
 from sim_eval.cli import read_command
 from sim_eval.commands.export import exported
 from sim_eval.errors import RunError
+from sim_eval.report import comparison as report
 from sim_eval.report.headline import headline
 from sim_eval.runs.foreign import Described, group_and_index, name_of
 from sim_eval.runs.records import read
 from sim_eval.runs.source import read_results, read_sources
-from tests import made_run
 
 FIXTURES = Path(__file__).parent / "interchange"
 LEROBOT = FIXTURES / "lerobot_0.4.4.json"

@@ -13,17 +13,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from sim_eval import cli, report
+from benchmarks import made_run
+from sim_eval import cli
 from sim_eval.analysis.compare import compare
 from sim_eval.cli import read_command
 from sim_eval.commands.export import exported
 from sim_eval.errors import RunError
+from sim_eval.report import comparison as report
 from sim_eval.report.svg_files import page_colours
 from sim_eval.report.tables import escaped
 from sim_eval.runs.parquet import METADATA
 from sim_eval.runs.reader import read_run, records_frame
 from sim_eval.runs.records import read
-from tests import made_run
 
 HALF, MOST = [0, 1] * 20, [1] * 36 + [0] * 4
 LEROBOT = Path(__file__).parent / "interchange" / "lerobot_0.4.4.json"

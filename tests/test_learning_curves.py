@@ -43,7 +43,7 @@ def test_the_end_of_a_run_is_an_evaluation_of_its_own(tmp_path: Path) -> None:
     assert curve.left_out == 2
     assert (
         "(2 seeds, 4 episodes); 2 evaluations are left out, for not every seed has them."
-        in (learning_curves.said([curve])[0])
+        in (learning_curves.sentences([curve])[0])
     )
 
 
@@ -111,7 +111,7 @@ def test_samplers_are_paired_by_task_seed_and_episode_at_the_last_evaluation_of_
     assert (pairing.label, pairing.against, pairing.pairs) == ("qpilots_u", "unsteered", 6)
     assert (pairing.both, pairing.won, pairing.lost) == (1, 4, 1)
     assert pairing.difference == pytest.approx(0.5), "the mean of 0 on can and 1 on lift"
-    said = learning_curves.said(read_curves([*steered, *unsteered]))[-1]
+    said = learning_curves.sentences(read_curves([*steered, *unsteered]))[-1]
     assert "qpilots_u against unsteered at the last evaluation of both: +50 [" in said
     assert "4 of 6 pairs won and 1 lost" in said
     assert compare_curves(read_curves(steered)) == []

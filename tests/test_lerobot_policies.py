@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks import tiny_lerobot
 from policies.errors import PolicyError
 from policies.lerobot import build, library
 from policies.lerobot.black_box import LeRobotSampling
@@ -22,7 +23,6 @@ from sim_eval import cli
 from sim_eval.runs.reader import read_run
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from sim_eval.samplers.denoise import initial_noise
-from tests import tiny_lerobot
 from tests.small_models import row_generators
 from tests.test_lerobot_vla import NearCritic
 

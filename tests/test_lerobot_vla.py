@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks import tiny_lerobot
 from critics.critic import Critic
 from policies.errors import PolicyError
 from policies.lerobot import build, library
@@ -27,7 +28,7 @@ from policies.policy import Observations
 from policies.posterior_flow import PosteriorFlow
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from sim_eval.samplers.denoise import initial_noise
-from tests import tiny_lerobot, tiny_pi
+from tests import tiny_pi
 from tests.small_models import row_generators
 
 pytestmark = pytest.mark.usefixtures("offline")

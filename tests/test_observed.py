@@ -11,6 +11,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from benchmarks import made_run
 from policies.observation import ObservationRequest
 from sim_eval.analysis.compare import compare
 from sim_eval.errors import RunError
@@ -25,7 +26,7 @@ from sim_eval.samplers import Models, Unsteered
 from sim_eval.video.overlay import Moment, Overlay
 from sim_eval.video.render import render
 from sim_eval.video.replay import View, replay
-from tests import made_run, toy_run
+from tests import toy_run
 from tests.drawing import drawing
 from tests.made_up import made_up_record
 from tests.toy_models import ToyCritic, ToyWithPictures

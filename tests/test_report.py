@@ -17,11 +17,12 @@ import matplotlib
 import numpy as np
 import pytest
 
+from benchmarks import made_run
 from sim_eval.analysis.compare import Table, compare
 from sim_eval.cli import read_command
 from sim_eval.commands import compare as compare_command
 from sim_eval.errors import RunError
-from sim_eval.report import terminal, write
+from sim_eval.report.comparison import terminal, write
 from sim_eval.report.episodes import starts, strips
 from sim_eval.report.figures import Panel, panels
 from sim_eval.report.headline import headline
@@ -30,7 +31,6 @@ from sim_eval.report.markdown import markdown
 from sim_eval.runs.records import read
 from sim_eval.runs.sweeps import Sweep, Trial, read_sweep
 from sim_eval.runs.videos import update_index
-from tests import made_run
 
 HALF = [0, 1] * 20
 MOST = [1] * 36 + [0] * 4
@@ -384,7 +384,7 @@ def test_a_home_that_cannot_be_written_is_no_matter(run: Path, tmp_path: Path) -
 
 
 def test_the_commands_start_without_the_plotting_library() -> None:
-    modules = "sys, sim_eval.cli, sim_eval.evaluation.evaluate, sim_eval.analysis.compare"
+    modules = "sys, sim_eval.cli, sim_eval.evaluation.evaluate, sim_eval.analysis.compare, sim_eval.view.server"
     program = f"import {modules}; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 

@@ -12,14 +12,14 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from benchmarks import made_run
+from benchmarks.chromium import DESKTOP, PHONE, choose, has_chromium, open_chromium, resize
 from sim_eval.analysis.compare import compare
-from sim_eval.report import HTML, write
+from sim_eval.report.comparison import HTML, write
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
-from tests import made_run
-from tests.chromium import DESKTOP, PHONE, choose, needs_chromium, open_chromium, resize
 
-pytestmark = needs_chromium
+pytestmark = pytest.mark.skipif(not has_chromium(), reason="no chromium and chromedriver on the path")
 
 
 @pytest.fixture(scope="module")

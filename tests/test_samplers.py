@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,26 +11,47 @@ import pytest
 import torch
 from torch import Tensor
 
+from critics.actor import ChunkActor
 from critics.critic import Critic
-from policies.policy import Observations
-from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided, qpilots_u
+from policies.policy import Denoiser, Observations, Policy
+from sim_eval.samplers import (
+    DSRL,
+    QGF,
+    VGPS,
+    BestOfN,
+    Edit,
+    Models,
+    QPilotsM,
+    QPilotsU,
+    Sampler,
+    Unsteered,
+    ValueGuided,
+    qpilots_u,
+)
 from sim_eval.samplers.denoise import denoise
-from sim_eval.samplers.sampler import required_denoiser
-from tests.small_models import beside_others, random_observation, row_generators, small_models
+from sim_eval.samplers.sampler import ACTORS, required_denoiser
+from tests.small_models import beside_others, random_observation, row_generators, small_actors, small_models
 from tests.toy_models import ToyCritic, ToyDenoiser, ToyPolicy
 
-ALL: list[Sampler] = [
-    Unsteered(),
+#: These raise Q even with models that were never trained.
+RAISING: list[Sampler] = [
     BestOfN(n=4),
-    ValueGuided(strength=0.3),
+    VGPS(strength=10.0, n=4),
+    QGF(strength=0.3),
     QPilotsU(strength=0.3),
     QPilotsU(strength=0.3, jacobian=False),
     QPilotsM(strength=0.3, draws=4),
     QPilotsU(strength=0.3, keep_best=True),
     QPilotsM(strength=0.3, draws=4, keep_best=True),
+    Edit(),
 ]
+#: `value_guided` takes its gradient off the critic's distribution, and `dsrl` asks its actor alone.
+STEERED: list[Sampler] = [*RAISING, ValueGuided(strength=0.3), DSRL()]
+ALL: list[Sampler] = [Unsteered(), *STEERED]
 NULL: list[Sampler] = [
     BestOfN(n=1),
+    VGPS(strength=10.0, n=1),
+    QGF(strength=0.0),
     ValueGuided(strength=0.0),
     QPilotsU(strength=0.0),
     QPilotsU(strength=0.0, jacobian=False),
@@ -54,12 +75,19 @@ def test_a_null_sampler_is_unsteered_bit_for_bit(sampler: Sampler, models: Model
     assert torch.equal(draw(sampler, models), draw(Unsteered(), models))
 
 
-@pytest.mark.parametrize("sampler", ALL[1:], ids=repr)
-def test_a_steered_sampler_differs_and_raises_q(sampler: Sampler, models: Models) -> None:
+def test_an_edit_of_zero_is_unsteered_bit_for_bit(models: Models) -> None:
+    still = ChunkActor(replace(models.actors["edit_actor"].config, bound=0.0)).requires_grad_(False)
+    assert torch.equal(draw(Edit(), replace(models, actors={"edit_actor": still})), draw(Unsteered(), models))
+
+
+@pytest.mark.parametrize("sampler", STEERED, ids=repr)
+def test_a_steered_sampler_differs(sampler: Sampler, models: Models) -> None:
+    assert not torch.equal(draw(sampler, models, 64), draw(Unsteered(), models, 64))
+
+
+@pytest.mark.parametrize("sampler", RAISING, ids=repr)
+def test_a_steered_sampler_raises_q(sampler: Sampler, models: Models) -> None:
     steered, base = draw(sampler, models, 64), draw(Unsteered(), models, 64)
-    assert not torch.equal(steered, base)
-    if isinstance(sampler, ValueGuided):  # its gradient is taken off the critic's distribution: no promise
-        return
     assert models.critic is not None
     features = models.critic.encode(random_observation(64), None)
     assert models.critic.q(steered, features).mean() > models.critic.q(base, features).mean()
@@ -75,7 +103,7 @@ def test_a_row_depends_on_its_own_observation_and_generator_alone(sampler: Sampl
 
 @pytest.mark.parametrize("sampler", ALL, ids=repr)
 def test_frozen_means_frozen(sampler: Sampler, models: Models) -> None:
-    modules: list[object] = [required_denoiser(models), models.critic, models.posterior]
+    modules: list[object] = [required_denoiser(models), models.critic, models.posterior, *models.actors.values()]
     parameters = [p for module in modules if isinstance(module, torch.nn.Module) for p in module.parameters()]
     assert parameters
     before = [p.clone() for p in parameters]
@@ -188,10 +216,15 @@ def test_keeping_the_best_hides_no_nan() -> None:
         (QPilotsM, "draws", 0),
         (QPilotsU, "keep_best", 1),
         (QPilotsM, "keep_best", None),
+        (VGPS, "n", 0),
+        (VGPS, "strength", -1.0),
+        (QGF, "strength", float("inf")),
+        (DSRL, "steps", 0),
+        (Edit, "steps", True),
     ],
 )
 def test_a_bad_field_is_refused_by_name(kind: type, field: str, value: object) -> None:
-    good = kind(strength=1.0) if kind in (ValueGuided, QPilotsU, QPilotsM) else kind()
+    good = kind(**{each.name: 1.0 for each in fields(kind) if each.default is MISSING})
     with pytest.raises(ValueError, match=field):
         replace(good, **{field: value})
 
@@ -203,24 +236,34 @@ def test_copies_are_adjacent_and_actions_are_clipped() -> None:
     assert policy.unnormalise(torch.full((1, 8, 7), 9.0)).max() <= 1.0
 
 
-def test_the_lower_tier_serves_unsteered_and_best_of_n_alone() -> None:
-    """A black box draws what the denoiser inside it draws; gradient samplers refuse it."""
-    models, box = Models(ToyDenoiser(), ToyCritic()), Models(ToyPolicy(), ToyCritic())
+def toy(sampler: Sampler, policy: Policy | Denoiser, critic: Critic) -> Tensor:
+    """Chunks of the sampler for 8 rows of the point mass."""
+    torch.manual_seed(0)
+    models = Models(policy, critic, None, small_actors(2, policy.horizon, policy.action_dim))
     observation = {"position": np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32)}
-    for sampler in (Unsteered(), BestOfN(n=3)):
-        assert torch.equal(*(sampler(either, observation, row_generators(8)) for either in (models, box)))
-    with pytest.raises(ValueError, match="needs a Denoiser"):
-        QPilotsU(strength=1.0)(box, observation, row_generators(8))
+    return sampler(models, observation, row_generators(8))
 
 
-@pytest.mark.parametrize("sampler", [BestOfN(n=3), QPilotsU(strength=0.5)], ids=repr)
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_the_lower_tier_serves_what_needs_no_denoiser(sampler: Sampler) -> None:
+    """A black box draws what the denoiser inside it draws; the other samplers refuse it."""
+    if "denoiser" in sampler.needs:
+        with pytest.raises(ValueError, match="needs a Denoiser"):
+            toy(sampler, ToyPolicy(), ToyCritic())
+    else:
+        assert torch.equal(*(toy(sampler, policy, ToyCritic()) for policy in (ToyDenoiser(), ToyPolicy())))
+
+
+@pytest.mark.parametrize("sampler", [each for each in STEERED if "posterior" not in each.needs], ids=repr)
 def test_a_critic_may_read_the_policys_features(sampler: Sampler) -> None:
-    observation = {"position": np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32)}
-    from_state, from_features = (
-        sampler(Models(ToyDenoiser(), ToyCritic(uses_features=kind)), observation, row_generators(8))
-        for kind in (False, True)
-    )
-    assert torch.equal(from_state, from_features)
+    assert torch.equal(*(toy(sampler, ToyDenoiser(), ToyCritic(uses_features=kind)) for kind in (False, True)))
+
+
+@pytest.mark.parametrize("sampler", [each for each in ALL if each.needs & {*ACTORS}], ids=repr)
+def test_a_missing_actor_is_named(sampler: Sampler, models: Models) -> None:
+    (need,) = sampler.needs & {*ACTORS}
+    with pytest.raises(ValueError, match=f"needs a {need}; models.actors has none"):
+        draw(sampler, replace(models, actors={}))
 
 
 class Clamped(ToyDenoiser):

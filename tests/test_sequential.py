@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import made_run
 from policies.policy import Observations
-from sim_eval import report
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.sequential import (
     anytime_p,
@@ -33,10 +33,11 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.progress import Progress
 from sim_eval.evaluation.stopping import ROUND, playing_on, rounds
+from sim_eval.report import comparison as report
 from sim_eval.report.plan import Study, plan_lines
 from sim_eval.runs.records import Record, read
 from sim_eval.samplers.sampler import Models, Sampler, required_denoiser
-from tests import made_run, toy_run
+from tests import toy_run
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
 

@@ -17,6 +17,7 @@ import openpi_client.websocket_client_policy
 import pytest
 import torch
 
+from benchmarks.picture_policy import PicturePolicy
 from policies.openpi import build
 from policies.openpi.handshake import read_handshake
 from policies.openpi.messages import pack
@@ -29,7 +30,6 @@ from sim_eval.serving.batcher import Answer, Decide, Failure, decide
 from sim_eval.serving.options import Limits
 from sim_eval.serving.requests import Offer, Request, offered
 from tasks.task import EpisodeKey
-from tests.picture_policy import PicturePolicy
 from tests.serving import (
     MODELS,
     SAMPLERS,

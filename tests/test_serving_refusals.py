@@ -19,6 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from benchmarks.picture_policy import PicturePolicy
 from policies.openpi.messages import MessageError, pack, unpack
 from sim_eval.cli import read_command
 from sim_eval.errors import RunError
@@ -26,7 +27,6 @@ from sim_eval.samplers.sampler import Models
 from sim_eval.serving.batcher import Answer, Decide, Failure
 from sim_eval.serving.options import Limits, is_loopback
 from sim_eval.serving.requests import RefusedError, Request, largest, read_request
-from tests.picture_policy import PicturePolicy
 from tests.serving import actions, asked, connected, request, running, toy_offer
 
 TOKEN = "sesame"

@@ -16,7 +16,7 @@ from sim_eval.video.encode import write_video
 from sim_eval.video.episode_video import COLUMNS, row, write_sheet
 from sim_eval.video.options import FORMATS
 from sim_eval.video.overlay import Axes, Moment, Overlay, QCurve
-from sim_eval.video.replay import Replay
+from sim_eval.video.replay import DrawnEpisode
 from sim_eval.video.style import CURVE, FAILURE, SUCCESS, Scale, fitted, wrapped
 from tests.made_up import made_up_record
 
@@ -178,8 +178,8 @@ def test_a_contact_sheet(tmp_path: Path) -> None:
     pictures = np.stack([np.repeat(np.repeat(shade, 2, 0), 2, 1) for shade in shades])
     steps = [5 * number for number in range(COLUMNS)]
     lost_record = made_up_record(sampler="other", strength=0.6, steps=steps[-1], success=False)
-    won = row(Replay(made_up_record(steps=steps[-1], success=True), steps, pictures), LONG)
-    lost = row(Replay(lost_record, steps, pictures), LONG)
+    won = row(DrawnEpisode(made_up_record(steps=steps[-1], success=True), steps, pictures), LONG)
+    lost = row(DrawnEpisode(lost_record, steps, pictures), LONG)
     write_sheet(tmp_path / "new" / "sheet.png", [won, lost])
     picture = np.asarray(Image.open(tmp_path / "new" / "sheet.png").convert("RGB"))
     for shade in shades:

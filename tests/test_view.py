@@ -16,13 +16,14 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from benchmarks import made_run
 from sim_eval.cli import read_command
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
 from sim_eval.view.catalog import Catalog
-from sim_eval.view.entry import Films
-from tests import hostile_runs, made_run, test_learning_curves
+from sim_eval.view.entry import Videos
+from tests import hostile_runs, test_learning_curves
 from tests.view_server import serving
 
 #: Far more than reading these folders takes.
@@ -36,9 +37,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made_run.write(root / "can", "can", {"unsteered": [0, 1, 0], "qpilots_u": [1, 1, 0]})
     made_run.write(root / "deeper" / "lift", "lift", {"unsteered": [0, 1], "best_of_n": [1, 1]}, {"episodes": 5})
     test_learning_curves.write(root / "learned", {0: [0, 1], 120: [1, 1]})
-    film = root / "films" / "a film.mp4"
-    write_video(film, [np.zeros((32, 32, 3), np.uint8)] * 4, fps=20)
-    update_index(root / "can", {film: (("qpilots_u", 1),)})
+    video = root / "films" / "a film.mp4"
+    write_video(video, [np.zeros((32, 32, 3), np.uint8)] * 4, fps=20)
+    update_index(root / "can", {video: (("qpilots_u", 1),)})
     return root
 
 
@@ -94,7 +95,7 @@ def test_every_run_folder_is_found(address: str) -> None:
         ("outcome=error", 3, 0),
         ("sampler=qpilots_u&outcome=success", 2, 2),
         ("episode=2", 3, 2),
-        ("film=yes", 3, 1),
+        ("video=yes", 3, 1),
     ],
 )
 def test_filters_of_runs_and_episodes(address: str, query: str, runs: int, episodes: int) -> None:
@@ -125,9 +126,9 @@ def test_other_queries_are_refused(address: str, query: str, said: str) -> None:
 
 
 def test_a_video_is_served_and_seekable(address: str, root: Path) -> None:
-    (film,) = [episode["film"] for episode in view(address, "film=yes")["episodes"]]
-    assert film == "/files/films/a%20film.mp4"
-    status, _, headers = get(address + film, Range="bytes=10-19")
+    (video,) = [episode["video"] for episode in view(address, "video=yes")["episodes"]]
+    assert video == "/files/films/a%20film.mp4"
+    status, _, headers = get(address + video, Range="bytes=10-19")
     assert (status, headers["content-length"], headers["content-type"]) == (206, "10", "video/mp4")
 
 
@@ -135,12 +136,12 @@ def test_videos_beside_the_runs_are_shown(tmp_path: Path) -> None:
     """`sim-eval render` writes to videos/, `sim-eval` to runs/."""
     folder = made_run.write(tmp_path / "runs" / "can", "made", {"unsteered": [0, 1]})
     for name in ("videos", "others"):
-        film = tmp_path / name / "film.mp4"
-        write_video(film, [np.zeros((32, 32, 3), np.uint8)] * 4, fps=20)
-        update_index(folder, {film: (("unsteered", int(name == "others")),)})
+        video = tmp_path / name / "film.mp4"
+        write_video(video, [np.zeros((32, 32, 3), np.uint8)] * 4, fps=20)
+        update_index(folder, {video: (("unsteered", int(name == "others")),)})
     with serving(tmp_path / "runs", tmp_path / "videos") as address:
         found = view(address)
-        assert [episode["film"] for episode in found["episodes"]] == ["/files/videos/film.mp4", None]
+        assert [episode["video"] for episode in found["episodes"]] == ["/files/videos/film.mp4", None]
         assert get(f"{address}/files/videos/film.mp4")[0] == 200
         assert get(f"{address}/files/others/film.mp4")[0] == 404
         report = get(f"{address}/files/report?run={found['runs'][0]['id']}")[1]
@@ -193,7 +194,7 @@ def test_changes_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     folder = made_run.write(tmp_path / "a", "can", {"unsteered": [0, 1, 0]})
     lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "records.jsonl").write_bytes(b"".join(lines[:1]))
-    catalog = Catalog(tmp_path, Films((tmp_path,)))
+    catalog = Catalog(tmp_path, Videos((tmp_path,)))
     (entry,) = catalog.refresh(LONG)
     assert (entry.state, entry.done) == ("unfinished", 1)
     version = catalog.version
@@ -218,7 +219,7 @@ def test_changes_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_folders_that_are_not_read_yet_are_listed(tmp_path: Path) -> None:
     for name in "abc":
         made_run.write(tmp_path / name, "can", {"unsteered": [0]})
-    catalog = Catalog(tmp_path, Films((tmp_path,)))
+    catalog = Catalog(tmp_path, Videos((tmp_path,)))
     assert sorted(entry.state for entry in catalog.refresh(0.0)) == ["ended", "reading", "reading"]
     assert catalog.reading == 2
     assert {entry.state for entry in catalog.refresh(LONG)} == {"ended"}
@@ -226,7 +227,7 @@ def test_folders_that_are_not_read_yet_are_listed(tmp_path: Path) -> None:
 
 def test_broken_and_hostile_folders_are_listed_and_do_no_harm(tmp_path: Path) -> None:
     folders = hostile_runs.write(tmp_path / "runs")
-    found = {entry.folder: entry for entry in Catalog(tmp_path / "runs", Films((tmp_path / "runs",))).refresh(LONG)}
+    found = {entry.folder: entry for entry in Catalog(tmp_path / "runs", Videos((tmp_path / "runs",))).refresh(LONG)}
     assert set(found) == set(folders.values())
     states = {name: found[folder].state for name, folder in folders.items()}
     sound = {"markup", "bytes", "videos elsewhere"}
@@ -234,7 +235,7 @@ def test_broken_and_hostile_folders_are_listed_and_do_no_harm(tmp_path: Path) ->
     for name in states.keys() - sound:
         assert str(folders[name]) in found[folders[name]].problem, name
     assert not (tmp_path / "runs" / "made by yaml").exists()
-    assert {episode.film for episode in found[folders["videos elsewhere"]].episodes} == {None}
+    assert {episode.video for episode in found[folders["videos elsewhere"]].episodes} == {None}
     with serving(tmp_path / "runs") as address:
         runs = view(address)["runs"]
         assert len(runs) == len(folders)
@@ -246,7 +247,7 @@ def test_broken_and_hostile_folders_are_listed_and_do_no_harm(tmp_path: Path) ->
 
 def test_the_root_may_be_a_run_folder(tmp_path: Path) -> None:
     made_run.write(tmp_path / "only", "can", {"unsteered": [0]})
-    (entry,) = Catalog(tmp_path / "only", Films((tmp_path / "only",))).refresh(LONG)
+    (entry,) = Catalog(tmp_path / "only", Videos((tmp_path / "only",))).refresh(LONG)
     assert (entry.name, entry.state) == ("only", "ended")
 
 

@@ -12,14 +12,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as ec
 from selenium.webdriver.support.ui import WebDriverWait
 
+from benchmarks import made_run
+from benchmarks.chromium import DESKTOP, PHONE, choose, has_chromium, open_chromium, resize
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
-from tests import hostile_runs, made_run
-from tests.chromium import DESKTOP, PHONE, choose, needs_chromium, open_chromium, resize
+from tests import hostile_runs
 from tests.view_server import serving
 
-pytestmark = needs_chromium
+pytestmark = pytest.mark.skipif(not has_chromium(), reason="no chromium and chromedriver on the path")
 
 SAMPLERS = {"unsteered": [0, 1] * 40, "qpilots_u": [1] * 70 + [0] * 10}
 
@@ -38,9 +39,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile_runs.write(root)
     for task in ("can", "lift"):
         made_run.write(root / task, task, SAMPLERS)
-    film = root / "can" / "film.mp4"
-    write_video(film, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
-    update_index(root / "can", {film: (("qpilots_u", 3),)})
+    video = root / "can" / "film.mp4"
+    write_video(video, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
+    update_index(root / "can", {video: (("qpilots_u", 3),)})
     return root
 
 
@@ -116,7 +117,7 @@ def test_filters_narrow_runs_and_episodes(page: webdriver.Chrome) -> None:
 
 def test_an_episode_opens_and_its_video_plays(page: webdriver.Chrome) -> None:
     choose(page, "task", "can")
-    page.find_element(By.NAME, "film").click()
+    page.find_element(By.NAME, "video").click()
     WebDriverWait(page, 5).until(lambda shown: len(shown.find_elements(By.CSS_SELECTOR, ".episodes tbody tr")) == 1)
     page.find_element(By.CSS_SELECTOR, ".episodes tbody button").click()
     page.execute_script("document.querySelector('video').play()")

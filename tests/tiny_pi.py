@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import tiny_lerobot
 from policies.lerobot import library
-from tests import tiny_lerobot
 
 KINDS = ("pi0", "pi05")
 _HEADS = 8  # a constant in LeRobot's layers

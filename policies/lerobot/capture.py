@@ -1,4 +1,4 @@
-"""What a policy computes once per chunk, taken from its own sampling without a change to the library."""
+"""Takes what a policy computes once per chunk from its own sampling, without a change to the library."""
 
 from __future__ import annotations
 

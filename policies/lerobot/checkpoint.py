@@ -82,7 +82,7 @@ def read_config(folder: Path, device: torch.device, vlm: str | None) -> Any:
 
 @dataclass
 class _Loaded:
-    """What a policy's `load_state_dict` has reported: names without a weight, and weights without a name."""
+    """The report of a policy's `load_state_dict`: names without a weight, and weights without a name."""
 
     missing: list[str]
     unexpected: list[str]

@@ -21,7 +21,7 @@ from policies.policy import Denoiser, Observations
 
 
 @dataclass
-class Context:
+class DiffusionContext:
     """The conditioning vector (B, C), and where the denoising loop stands.
 
     answer: the network's last one: x, t, its output and its clean chunk there. generators: of DDPM's noise, one a row.
@@ -61,7 +61,7 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         self._start = 0.0
 
     @torch.no_grad()
-    def encode(self, observation: Observations) -> Context:
+    def encode(self, observation: Observations) -> DiffusionContext:
         batch = self._processors.observation(self._observations.batch(observation))
         rows, config = len(observation["instruction"]), self._model.config
         seen = {name: value.unflatten(0, (rows, -1)) for name, value in batch.items() if isinstance(value, Tensor)}
@@ -69,15 +69,15 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         if config.image_features:
             read[IMAGES] = torch.stack([seen[name] for name in config.image_features], dim=-4)
         arguments = capture(self._model, "conditional_sample", lambda: self._model.generate_actions(read))
-        return Context(arguments["global_cond"])
+        return DiffusionContext(arguments["global_cond"])
 
-    def repeat(self, context: Context, copies: int) -> Context:
-        return Context(context.condition.repeat_interleave(copies, dim=0))
+    def repeat(self, context: DiffusionContext, copies: int) -> DiffusionContext:
+        return DiffusionContext(context.condition.repeat_interleave(copies, dim=0))
 
-    def features(self, context: Context) -> Tensor:
+    def features(self, context: DiffusionContext) -> Tensor:
         return context.condition
 
-    def clean(self, x: Tensor, t: float | Tensor, context: Context) -> Tensor:
+    def clean(self, x: Tensor, t: float | Tensor, context: DiffusionContext) -> Tensor:
         output = self._output(x, t, context)
         alpha, sigma = self._coefficients(t, x)
         clean = output if self._scheduler.config.prediction_type == "sample" else (x - sigma * output) / alpha
@@ -92,7 +92,7 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         self._start = self.schedule.time_of(levels[0])
         return [*map(self.schedule.time_of, levels), 1.0]
 
-    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: Context) -> Tensor:
+    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: DiffusionContext) -> Tensor:
         """The library's own step on the grid of the last `times`, plus what steering has changed.
 
         DDPM's noise comes from generators seeded with the rows' initial noise, the same whatever steers.
@@ -125,7 +125,7 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
             return math.sqrt(then) * (1 - now / then) / (1 - now)
         return math.sqrt(then) - math.sqrt(1 - then) * math.sqrt(now / (1 - now))
 
-    def _output(self, x: Tensor, t: float | Tensor, context: Context) -> Tensor:
+    def _output(self, x: Tensor, t: float | Tensor, context: DiffusionContext) -> Tensor:
         if isinstance(t, Tensor):
             levels = (self.schedule.levels - 1 - t.double().reshape(-1) * self.schedule.levels).float()
         else:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from policies.lerobot.capture import capture, map_rows, pooled
 from policies.lerobot.features import ObservationMap
+from policies.lerobot.loop_state import LoopState, padding_noise
 from policies.lerobot.normalised import LeRobotActions
 from policies.lerobot.processors import Processors
-from policies.lerobot.trajectory import Trajectory, padding_noise
 from policies.policy import Denoiser, Observations
 from policies.schedule import LinearPath
 
@@ -21,12 +21,12 @@ KINDS = ("smolvla", "pi0", "pi05")
 
 
 @dataclass
-class Context:
+class FlowContext:
     """An encoded prefix: the arguments of the library's `denoise_step`, features (B, C), and the loop's position."""
 
     prefix: dict[str, Any]
     features: Tensor
-    trajectory: Trajectory
+    loop: LoopState
 
 
 class FlowVLA(LeRobotActions, Denoiser):
@@ -49,7 +49,7 @@ class FlowVLA(LeRobotActions, Denoiser):
         self._padding = config.max_action_dim - self.action_dim
 
     @torch.no_grad()
-    def encode(self, observation: Observations) -> Context:
+    def encode(self, observation: Observations) -> FlowContext:
         batch = self._processors.observation(self._observations.batch(observation))
         rows = len(observation["instruction"])
         noise = torch.zeros((rows, self.horizon, self.action_dim + self._padding), device=self.device)
@@ -57,31 +57,31 @@ class FlowVLA(LeRobotActions, Denoiser):
         policy: Any = self.policy
         arguments = capture(model, "denoise_step", lambda: policy.predict_action_chunk(batch, noise=noise))
         prefix = {name: value for name, value in arguments.items() if name not in ("x_t", "timestep")}
-        return Context(prefix, pooled(prefix), self._trajectory(rows))
+        return FlowContext(prefix, pooled(prefix), self._loop(rows))
 
-    def repeat(self, context: Context, copies: int) -> Context:
+    def repeat(self, context: FlowContext, copies: int) -> FlowContext:
         def repeated(tensor: Tensor) -> Tensor:
             return tensor.repeat_interleave(copies, dim=0)
 
         features = repeated(context.features)
-        return Context(map_rows(context.prefix, repeated), features, self._trajectory(len(features)))
+        return FlowContext(map_rows(context.prefix, repeated), features, self._loop(len(features)))
 
-    def features(self, context: Context) -> Tensor:
+    def features(self, context: FlowContext) -> Tensor:
         return context.features
 
-    def clean(self, x: Tensor, t: float | Tensor, context: Context) -> Tensor:
-        velocity = self._velocity(context.trajectory.padded(x, t), t, context)
+    def clean(self, x: Tensor, t: float | Tensor, context: FlowContext) -> Tensor:
+        velocity = self._velocity(context.loop.padded(x, t), t, context)
         clean = x + (1.0 - torch.as_tensor(t)).to(x) * velocity[..., : self.action_dim]
-        context.trajectory.record(x, t, velocity, clean)
+        context.loop.record(x, t, velocity, clean)
         return clean
 
     def times(self, steps: int) -> Sequence[float]:
         """1 minus the library's times, which it computes as 1 + step * (-1 / steps)."""
         return [1.0 - (1.0 + step * (-1.0 / steps)) for step in range(steps)] + [1.0]
 
-    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: Context) -> Tensor:
+    def step(self, x: Tensor, clean: Tensor, t: float, u: float, context: FlowContext) -> Tensor:
         """The library's Euler step, bit for bit, plus the share of what steering has added to the clean chunk."""
-        own = context.trajectory.step(x, t, u)
+        own = context.loop.step(x, t, u)
         if own is None:
             return super().step(x, clean, t, u, context)
         velocity, unsteered = own
@@ -91,10 +91,10 @@ class FlowVLA(LeRobotActions, Denoiser):
         """The noise (B, H, max_action_dim) from which the library would draw the chunk that a loop draws from x."""
         return torch.cat([x, padding_noise(x, self._padding)], dim=-1)
 
-    def _trajectory(self, rows: int) -> Trajectory:
-        return Trajectory(rows, self.horizon, self._padding, self.device)
+    def _loop(self, rows: int) -> LoopState:
+        return LoopState(rows, self.horizon, self._padding, self.device)
 
-    def _velocity(self, padded: Tensor, t: float | Tensor, context: Context) -> Tensor:
+    def _velocity(self, padded: Tensor, t: float | Tensor, context: FlowContext) -> Tensor:
         time = (1.0 - torch.as_tensor(t, dtype=torch.float64)).reshape(-1).expand(len(padded))
         prefix = map_rows(
             context.prefix, lambda tensor: tensor

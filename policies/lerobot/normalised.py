@@ -1,4 +1,4 @@
-"""What all LeRobot policies share: their request, and the way from normalised chunks to actions."""
+"""The base of all LeRobot policies: their request, and the way from normalised chunks to actions."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Processors:
         self.shift, self.scale = self._affine(action_dim, folder)
 
     def observation(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """What the policy reads, from a batch of raw features; "task" is a list of instructions."""
+        """The policy's inputs, from a batch of raw features; "task" is a list of instructions."""
         return self._pre(batch)
 
     def actions(self, chunks: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a server says of itself when a client connects: openpi's any mapping, sim-eval-serve one with the key `KEY`."""
+"""A server's first message to a client: openpi's any mapping, sim-eval-serve one with the key `KEY`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Handshake:
 
 
 def read_handshake(message: Mapping[str, Any]) -> Handshake:
-    """What a server's first message offers. Raises MessageError for a field of a wrong type."""
+    """The offer of a server's first message. Raises MessageError for a field of a wrong type."""
     fields = message.get(KEY, {})
     if not isinstance(fields, dict):
         raise MessageError(f"{KEY} is {fields!r:.80}; expected a mapping")

@@ -30,7 +30,7 @@ def pack(message: Mapping[str, Any]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """What `pack` packed; arrays are read-only. Raises MessageError for any other bytes."""
+    """The value that `pack` packed; arrays are read-only. Raises MessageError for any other bytes."""
     try:
         message = msgpack.unpackb(
             data,

@@ -36,8 +36,8 @@ _LENGTHS = {
 
 
 @dataclass(frozen=True)
-class ObservationMap:
-    """What each name of the server's is made of: one image, the instruction, or vectors in a row.
+class MessageMap:
+    """The sources of each of the server's names: one image, the instruction, or vectors in a row.
 
     A vector X_axis_angle is the rotation vector of the quaternion X_quat. `image_size`: width and height of the images
     sent, in pixels. Raises ValueError for an image or the instruction beside anything else.

@@ -15,7 +15,7 @@ from policies.observation import ObservationRequest
 from policies.openpi.connection import Connection, NoAnswer, ServerError
 from policies.openpi.handshake import Handshake
 from policies.openpi.messages import pack
-from policies.openpi.observations import LIBERO, ObservationMap
+from policies.openpi.observations import LIBERO, MessageMap
 from policies.openpi.token import read_token
 from policies.policy import Observations, Policy, UndecidedError
 
@@ -34,7 +34,7 @@ class OpenPiPolicy(Policy):
     def __init__(
         self,
         connection: Connection,
-        observations: ObservationMap,
+        observations: MessageMap,
         request: ObservationRequest,
         execute: int | None,
         shape: tuple[int | None, int | None],
@@ -148,11 +148,11 @@ def build(
         offered = connection.handshake
         if offered.task is not None and task is not None and offered.task != task:
             raise ValueError(f"{address} serves models of task {offered.task}; the task here is {task}")
-        observation_map = _observation_map(offered, observations, image_size)
+        message_map = _message_map(offered, observations, image_size)
         policy = OpenPiPolicy(
             connection,
-            observation_map,
-            offered.observation or observation_map.request(render_size, image_orientation),
+            message_map,
+            offered.observation or message_map.request(render_size, image_orientation),
             execute,
             (horizon, action_dim),
             _steering(address, offered.samplers, sampler, strength),
@@ -166,13 +166,13 @@ def build(
     return policy
 
 
-def _observation_map(offered: Handshake, observations: Mapping[str, Any] | None, image_size: int) -> ObservationMap:
-    """What the server asks for, or else the option `observations`. Raises ValueError if both are given."""
+def _message_map(offered: Handshake, observations: Mapping[str, Any] | None, image_size: int) -> MessageMap:
+    """The map of the server's request, or else of the option `observations`. Raises ValueError if both are given."""
     if offered.observation is None:
-        return ObservationMap(_sources(LIBERO if observations is None else observations), image_size)
+        return MessageMap(_sources(LIBERO if observations is None else observations), image_size)
     if observations is not None:
         raise ValueError("the server asks for its observations itself; accepted: no option observations")
-    return ObservationMap({name: (name,) for name in offered.observation.names}, offered.observation.image_size)
+    return MessageMap({name: (name,) for name in offered.observation.names}, offered.observation.image_size)
 
 
 def _check_numbers(timeout: object, strength: object) -> None:

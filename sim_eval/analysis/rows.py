@@ -84,8 +84,8 @@ class Row:
     """A sampler's figures over its `n` episodes without errors; each is None if there are none.
 
     `failed`: the episodes that ended in an error. `run_of`: the run of each episode, by key. `ms` is the median over
-    episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode, `jerk` over
-    the episodes that have one, in the units of `Episode.jerk`. `pairing`: the comparison with the baseline. `letters`:
+    episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode, `jerk`, as
+    in `EpisodeResult`, over the episodes that have one. `pairing`: the comparison with the baseline. `letters`:
     samplers that share one cannot be told apart; empty if none is compared.
     """
 

@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest, mannwhitneyu
 from scipy.stats import t as student_t
 
+#: Control steps at the start of an episode, in which Q's prediction of success is judged by itself, too.
+EARLY = 40
+
 
 @dataclass(frozen=True)
 class Cluster:

@@ -53,9 +53,9 @@ def report_folder(sources: Sequence[Path]) -> Path:
 
 
 def run(options: Options) -> int:
-    from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.analysis.curves import is_learned
+    from sim_eval.report import comparison as report
 
     if any(map(is_learned, options.sources)):
         if options.figures:
@@ -78,6 +78,6 @@ def _show_curves(options: Options) -> int:
     from sim_eval.report import learning_curves
 
     curves = read_curves(options.sources)
-    print("\n".join(learning_curves.said(curves)), flush=True)
+    print("\n".join(learning_curves.sentences(curves)), flush=True)
     print(f"\n{learning_curves.write(curves, options.output)}")
     return 0

@@ -21,9 +21,9 @@ read = read_evaluation
 
 
 def run(asked: Options | Suite) -> int:
-    from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.evaluation.evaluate import evaluate_all
+    from sim_eval.report import comparison as report
 
     runs = asked.runs if isinstance(asked, Suite) else (asked,)
     folders = [options.output for options in runs]
@@ -46,9 +46,9 @@ def run(asked: Options | Suite) -> int:
 
 def _rendered(asked: Options | Suite, runs: Sequence[Options]) -> int:
     """Render the videos that were asked for, or say how to; returns how many episodes cannot be replayed."""
-    from sim_eval import report
     from sim_eval.analysis.compare import compare
     from sim_eval.evaluation.evaluate import video_options
+    from sim_eval.report import comparison as report
     from sim_eval.video.render import render
 
     if not runs[0].videos:

@@ -8,8 +8,8 @@ USAGE = "sim-eval render DIR [option=value ...]    e.g. sim-eval render runs/can
 
 
 def run(options: Options) -> int:
-    from sim_eval import report
     from sim_eval.analysis.compare import compare
+    from sim_eval.report import comparison as report
     from sim_eval.runs.reader import read_run
     from sim_eval.video import render
 

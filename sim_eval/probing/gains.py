@@ -1,4 +1,4 @@
-"""What a critic's steering adds to Q, by its own judgement and by that of its twin."""
+"""The gain in Q of a critic's steering, by its own judgement and by that of its twin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TwinCritics = tuple[Critic, Critic]
 
 @dataclass(frozen=True)
 class Judged:
-    """What is added to Q in each of S states, (S,): by the judgement of the critic that steered, and of its twin.
+    """The gain in Q in each of S states, (S,): by the judgement of the critic that steered, and of its twin.
 
     Both are the mean over the two critics, each in units of the judge's own scale.
     """

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
+from sim_eval.analysis.statistics import EARLY
 from sim_eval.probing.choice import ArgmaxOnce, Recording, decision_seed
 from sim_eval.probing.options import ProbeOptions
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
@@ -19,7 +20,6 @@ from sim_eval.rollout.inference import PendingDecision, what_to_observe
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.pool import Pool
 from sim_eval.samplers.sampler import Models
-from sim_eval.training.critic import EARLY
 
 #: Block of the keys: the one on which strengths are chosen, so that the reported block stays unseen.
 BLOCK = "tune"
@@ -76,7 +76,7 @@ def play_argmax(
 ) -> tuple[list[Pair], list[str]]:
     """The pairs in the order of their keys, and one line for each episode that is in none.
 
-    Those crashed, or did not reach the recorded state: the task's steps are not repeatable.
+    The latter crashed, or did not reach the recorded state: the task's steps are not repeatable.
     """
     before = {done.episode.key.episode: done for done in played}
     prefix = [decision_seed(done.early.key, number) for done in played for number in range(done.early.decision)]
@@ -112,6 +112,6 @@ def _decision(episode: Episode, number: int) -> PendingDecision:
 
 
 def _vectors(models: Models) -> list[str]:
-    """What is compared of two states: a drawn picture may differ on a GPU."""
+    """The observations by which two states are compared: a drawn picture may differ on a GPU."""
     request = what_to_observe(models)
     return [name for name in request.names if name not in request.images]

@@ -53,7 +53,7 @@ class TwinFigures:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured. `options` and `checkpoints` (role to SHA-256): on which keys, of which models.
+    """The measurements. `options` and `checkpoints` (role to SHA-256): on which keys, of which models.
 
     auc, auc_early: of Q for eventual success, over all decisions and over those within the first `EARLY` control steps.
     argmax: over `pairs`, the critic's choice of `CANDIDATES` draws at one early decision against a random draw.

@@ -13,7 +13,7 @@ CARRIED = 0.5
 
 
 def sentence(gains: Gains) -> str:
-    """What the twins' gains say, in one sentence that begins with one of the four.
+    """The verdict of the twins' gains, in one sentence that begins with one of the four.
 
     Steer: of the sampler with the highest peak, the interval of the peak is above 0, and so is that of its difference
     from `best_of_n`. Choose: the interval of `best_of_n` is above 0, and no sampler's peak is higher. Leave it: no twin

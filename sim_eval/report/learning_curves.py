@@ -36,11 +36,11 @@ def html(curves: Sequence[Curve]) -> str:
         panels = [_panel(f"{task} {policy}", group, styles) for (task, policy), group in groups.items()]
     page = environment().get_template("curves.html.j2")
     return page.render(
-        curves=curves, said=list(map(_summary, curves)), pairings=_pairings(curves), panels=panels, style=styles
+        curves=curves, summaries=list(map(_summary, curves)), pairings=_pairings(curves), panels=panels, style=styles
     )
 
 
-def said(curves: Sequence[Curve]) -> list[str]:
+def sentences(curves: Sequence[Curve]) -> list[str]:
     """One sentence a curve, where it starts and ends; then for every two samplers, at the start and at the end."""
     pairs = [_told(evaluation, pairing) for evaluation, found in _pairings(curves).items() for pairing in found]
     return [*map(_summary, curves), *pairs]
@@ -89,4 +89,4 @@ def _panel(title: str, curves: Sequence[Curve], styles: Styles) -> Panel:
     axes.set_xlabel("environment steps")
     axes.set_xlim(left=0)
     percents(axes, "success, %")
-    return Panel(title, [curve.label for curve in curves], svg(figure, " ".join(said(curves))))
+    return Panel(title, [curve.label for curve in curves], svg(figure, " ".join(sentences(curves))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +12,7 @@ from sim_eval.files import write_text
 from sim_eval.report.figures import Panel, Styles
 from sim_eval.report.html import drawings
 from sim_eval.report.plot_style import outline
+from sim_eval.report.stylesheet import stylesheet
 
 #: Their folder, in the report's.
 FIGURES = "figures"
@@ -65,8 +65,7 @@ def standalone(panel: Panel, styles: Styles, colours: dict[str, str]) -> str:
 
 def page_colours() -> dict[str, str]:
     """The light page's colours by the name of their CSS variable, for programs that know no variables."""
-    style = resources.files("sim_eval.report").joinpath("templates/style.css").read_text()
-    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", style.partition("@media")[0]))
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", stylesheet().partition("@media")[0]))
 
 
 def _file_name(title: str) -> str:

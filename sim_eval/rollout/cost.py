@@ -25,7 +25,7 @@ class NonFiniteQError(Exception):
 
 
 def described(value: object) -> str:
-    """What a user's model returned, for messages: its type, and its shape if it has one."""
+    """The value that a user's model returned, in words: its type, and its shape if it has one."""
     shape = getattr(value, "shape", None)
     return f"a {type(value).__name__}" + ("" if shape is None else f" {tuple(shape)}")
 

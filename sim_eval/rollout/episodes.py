@@ -16,13 +16,14 @@ from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
 from sim_eval.rollout.inference import Decider, Decision, PendingDecision, one_torch_thread, what_to_observe
 from sim_eval.rollout.pool import Pool
+from sim_eval.rollout.result import Cost, EpisodeResult
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey, Observation, TaskSpec
 
 
 @dataclass(frozen=True)
 class Keep:
-    """What an episode keeps for training, besides its outcome.
+    """The data that an episode keeps for training, besides its outcome.
 
     trace: vectors to keep at every control step. decisions: whether to keep each decision's observation. limit: control
     steps after which it is cut short, a failure; None leaves its end to the task.
@@ -37,53 +38,30 @@ class Keep:
 OUTCOME = Keep()
 
 
-@dataclass(frozen=True)
-class Episode:
-    """A finished episode. If it has an `error`, the other fields say how far it got, and `success` means nothing.
+@dataclass(frozen=True, kw_only=True)
+class Episode(EpisodeResult):
+    """A finished episode.
 
-    steps: control steps. wall_s: seconds from reset to end, including the wait for other episodes.
-    execute: control steps per decision. decision_ms: milliseconds of the first decision, made for this episode alone.
-    policy_rows, critic_rows, posterior_rows: totals over the episode.
-    q: the critic's value of the chunk at each decision, not counted in `critic_rows`; None without a critic.
-    actions: (steps, D) float32, as executed.
-    instruction: the task's. first: what the first decision saw, with the vectors that the critic reads.
-    trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are empty
-        unless `Keep` asks for them.
+    actions: (steps, D) float32, as executed. first: what the first decision saw, with the vectors that the critic
+    reads. trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are
+    empty unless `Keep` asks for them.
     """
 
     key: EpisodeKey
-    state_hash: str | None
-    success: bool
-    steps: int
-    error: str | None
-    wall_s: float
-    decisions: int
-    execute: int
-    decision_ms: float | None
-    policy_rows: int
-    critic_rows: int
-    posterior_rows: int
-    q: tuple[float, ...] | None
     actions: np.ndarray
-    instruction: str | None = None
     first: Observation = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     seen: tuple[Observation, ...] = ()
 
-    @property
-    def mean_q(self) -> float | None:
-        """The mean of `q`; None without a critic."""
-        return None if self.q is None else float(np.mean(self.q))
 
-    @property
-    def jerk(self) -> float | None:
-        """How jerky the executed actions are: the root mean square of their third difference from step to step.
+def jerk(actions: np.ndarray) -> float | None:
+    """How jerky actions (steps, D) are: the root mean square of their third difference from step to step.
 
-        Over all steps and all dimensions but the last, which is the gripper, in the task's units of an action. None
-        for fewer than 4 steps, or where the gripper is all there is.
-        """
-        differences = np.diff(self.actions[:, :-1].astype(np.float64), n=3, axis=0)
-        return float(np.sqrt(np.mean(differences**2))) if differences.size else None
+    Over all steps and all dimensions but the last, which is the gripper, in the task's units of an action. None for
+    fewer than 4 steps, or where the gripper is all there is.
+    """
+    differences = np.diff(actions[:, :-1].astype(np.float64), n=3, axis=0)
+    return float(np.sqrt(np.mean(differences**2))) if differences.size else None
 
 
 @dataclass
@@ -138,23 +116,28 @@ class _Slot:
 
     def _finish(self, success: bool, error: str | None) -> Episode:
         decisions = self.decisions
-        values = tuple(decision.q for decision in decisions if decision.q is not None)
+        values = [decision.q for decision in decisions if decision.q is not None]
+        actions = np.concatenate(self.actions) if self.actions else np.zeros((0, 0), np.float32)
         return Episode(
             key=self.key,
             state_hash=self.state_hash,
             success=success,
             steps=self.steps,
             error=error,
-            wall_s=time.perf_counter() - self.start,
+            wall_s=round(time.perf_counter() - self.start, 3),
             decisions=len(decisions),
             execute=self.execute,
-            decision_ms=self.latency_ms,
-            policy_rows=round(sum(decision.policy_rows for decision in decisions)),
-            critic_rows=round(sum(decision.critic_rows for decision in decisions)),
-            posterior_rows=round(sum(decision.posterior_rows for decision in decisions)),
+            cost=Cost(
+                policy_rows=round(sum(decision.policy_rows for decision in decisions)),
+                critic_rows=round(sum(decision.critic_rows for decision in decisions)),
+                posterior_rows=round(sum(decision.posterior_rows for decision in decisions)),
+                decision_ms=None if self.latency_ms is None else round(self.latency_ms, 3),
+            ),
+            mean_q=float(np.mean(values)) if values else None,
             q=values or None,
-            actions=np.concatenate(self.actions) if self.actions else np.zeros((0, 0), np.float32),
             instruction=self.instruction,
+            jerk=jerk(actions),
+            actions=actions,
             first=self.first,
             trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},
             seen=tuple(self.seen) if self.keep.decisions else (),

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Waiting(Protocol):
-    """What waits for a chunk. `origin` says in errors what it is."""
+    """A request that waits for a chunk. `origin` names it in errors."""
 
     @property
     def observation(self) -> Observation: ...

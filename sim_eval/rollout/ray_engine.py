@@ -20,9 +20,9 @@ from sim_eval.errors import RunError
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import OUTCOME, Episode, Keep, ended_by
-from sim_eval.rollout.ray_scheduler import TRIES, Crew, Lost
-from sim_eval.rollout.ray_transport import carried, carried_task, installed
-from sim_eval.rollout.ray_worker import Order, Worker
+from sim_eval.rollout.ray_scheduler import TRIES, Lost, RayScheduler
+from sim_eval.rollout.ray_transport import installed, packed, packed_task
+from sim_eval.rollout.ray_worker import Order, RayWorker
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey, Task
 
@@ -37,7 +37,7 @@ class RayEngine(Engine):
     """Plays on the workers of a cluster, which it starts as they are needed."""
 
     def __init__(self, make_task: MakeTask, cluster: Cluster, batch: int) -> None:
-        task = carried_task(make_task)
+        task = packed_task(make_task)
         self._cluster, self._batch = cluster, batch
         self._sent: dict[str, tuple[tuple[object, ...], ray.ObjectRef]] = {}
         self._started = _connect(cluster)
@@ -47,9 +47,9 @@ class RayEngine(Engine):
                 f"a worker needs ray.cpus={cluster.cpus} and ray.gpus={cluster.gpus:g}, and no machine of the Ray "
                 "cluster has them; accepted: less, or other machines"
             )
-        actor = ray.remote(Worker).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_restarts=-1)
+        actor = ray.remote(RayWorker).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_restarts=-1)
         expected = installed()
-        self._crew = Crew(
+        self._scheduler = RayScheduler(
             start=lambda: actor.remote(task, cluster, batch, expected),
             room=lambda: _room(cluster) if cluster.workers is None else cluster.workers,
         )
@@ -63,22 +63,22 @@ class RayEngine(Engine):
         def submit(worker: Any, shard: Sequence[EpisodeKey]) -> ray.ObjectRef:
             return worker.play.remote(shard, [order])
 
-        for ended in self._crew.run(self._shards(list(keys)), submit):
+        for ended in self._scheduler.run(self._shards(list(keys)), submit):
             for shard, played in ended:
                 if isinstance(played, Lost):
                     lost += shard
             if found := [episode for _, played in ended if not isinstance(played, Lost) for episode in played]:
                 yield found
-        for ended in self._crew.run([[key] for key in lost], submit):  # which of them ends its worker?
+        for ended in self._scheduler.run([[key] for key in lost], submit):  # which of them ends its worker?
             for shard, played in ended:
                 yield [_lost(shard[0], models)] if isinstance(played, Lost) else played
 
     def work(self, items: Sequence[Item], work: Callable[[Task, Item], Result]) -> Generator[Result]:
         """`work(task, item)` for each item, in order. Raises RunError if an item loses its worker every time."""
-        order = ray.put(carried("the work", work))
+        order = ray.put(packed("the work", work))
         done: dict[int, Result] = {}
         following = 0
-        for ended in self._crew.run(
+        for ended in self._scheduler.run(
             enumerate(items), lambda worker, numbered: worker.work.remote(numbered[1], [order])
         ):
             for (number, _), result in ended:
@@ -90,7 +90,7 @@ class RayEngine(Engine):
                 following += 1
 
     def close(self) -> None:
-        self._crew.close()
+        self._scheduler.close()
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -104,11 +104,11 @@ class RayEngine(Engine):
         return [keys[start : start + size] for start in range(0, len(keys), size)]
 
     def _order(self, sampler: Sampler, models: Models, label: str, keep: Keep) -> Order:
-        """What the workers need besides keys. Models that were sent before are not sent again."""
+        """The workers' order: all that they need besides keys. Models that were sent before are not sent again."""
         if models.policy.device.type == "cuda" and not self._cluster.gpus:
             raise RunError("ray.gpus is 0, and the models run on a GPU; accepted: ray.gpus=0.25, or device=cpu")
         return Order(
-            carried(f"sampler {label}", sampler),
+            packed(f"sampler {label}", sampler),
             label,
             keep,
             tuple(models.actors),
@@ -120,7 +120,7 @@ class RayEngine(Engine):
         """The things in Ray's object store; each `what` keeps only what was sent last."""
         before = self._sent.get(what)
         if before is None or [*map(id, before[0])] != [*map(id, things)]:
-            before = self._sent[what] = things, ray.put(carried(what, things))
+            before = self._sent[what] = things, ray.put(packed(what, things))
         return before[1]
 
 

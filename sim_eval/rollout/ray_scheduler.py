@@ -40,14 +40,14 @@ class Lost:
 
 @dataclass(frozen=True)
 class _Job:
-    """What a worker does, for the `tries`-th time; without a shard, it starts."""
+    """A worker's job, tried for the `tries`-th time; without a shard, it starts."""
 
     worker: Any
     shard: Any = None
     tries: int = 0
 
 
-class Crew:
+class RayScheduler:
     """`start` starts a worker, which has a method `ready`; `room` says for how many the cluster has room now."""
 
     def __init__(self, start: Callable[[], Any], room: Callable[[], int]) -> None:
@@ -68,7 +68,7 @@ class Crew:
         self._busy = {call: job for call, job in self._busy.items() if not job.tries}
         left, self._next_look = len(waiting), 0.0
         while left:
-            self._hire(left)
+            self._start_workers(left)
             while waiting and self._idle:
                 worker, (shard, tries) = self._idle.pop(), waiting.popleft()
                 self._busy[submit(worker, shard)] = _Job(worker, shard, tries)
@@ -89,7 +89,7 @@ class Crew:
         for worker in [*self._idle, *(job.worker for job in self._busy.values())]:
             ray.kill(worker)
 
-    def _hire(self, shards: int) -> None:
+    def _start_workers(self, shards: int) -> None:
         """Start workers for which there is room, and no more than there are shards."""
         if time.monotonic() < self._next_look:
             return
@@ -113,7 +113,7 @@ class Crew:
         return list(ended)
 
     def _result(self, call: ray.ObjectRef, job: _Job) -> Any:
-        """What the call returned, or `Lost`; its worker is free for other work."""
+        """The result of the call, or `Lost`; its worker is free for other work."""
         try:
             result = ray.get(call)
         except RayTaskError as error:

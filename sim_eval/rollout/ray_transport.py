@@ -1,4 +1,4 @@
-"""What travels to other machines: tasks, samplers and models by value, so that only the suite must be there.
+"""Packs tasks, samplers and models by value for other machines, so that only the suite must be there.
 
 Weights travel with the models: a checkpoint that was trained a minute ago is on this machine alone. So does the user's
 own code, in files that a worker could not find.
@@ -24,7 +24,7 @@ from sim_eval.rollout.environment import MakeTask
 
 
 @dataclass(frozen=True)
-class Carried:
+class Packed:
     """A pickled thing; `what` it is, for messages."""
 
     what: str
@@ -40,37 +40,37 @@ class Carried:
             ) from None
 
 
-def carried(what: str, thing: object) -> Carried:
+def packed(what: str, thing: object) -> Packed:
     """The thing, ready to travel. Raises RunError if it cannot be pickled."""
     for module in own_modules():
         cloudpickle.register_pickle_by_value(module)
     try:
-        return Carried(what, cloudpickle.dumps(thing))
+        return Packed(what, cloudpickle.dumps(thing))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise RunError(f"{what} cannot be sent to other machines: {error}; accepted: engine=local") from None
 
 
 @dataclass(frozen=True)
-class CarriedTask:
+class PackedTask:
     """A picklable callable that builds the task, in a worker or in its processes."""
 
-    factory: Carried
+    factory: Packed
 
     def __call__(self) -> Any:
         return self.factory.unpacked()()
 
 
-def carried_task(make_task: MakeTask) -> CarriedTask:
+def packed_task(make_task: MakeTask) -> PackedTask:
     """The task's factory, ready to travel. Raises RunError if it cannot be pickled."""
     component = getattr(make_task, "__self__", None)
     factory: Callable[[], Any] = make_task
     if isinstance(component, Component):  # which names a file of this machine
         factory = functools.partial(component.load(), **component.options)
-    return CarriedTask(carried("the task", factory))
+    return PackedTask(packed("the task", factory))
 
 
 def installed() -> dict[str, str]:
-    """What must be the same on every machine: versions of packages, and the suite's own source."""
+    """The versions that must be the same on every machine: of packages, and of the suite's own source."""
     home = Path(__file__).resolve().parent.parent.parent
     digest = hashlib.sha256()
     for package in ("sim_eval", *OWN_PACKAGES):

@@ -1,4 +1,4 @@
-"""What runs on each worker of a Ray cluster: an environment pool and models, kept from shard to shard."""
+"""The actor on each worker of a Ray cluster: it keeps an environment pool and models from shard to shard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sim_eval.config.engine import Cluster
 from sim_eval.errors import RunError
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.pool import Pool, open_pool
-from sim_eval.rollout.ray_transport import Carried, CarriedTask, differing, installed
+from sim_eval.rollout.ray_transport import Packed, PackedTask, differing, installed
 from sim_eval.samplers.sampler import Models
 from tasks.task import EpisodeKey, Task
 
@@ -25,10 +25,10 @@ class Order:
     """How to play keys.
 
     frozen: the policy and the posterior net. steering: the critic and the actors for the needs `actors`. Both refer to
-    tuples in the object store, `Carried`.
+    tuples in the object store, `Packed`.
     """
 
-    sampler: Carried
+    sampler: Packed
     label: str
     keep: Keep
     actors: tuple[str, ...]
@@ -36,10 +36,10 @@ class Order:
     steering: ray.ObjectRef
 
 
-class Worker:
+class RayWorker:
     """A Ray actor. References come in lists: Ray would fetch a bare one again at every call."""
 
-    def __init__(self, make_task: CarriedTask, cluster: Cluster, batch: int, expected: Mapping[str, str]) -> None:
+    def __init__(self, make_task: PackedTask, cluster: Cluster, batch: int, expected: Mapping[str, str]) -> None:
         self._make_task, self._cluster, self._batch, self._expected = make_task, cluster, batch, expected
         self._held: dict[str, tuple[str, Any]] = {}
         self._pool: Pool | None = None
@@ -69,17 +69,17 @@ class Worker:
         """The result of the work on one item."""
         if self._task is None:
             self._task = self._make_task()
-        return self._kept("work", works[0], Carried.unpacked)(self._task, item)
+        return self._kept("work", works[0], Packed.unpacked)(self._task, item)
 
     def _kept(self, what: str, reference: ray.ObjectRef, unpack: Callable[[Any], Any] = lambda thing: thing) -> Any:
-        """What the reference stands for, unpacked once; the one before it goes first, as memory may not hold both."""
+        """The object of the reference, unpacked once. The one before it goes first: memory may not hold both."""
         name = reference.hex()  # the reference itself would keep the object in the store
         if self._held.get(what, ("", None))[0] != name:
             self._held.pop(what, None)
             self._held[what] = name, unpack(ray.get(reference))
         return self._held[what][1]
 
-    def _models(self, sent: Carried) -> tuple[Any, ...]:
+    def _models(self, sent: Packed) -> tuple[Any, ...]:
         """Models, on the worker's GPU if it has one."""
         models: tuple[Any, ...] = sent.unpacked()
         if self._cluster.gpus:

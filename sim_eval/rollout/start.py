@@ -1,4 +1,4 @@
-"""What the option `engine` names, started."""
+"""Starts the engine that the option `engine` names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 def open_engine(make_task: MakeTask, workers: Workers, batch: int) -> Engine:
-    """What plays `batch` episodes of the task at the same time; on a cluster, each worker does.
+    """The engine, which plays `batch` episodes of the task at the same time; on a cluster, each worker does.
 
     Raises RunError if Ray is not installed, no cluster answers, or none of its machines has room for a worker.
     """

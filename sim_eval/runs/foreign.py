@@ -10,8 +10,9 @@ from typing import Any
 
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, check_name
+from sim_eval.rollout.result import Cost
 from sim_eval.runs.reader import Run
-from sim_eval.runs.records import Cost, Record
+from sim_eval.runs.records import Record
 from tasks.libero_suites import PERTURBED_SUITES, SUITES
 from tasks.naming import full_name
 
@@ -24,7 +25,7 @@ _ROUNDING = 1e-4
 
 @dataclass(frozen=True)
 class Described:
-    """What a file of another harness does not say: which policy it evaluated, and what drew the actions."""
+    """The names that a file of another harness lacks: the policy that it evaluated, and the sampler."""
 
     policy: str = "unknown"
     sampler: str = "unsteered"

@@ -82,7 +82,7 @@ class Run:
 
     @property
     def request(self) -> ObservationRequest | None:
-        """What the policy observed; None for runs of earlier versions. Raises RunError if it is damaged."""
+        """The policy's observations; None for runs of earlier versions. Raises RunError if it is damaged."""
         stored = self.provenance[-1].get("request") if self.provenance else None
         try:
             return None if stored is None else ObservationRequest(**stored)

@@ -20,6 +20,7 @@ import numpy as np
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, check_name, parse_json, test_of
 from sim_eval.files import replacing
+from sim_eval.rollout.result import Cost, EpisodeResult
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without
     from sim_eval.rollout.episodes import Episode
@@ -34,25 +35,8 @@ VERSION = 2
 
 
 @dataclass(frozen=True)
-class Cost:
-    """The cost of one episode's decisions: total rows that each model evaluated, and the milliseconds of a decision.
-
-    `decision_ms` is None if none was timed. `extra`: fields of other versions.
-    """
-
-    policy_rows: int
-    critic_rows: int
-    posterior_rows: int
-    decision_ms: float | None
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One finished episode as stored; fields as in `Episode`. `extra`: fields of other versions, kept as read.
-
-    A field added later needs a default, for lines without it.
-    """
+class _Identity:
+    """The run's names of an episode, and its key."""
 
     task: str
     policy: str
@@ -61,18 +45,12 @@ class Record:
     episode: int
     env_seed: int
     noise_seed: int
-    state_hash: str | None
-    success: bool
-    steps: int
-    error: str | None
-    wall_s: float
-    decisions: int
-    execute: int
-    cost: Cost
-    mean_q: float | None
-    q: list[float] | None
-    instruction: str | None = None
-    jerk: float | None = None
+
+
+@dataclass(frozen=True)
+class Record(EpisodeResult, _Identity):  # in a line, the last base's fields come first
+    """One finished episode as stored. `extra`: fields of other versions, kept as read."""
+
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,29 +64,10 @@ _NEEDED = {kind: [f.name for f in fields(kind) if (f.default, f.default_factory)
 
 def record_of(episode: Episode, policy: str, sampler: str, strength: float | None) -> Record:
     """The record of an episode: everything that is stored except its actions."""
-    return Record(
-        **vars(episode.key),
-        policy=policy,
-        sampler=sampler,
-        strength=strength,
-        state_hash=episode.state_hash,
-        success=episode.success,
-        steps=episode.steps,
-        error=episode.error,
-        wall_s=round(episode.wall_s, 3),
-        decisions=episode.decisions,
-        execute=episode.execute,
-        cost=Cost(
-            policy_rows=episode.policy_rows,
-            critic_rows=episode.critic_rows,
-            posterior_rows=episode.posterior_rows,
-            decision_ms=None if episode.decision_ms is None else round(episode.decision_ms, 3),
-        ),
-        mean_q=episode.mean_q,
-        q=None if episode.q is None else [round(value, 4) for value in episode.q],
-        instruction=episode.instruction,
-        jerk=episode.jerk,
-    )
+    result = {each.name: getattr(episode, each.name) for each in fields(EpisodeResult)}
+    if episode.q is not None:
+        result["q"] = [round(value, 4) for value in episode.q]
+    return Record(**vars(episode.key), policy=policy, sampler=sampler, strength=strength, **result)
 
 
 def read(folder: Path, check: Callable[[str, Record], None] | None = None) -> list[Record]:

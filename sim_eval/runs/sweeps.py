@@ -73,7 +73,7 @@ def _trial(stored: Mapping[str, Any]) -> Trial:
 
 
 def check_published(path: Path, sweep: Sweep) -> Sweep:
-    """What `path` holds; where there is no such file, `sweep` without trials.
+    """The sweep that `path` holds; where there is no such file, `sweep` without trials.
 
     Raises RunError where its trials are on another variant of the task, on other episodes or of other models than
     `sweep`, naming what differs: only strengths tried on the same episodes can be compared.

@@ -34,7 +34,7 @@ class _Entry(TypedDict):
 
 
 def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown]:
-    """What each rendered file of a run shows, oldest first; `records` of version 1 name their own videos.
+    """The episodes that each rendered file of a run shows, oldest first; `records` of version 1 name their own videos.
 
     Raises RunError if the index is damaged.
     """

@@ -90,7 +90,7 @@ class EditActor(ActorLearner):
 
 
 def _linearised(value: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """What has the gradient of `value` (B,) in the points (B, H, D), and none in the weights of what computes it."""
+    """A term (B,) with the gradient of `value` (B,) in the points (B, H, D), and none in the weights behind it."""
     leaf = points.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(value(leaf).sum(), leaf)
     return (gradient * points).flatten(1).sum(1)

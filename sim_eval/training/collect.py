@@ -48,7 +48,7 @@ def demonstrations(
 ) -> Generator[tuple[int, Trajectory]]:
     """Scripted demonstrations of mixed quality, a share `sloppy` in [0, 1] of them by the sloppy expert.
 
-    Those of the episodes that are not in `finished`, with their numbers, in order. An episode's start and its expert's
+    Yields the episodes that are not in `finished`, with their numbers, in order. An episode's start and its expert's
     randomness depend only on (seed, episode).
     """
     keys = _without(finished, episode_keys(task, seed, episodes, block="train"))
@@ -98,10 +98,10 @@ def demonstrations_with_pictures(
 ) -> Generator[tuple[int, Trajectory]]:
     """`count` demonstrations in one `style` of `tasks.expert`, with what `request` names at every `STRIDE`-th step.
 
-    Those after the episodes in `finished`, which count too, with their numbers, in order. A sloppy demonstration is
-    kept as it was played. A recovering one starts after a short random motion, holds the intended actions and not the
-    executed, noisy ones, leaves out an attempt that missed on purpose, and is dropped if it fails. Raises RunError if
-    that leaves fewer than one in `TRIES`.
+    Yields those after the episodes in `finished`, which count too, with their numbers, in order. A sloppy demonstration
+    is kept as it was played. A recovering one starts after a short random motion, holds the intended actions and not
+    the executed, noisy ones, leaves out an attempt that missed on purpose, and is dropped if it fails. Raises RunError
+    if that leaves fewer than one in `TRIES`.
     """
     keys = episode_keys(task, seed, TRIES * count, block="train")[max(finished, default=-1) + 1 :]
     done = work_through(keys, partial(_demonstrate_with_pictures, request=request, style=style), make_task, workers)
@@ -171,8 +171,8 @@ def policy_rollouts(
 ) -> Generator[tuple[int, Trajectory]]:
     """Unsteered episodes of the frozen policy on the training block of keys.
 
-    Those that are not in `finished`, with their numbers, as they end. `state`: simulator vectors to keep at every
-    control step. What else the policy observes is kept at its decisions. Raises RunError if an episode crashes.
+    Yields those that are not in `finished`, with their numbers, as they end. `state`: simulator vectors to keep at
+    every control step. What else the policy observes is kept at its decisions. Raises RunError if an episode crashes.
     """
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
     missing = _without(finished, keys)
@@ -196,7 +196,7 @@ def keep_for(request: ObservationRequest, state: Sequence[str]) -> Keep:
 
 
 def trajectory_of(episode: Episode) -> Trajectory:
-    """What an episode that was played with `Keep` is for training."""
+    """The trajectory of an episode that was played with `Keep`."""
     return Trajectory(
         observations={name: values[:-1] for name, values in episode.trace.items()},
         actions=episode.actions,

@@ -17,7 +17,7 @@ from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
 from critics.replay import Replay, build_replay
 from policies.chunk_policy import ChunkPolicy
 from policies.policy import Denoiser, FrozenPolicy
-from sim_eval.analysis.statistics import roc_area
+from sim_eval.analysis.statistics import EARLY, roc_area
 from sim_eval.errors import RunError
 from sim_eval.models.build import offers_features
 from sim_eval.models.checkpoints import save_checkpoint
@@ -29,7 +29,6 @@ from sim_eval.training.trajectories import Trajectory, chunks_of
 from sim_eval.training.workspace import Workspace, random_rows, seeded_weights
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
-EARLY = 40  # control steps
 SPREAD_STATES = 512  # in which the spread of Q is measured
 
 
@@ -120,7 +119,7 @@ def fit_objective(
 
 
 def critic_inputs(models: Models, inputs: str, trajectories: Sequence[Trajectory]) -> list[Tensor]:
-    """What a critic reads of each trajectory, (R, n): "state" at every control step, or "features" at every decision.
+    """The critic's inputs of each trajectory, (R, n): "state" at every control step, or "features" at every decision.
 
     Features are computed in blocks of rows: pictures are read from the disk as they are encoded. Raises RunError for
     features that the policy does not offer.
@@ -181,7 +180,7 @@ def chunk_rows(policy: FrozenPolicy, trajectory: Trajectory) -> Tensor:
 
 
 def valued_policy(models: Models) -> dict[str, Any]:
-    """What a critic's card says of the policy whose chunks it values."""
+    """The entries of a critic's card on the policy whose chunks it values."""
     mean, deviation = models.policy.normalisation()
     return {
         "action_mean": mean.tolist(),

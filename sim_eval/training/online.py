@@ -47,7 +47,7 @@ from sim_eval.training.online_fit import (
     fit_twins,
     set_scale,
 )
-from sim_eval.training.online_folder import Evaluation, LearnFolder, Progress, open_folder
+from sim_eval.training.online_folder import Evaluation, LearnerState, LearnFolder, open_folder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin, seeded_weights
@@ -102,7 +102,7 @@ class _Learner:
     fitting: CriticFit
     critic: EnsembleCritic  # of the latest fit
     actors: Mapping[str, ActorLearner]
-    progress: Progress = field(default_factory=Progress)
+    state: LearnerState = field(default_factory=LearnerState)
     limit: int | None = None  # control steps of a training episode
     latest: list[Trajectory] = field(default_factory=list)  # of the latest round; round 0 is unsteered
     episodes: list[Played] = field(default_factory=list)  # of all rounds
@@ -111,22 +111,22 @@ class _Learner:
     def run(self) -> list[Evaluation]:
         settings = self.settings
         self._begin()
-        earlier = self.folder.read_progress()
+        earlier = self.folder.read_state()
         if earlier is None:
             self._fit(None)
         else:
-            self.progress = earlier
+            self.state = earlier
             for number in range(1, earlier.rounds + 1):
                 self._add(number, self._replay(number))
             self._restore(earlier.weights)
-        with tqdm(total=settings.steps, initial=self.progress.steps, desc="learning", disable=None) as bar:
+        with tqdm(total=settings.steps, initial=self.state.steps, desc="learning", disable=None) as bar:
             while True:
-                ended = self.progress.steps >= settings.steps
+                ended = self.state.steps >= settings.steps
                 if ended and settings.strengths:
                     self._choose_strength()
                 self._evaluate_if_due()
                 if ended:
-                    return self.progress.curve
+                    return self.state.curve
                 bar.set_postfix(success=f"{self._round():.2f}")
                 self._fit(self.critic)
                 bar.update(_steps(self.latest))
@@ -149,8 +149,8 @@ class _Learner:
 
     def _round(self) -> float:
         """Play a round with the critic as it is, and keep its episodes. Returns the share of successes."""
-        settings, number = self.settings, self.progress.rounds + 1
-        first = settings.rollouts + self.progress.rounds * settings.round
+        settings, number = self.settings, self.state.rounds + 1
+        first = settings.rollouts + self.state.rounds * settings.round
         keys = [
             episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
         ]
@@ -160,25 +160,25 @@ class _Learner:
         trajectories = [trajectory_of(episode) for episode in played]
         self.folder.write_replay(number, trajectories, settings.task_name)
         self._add(number, trajectories)
-        self.progress.rounds, self.progress.steps = number, self.progress.steps + _steps(trajectories)
+        self.state.rounds, self.state.steps = number, self.state.steps + _steps(trajectories)
         return float(np.mean([episode.success for episode in played]))
 
     def _explorer(self) -> Sampler:
-        """What plays the steered episodes of a round."""
+        """The sampler of the steered episodes of a round."""
         explore = self.settings.explore
         return Exploring(self.sampler, explore) if explore and hasattr(self.sampler, "strength") else self.sampler
 
     def _fit(self, before: EnsembleCritic | None) -> None:
         """Learn the critic and its actors from all rounds so far, and note that this is done."""
-        settings, number = self.settings, self.progress.rounds
+        settings, number = self.settings, self.state.rounds
         seed = fit_seed(settings.seed, number)
         self.critic, figures = self.fitting(self.frozen.policy, self.episodes, before, seed, f"fit {number}")
         set_scale(self.critic, self._policy_draws(number, SPREAD_STATES))
         if self.draws is not None:
             fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
-        self.progress.figures = figures
-        self.progress.weights = {name: module.state_dict() for name, module in self._modules().items()}
-        self.folder.write_progress(self.progress)
+        self.state.figures = figures
+        self.state.weights = {name: module.state_dict() for name, module in self._modules().items()}
+        self.folder.write_state(self.state)
 
     def _restore(self, weights: Mapping[str, Any]) -> None:
         """Return to an earlier run's latest fit."""
@@ -191,21 +191,21 @@ class _Learner:
 
     def _choose_strength(self) -> None:
         """Steer at the strength with the most successes on the tune block, the least of equals; once for each end."""
-        settings, progress = self.settings, self.progress
-        if progress.strength is None or progress.strength[0] != progress.steps:
+        settings, state = self.settings, self.state
+        if state.strength is None or state.strength[0] != state.steps:
             keys = episode_keys(settings.task_name, settings.seed, settings.episodes, "tune")
             models, solved = self._models(), {}
             for strength in sorted(settings.strengths):
                 sampler = settings.build_sampler(strength)
                 solved[strength] = sum(episode.success for episode in self._play(keys, sampler, models))
                 tqdm.write(f"strength {strength}: {solved[strength]}/{len(keys)} on the tune block")
-            progress.strength = (progress.steps, max(solved, key=lambda strength: (solved[strength], -strength)))
-            self.folder.write_progress(progress)
-        self.sampler = settings.build_sampler(progress.strength[1])
+            state.strength = (state.steps, max(solved, key=lambda strength: (solved[strength], -strength)))
+            self.folder.write_state(state)
+        self.sampler = settings.build_sampler(state.strength[1])
 
     def _evaluate_if_due(self) -> None:
         """Evaluate at 0, after every `evaluate` steps, and at the end."""
-        settings, steps, curve = self.settings, self.progress.steps, self.progress.curve
+        settings, steps, curve = self.settings, self.state.steps, self.state.curve
         due = not curve or steps // settings.evaluate > curve[-1].steps // settings.evaluate or steps >= settings.steps
         if not due or (curve and curve[-1].steps == steps):
             return
@@ -213,16 +213,16 @@ class _Learner:
         episodes = self._play(keys, self.sampler, models)
         mean_q = float(np.mean([episode.mean_q for episode in episodes if episode.mean_q is not None]))
         outcomes = tuple(episode.success for episode in episodes)
-        figures = {**self.progress.figures, "twin_agreement": self._twin_agreement()}
-        self._save(models, figures)  # first, for what is in the progress is not made again
+        figures = {**self.state.figures, "twin_agreement": self._twin_agreement()}
+        self._save(models, figures)  # first, for what is in the state is not made again
         strength = getattr(self.sampler, "strength", None)
-        self.progress.curve = [*curve, Evaluation(steps, outcomes, mean_q, strength, figures)]
-        self.folder.write_progress(self.progress)
+        self.state.curve = [*curve, Evaluation(steps, outcomes, mean_q, strength, figures)]
+        self.folder.write_state(self.state)
         tqdm.write(f"{steps} steps: {sum(outcomes)}/{len(outcomes)} with {settings.sampler_name}, mean Q {mean_q:.2f}")
 
     def _twin_agreement(self) -> float:
         """How far two critics, each fitted to every other episode, agree within states of the latest round."""
-        number, policy = self.progress.rounds, self.frozen.policy
+        number, policy = self.state.rounds, self.frozen.policy
         first, second = fit_twins(self.fitting, policy, self.episodes, self.settings.seed, number)
         return agreement(first, second, self._policy_draws(number, SPREAD_STATES))
 
@@ -265,14 +265,14 @@ class _Learner:
             "task": self.settings.task_name,
             **origin(self.settings.seed, {}),
             **valued_policy(self.frozen),
-            "steps": self.progress.steps,
+            "steps": self.state.steps,
             "held_out": dict(figures),
         }
         for need, actor in models.actors.items():
             save_checkpoint(self.folder.path, need, actor, {"kind": need, **card})
         save_checkpoint(self.folder.path, "critic", self.critic, {"kind": "critic", **card})
-        if self.progress.strength is not None:
-            self._write_strength(self.progress.strength[1])
+        if self.state.strength is not None:
+            self._write_strength(self.state.strength[1])
 
     def _write_strength(self, strength: float) -> None:
         """Keep the chosen strength beside its critic."""

@@ -1,4 +1,4 @@
-"""What is fitted after each round of episodes: the critic, two critics on halves of the data, and the actors."""
+"""The fits after each round of episodes: the critic, two critics on halves of the data, and the actors."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def fit_seed(seed: int, number: int, part: int = 0) -> int:
 
 
 def episodes_of(policy: FrozenPolicy, trajectories: Sequence[Trajectory]) -> list[Played]:
-    """What a critic of this policy's chunks is fitted to, an entry for each episode."""
+    """The data that a critic of this policy's chunks is fitted to, an entry for each episode."""
     return [(state_rows(episode), chunk_rows(policy, episode), episode.success) for episode in trajectories]
 
 

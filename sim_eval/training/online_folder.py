@@ -48,7 +48,7 @@ class Evaluation:
 
 
 @dataclass
-class Progress:
+class LearnerState:
     """Where the learner is. steps: environment steps of `rounds` finished, steered rounds.
 
     weights: of the latest fit, by the name of the network. figures: the objective's, of that fit. strength: after how
@@ -80,14 +80,14 @@ class LearnFolder:
     def has_replay(self, number: int) -> bool:
         return self._replay(number).is_file()
 
-    def write_progress(self, progress: Progress) -> None:
+    def write_state(self, state: LearnerState) -> None:
         """Keep the curve, then where the learner is. Raises OSError."""
-        curve = [asdict(point) for point in progress.curve]
+        curve = [asdict(point) for point in state.curve]
         write_text(self.path / CURVE, json.dumps(curve, indent=1) + "\n")
         with replacing(self.path / _STATE) as part:
-            torch.save(asdict(progress), part)
+            torch.save(asdict(state), part)
 
-    def read_progress(self) -> Progress | None:
+    def read_state(self) -> LearnerState | None:
         """Where an earlier run was; None if it has not finished anything. Raises RunError for a damaged file."""
         path = self.path / _STATE
         if not path.exists():
@@ -97,7 +97,7 @@ class LearnFolder:
         try:
             stored = torch.load(path, weights_only=True)
             curve = [Evaluation(**{**point, "outcomes": tuple(point["outcomes"])}) for point in stored["curve"]]
-            return Progress(**{**stored, "curve": curve})
+            return LearnerState(**{**stored, "curve": curve})
         except (RuntimeError, KeyError, TypeError, UnpicklingError) as error:
             told = str(error).partition("\n")[0]
             raise RunError(f"{path} is damaged or another program's ({told}); accepted: another output") from None

@@ -80,7 +80,7 @@ class Trajectory:
         return range(0, len(self.actions), self.stride if self.decisions else 1)
 
     def decision(self, row: int) -> dict[str, Any]:
-        """What the policy sees at control step number `decision_steps[row]`."""
+        """The policy's observation at control step `decision_steps[row]`."""
         return {name: values[row] for name, values in self.decisions.items()} if self.decisions else self.state(row)
 
     def state(self, row: int) -> dict[str, Any]:

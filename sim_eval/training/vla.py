@@ -61,7 +61,7 @@ def recipe_of(known: Mapping[str, Any], variant: str, steps: int | None, batch: 
 
 @dataclass(frozen=True)
 class Decisions:
-    """What the policy sees at N decisions, and the chunks that were played.
+    """The policy's observations at N decisions, and the chunks that were played.
 
     pictures (N, 2, S, S, 3) uint8, vectors (N, PROPRIOCEPTION), chunks (N, H, D), task (N,): its number, under which
     `wordings` holds its instruction, then the others.

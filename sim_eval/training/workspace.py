@@ -1,4 +1,4 @@
-"""What the training stages share: where a task's files are, and how states and chunks are drawn.
+"""The files of a task, and the draws of states and chunks, which all training stages share.
 
 Each stage reads the files that the stage before has saved, so that critics and posterior nets are trained for exactly
 the weights that are evaluated.
@@ -56,7 +56,7 @@ class Workspace:
         return self.data / self.task / f"rollouts_{policy}.hdf5"
 
     def card(self, kind: str, data: Mapping[str, str], **facts: Any) -> dict[str, Any]:
-        """What a checkpoint's card says of its origin: `data`, files to hashes, seed, command, and the `facts`."""
+        """The origin of a checkpoint, for its card: `data`, files to hashes, seed, command, and the `facts`."""
         return {
             "kind": kind,
             "task": self.task,
@@ -66,7 +66,7 @@ class Workspace:
 
 
 def origin(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
-    """What a card says of a checkpoint's origin. `data`: file names to hashes."""
+    """The origin of a checkpoint, for its card. `data`: file names to hashes."""
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return {"seed": seed, "data_sha256": dict(data), "command": command}
 

@@ -14,7 +14,7 @@ from sim_eval.files import replacing
 from sim_eval.runs.records import Record, actions_path
 from sim_eval.video.encode import write_video
 from sim_eval.video.overlay import Moment, Overlay
-from sim_eval.video.replay import Replay, ReplayError, View, replay, title
+from sim_eval.video.replay import DrawnEpisode, ReplayError, View, replay, title
 from tasks.task import Task
 
 
@@ -47,7 +47,7 @@ def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[np.ndarray] 
     return [row(replayed, instruction) for replayed in replays]
 
 
-def _frames(replays: Sequence[Replay], instruction: str, view: View) -> Iterator[np.ndarray]:
+def _frames(replays: Sequence[DrawnEpisode], instruction: str, view: View) -> Iterator[np.ndarray]:
     """As many frames as the longest episode has; those that ended before hold their last."""
     overlay = Overlay([replayed.record for replayed in replays], instruction, view.size, view.observed)
     for number in range(max(len(replayed.steps) for replayed in replays)):
@@ -75,7 +75,7 @@ COLUMNS = 8
 ROWS = 20
 
 
-def row(replay: Replay, instruction: str) -> np.ndarray:
+def row(replay: DrawnEpisode, instruction: str) -> np.ndarray:
     """An episode's row (height, width, 3) uint8; an episode that has fewer pictures shows some twice."""
     numbers = np.linspace(0, len(replay.steps) - 1, COLUMNS).round().astype(int)
     moments = [_half(replay.moment(int(number))) for number in numbers]

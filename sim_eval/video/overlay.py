@@ -19,7 +19,7 @@ _FILL = tuple((2 * ground + ink) // 3 for ground, ink in zip(BAND, CURVE, strict
 
 @dataclass(frozen=True)
 class Axes:
-    """What curves side by side share: `steps` control steps across, Q from `low` to `high` upwards."""
+    """The axes that curves side by side share: `steps` control steps across, Q from `low` to `high` upwards."""
 
     steps: int
     low: float

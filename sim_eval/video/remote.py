@@ -48,7 +48,7 @@ def _packed(video: EpisodeVideo) -> _Parcel:
 
 
 def _draw_parcel(task: Task, parcel: _Parcel, view: View) -> tuple[list[np.ndarray] | ReplayError, bytes | None]:
-    """What `draw_video` returns, and the content of the file; None if none was drawn."""
+    """The result of `draw_video`, and the content of the file; None if none was drawn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for record, content in zip(parcel.video.records, parcel.actions, strict=True):

@@ -34,7 +34,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Replay:
+class DrawnEpisode:
     """One episode as drawn: `pictures` (n, size, size, 3) uint8, each after so many control `steps`.
 
     `observed`: what the policy saw at each decision, (decisions, cameras, h, w, 3) uint8, if it was asked for.
@@ -53,7 +53,7 @@ class Replay:
         return Moment(self.pictures[number], step, () if self.observed is None else tuple(self.observed[decision]))
 
 
-def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Replay:
+def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> DrawnEpisode:
     """Run the episode again and draw it. `actions`: (steps, D), as executed.
 
     Raises ReplayError as soon as start, number of steps or outcome differ from the record, RunError if the disk is
@@ -69,7 +69,7 @@ def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Repla
         if observed is not None and request is not None and step in decisions:
             seen = task.observe(request)
             observed[decisions.index(step)] = [seen[name] for name in request.names]
-    return Replay(record, steps, pictures, observed)
+    return DrawnEpisode(record, steps, pictures, observed)
 
 
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:

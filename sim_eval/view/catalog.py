@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sim_eval.view.entry import MARKS, Entry, Films, Stamp, lock_of, read, stamp, unread
+from sim_eval.view.entry import MARKS, Entry, Stamp, Videos, lock_of, read, stamp, unread
 
 #: Seconds between two looks for new and changed folders.
 _LOOK_S = 1.0
@@ -19,10 +19,10 @@ _LOCKS = Path("/proc/locks")
 
 
 class Catalog:
-    """What is known of the run folders below `root`. Threads may call `refresh` at the same time."""
+    """The entries of the run folders below `root`. Threads may call `refresh` at the same time."""
 
-    def __init__(self, root: Path, films: Films) -> None:
-        self.root, self._films = root, films
+    def __init__(self, root: Path, videos: Videos) -> None:
+        self.root, self._videos = root, videos
         #: Changes whenever an entry does.
         self.version = 0
         self._entries: dict[Path, Entry] = {}
@@ -78,7 +78,7 @@ class Catalog:
 
     def _read(self, folder: Path) -> None:
         self._stamps[folder] = stamp(folder)  # before it is read: what is written meanwhile is a change
-        entry = read(unread(folder, self.root), self._films)
+        entry = read(unread(folder, self.root), self._videos)
         if entry.state != "broken" and lock_of(folder) in self._locked:
             entry = replace(entry, state="running")
         self._publish(entry)

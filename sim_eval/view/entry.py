@@ -31,8 +31,8 @@ State = Literal["reading", "running", "ended", "unfinished", "broken"]
 Stamp = tuple[tuple[int, int], ...]
 
 
-class Played(NamedTuple):
-    """A finished episode. `film`: the address of its video, None if there is none."""
+class EpisodeEntry(NamedTuple):
+    """A finished episode. `video`: the address of its video, None if there is none."""
 
     sampler: str
     episode: int
@@ -40,7 +40,7 @@ class Played(NamedTuple):
     steps: int
     mean_q: float | None
     error: str | None
-    film: str | None
+    video: str | None
 
 
 class Share(NamedTuple):
@@ -74,7 +74,7 @@ class Entry:
     done: int = 0
     asked: int = 0
     problem: str = ""
-    episodes: tuple[Played, ...] = ()
+    episodes: tuple[EpisodeEntry, ...] = ()
 
 
 def unread(folder: Path, root: Path) -> Entry:
@@ -91,7 +91,7 @@ def unread(folder: Path, root: Path) -> Entry:
 
 
 def stamp(folder: Path) -> Stamp:
-    """What changes when the folder's content does."""
+    """The stamp of a folder, which changes when its content does."""
     return tuple(_changed(folder / name) for name in _SOURCES)
 
 
@@ -100,27 +100,27 @@ def lock_of(folder: Path) -> int:
     return _inode(folder / LOCK)
 
 
-def read(entry: Entry, films: Films) -> Entry:
+def read(entry: Entry, videos: Videos) -> Entry:
     """The entry with the folder's content; its state is "ended", "unfinished" or "broken"."""
     try:
         is_run = any(os.path.lexists(entry.folder / name) for name in (CONFIG, RECORDS))
-        return _of_run(entry, read_run(entry.folder), films) if is_run else _of_learner(entry)
+        return _of_run(entry, read_run(entry.folder), videos) if is_run else _of_learner(entry)
     except (RunError, OSError) as error:
         return replace(entry, state="broken", problem=str(error))
 
 
-def _of_run(entry: Entry, run: Run, films: Films) -> Entry:
+def _of_run(entry: Entry, run: Run, videos: Videos) -> Entry:
     samplers = run.config["samplers"]
     order = {name: number for number, name in enumerate(samplers)}
     played = [
-        Played(
+        EpisodeEntry(
             record.sampler,
             record.episode,
             record.success,
             record.steps,
             record.mean_q,
             record.error,
-            films.address_of(run.video(record)),
+            videos.address_of(run.video(record)),
         )
         for record in sorted(run.records, key=lambda record: (record.episode, order[record.sampler]))
     ]
@@ -141,7 +141,7 @@ def _of_run(entry: Entry, run: Run, films: Films) -> Entry:
     )
 
 
-def _share(sampler: str, episodes: Sequence[Played]) -> Share:
+def _share(sampler: str, episodes: Sequence[EpisodeEntry]) -> Share:
     finished = [episode.success for episode in episodes if episode.error is None]
     return Share(sampler, sum(finished), len(finished), len(episodes) - len(finished))
 
@@ -177,7 +177,7 @@ def _inode(path: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Films:
+class Videos:
     """The MP4 files below `places`, resolved paths of folders. Addresses are relative to `base`, which holds all."""
 
     places: tuple[Path, ...]

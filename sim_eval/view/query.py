@@ -1,4 +1,4 @@
-"""What the page asks for, and the answer: runs and episodes that pass its filters."""
+"""The page's query, and the answer: runs and episodes that pass its filters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sim_eval.errors import RunError
-from sim_eval.view.entry import Entry, Played
+from sim_eval.view.entry import Entry, EpisodeEntry
 
 OUTCOMES = ("success", "failure", "error")
 
@@ -23,7 +23,7 @@ class Query:
     """Filters, empty for everything. They are of runs, and so of their episodes, down to `state`.
 
     text: words, each in the run's name, task, policy, problem or one of its samplers. task, policy, sampler, state:
-    equal to it. outcome: of `OUTCOMES`. episode: a number. film: whether only episodes with a video. count: how many
+    equal to it. outcome: of `OUTCOMES`. episode: a number. video: whether only episodes with a video. count: how many
     episodes to list.
     """
 
@@ -34,7 +34,7 @@ class Query:
     state: str = ""
     outcome: str = ""
     episode: str = ""
-    film: str = ""
+    video: str = ""
     count: str = "50"
 
     @classmethod
@@ -54,7 +54,7 @@ class Query:
 
 
 def answer(entries: Sequence[Entry], query: Query) -> dict[str, Any]:
-    """What passes the filters, as JSON holds it, and the choices that each filter has."""
+    """The runs and episodes that pass the filters, as JSON holds them, and the choices that each filter has."""
     shown = [entry for entry in entries if _shows(entry, query)]
     count, found_episodes = int(query.count), 0
     listed: list[dict[str, Any]] = []
@@ -88,8 +88,8 @@ def _shows(entry: Entry, query: Query) -> bool:
     return all(word in text for word in query.text.lower().split())
 
 
-def _episodes(entry: Entry, query: Query) -> Sequence[Played]:
-    found: Sequence[Played] = entry.episodes
+def _episodes(entry: Entry, query: Query) -> Sequence[EpisodeEntry]:
+    found: Sequence[EpisodeEntry] = entry.episodes
     if query.episode:
         number = int(query.episode)
         found = [episode for episode in found if episode.episode == number]
@@ -97,12 +97,12 @@ def _episodes(entry: Entry, query: Query) -> Sequence[Played]:
         found = [episode for episode in found if episode.sampler == query.sampler]
     if query.outcome:
         found = [episode for episode in found if _outcome(episode) == query.outcome]
-    if query.film:
-        found = [episode for episode in found if episode.film]
+    if query.video:
+        found = [episode for episode in found if episode.video]
     return found
 
 
-def _outcome(episode: Played) -> str:
+def _outcome(episode: EpisodeEntry) -> str:
     return "error" if episode.error is not None else "success" if episode.success else "failure"
 
 
@@ -115,10 +115,10 @@ def _run(entry: Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in names} | {"shares": [share._asdict() for share in entry.shares]}
 
 
-def _episode(entry: Entry, episode: Played) -> dict[str, Any]:
+def _episode(entry: Entry, episode: EpisodeEntry) -> dict[str, Any]:
     return {
         **episode._asdict(),
-        "film": None if episode.film is None else f"/files/{quote(os.fsencode(episode.film))}",
+        "video": None if episode.video is None else f"/files/{quote(os.fsencode(episode.video))}",
         "outcome": _outcome(episode),
         "run": entry.id,
         "name": entry.name,

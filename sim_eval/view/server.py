@@ -19,12 +19,12 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from sim_eval.errors import RunError
+from sim_eval.report.stylesheet import stylesheet
 from sim_eval.view.catalog import Catalog
-from sim_eval.view.entry import Entry, Films
+from sim_eval.view.entry import Entry, Videos
 from sim_eval.view.query import Query, answer
 
 _HERE = Path(__file__).parent / "templates"
-_REPORT_STYLE = Path(__file__).parents[1] / "report" / "templates" / "style.css"
 
 #: Seconds that an answer may take to read run folders; the page asks for the rest at once. It waits longer where it has
 #: drawn something already, for drawing takes time, too.
@@ -41,11 +41,11 @@ def application(root: Path, videos: Path) -> Starlette:
 
     A request for another host than this machine is refused.
     """
-    films = Films((root, videos))
-    catalog = Catalog(root, films)
+    served = Videos((root, videos))
+    catalog = Catalog(root, served)
 
     def view(request: Request) -> Response:
-        """What passes the filters; nothing if the page has seen this version of it."""
+        """The runs and episodes that pass the filters; nothing if the page has seen this version of them."""
         parameters = dict(request.query_params)
         seen = parameters.pop("seen", None)
         query = Query.of(parameters)
@@ -64,11 +64,11 @@ def application(root: Path, videos: Path) -> Starlette:
         if not wanted or any(name not in entries for name in wanted):
             raise RunError("no such run; go back and choose again")
         with _drawing:
-            text = _report([entries[name] for name in dict.fromkeys(wanted)], films.base)
+            text = _report([entries[name] for name in dict.fromkeys(wanted)], served.base)
         return _safe(HTMLResponse(text.encode(errors="replace")), _report_policy(text))
 
-    def film(request: Request) -> Response:
-        path = films.at(request.path_params["path"])
+    def video(request: Request) -> Response:
+        path = served.at(request.path_params["path"])
         if path is None:
             return _safe(PlainTextResponse("no such video", 404))
         return _safe(FileResponse(path, media_type="video/mp4"))
@@ -80,7 +80,7 @@ def application(root: Path, videos: Path) -> Starlette:
             Route("/style.css", _style),
             Route("/view.json", view),
             Route("/files/report", report),
-            Route("/files/{path:path}", film),
+            Route("/files/{path:path}", video),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
         exception_handlers={RunError: _refused},
@@ -116,7 +116,7 @@ def _script(request: Request) -> Response:
 
 
 def _style(request: Request) -> Response:
-    text = _REPORT_STYLE.read_text() + (_HERE / "page.css").read_text()
+    text = stylesheet() + (_HERE / "page.css").read_text()
     return _safe(Response(text, media_type="text/css"))
 
 
@@ -125,7 +125,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _report_policy(text: str) -> str:
-    """What a report may load, and run: its own script, the last one, by its hash."""
+    """The content policy of a report, which may run its own script alone, the last one, by its hash."""
     _, _, last_script = text.rpartition("<script>")
     digest = hashlib.sha256(last_script.partition("</script>")[0].encode()).digest()
     allowed = f"script-src 'sha256-{base64.b64encode(digest).decode()}'; style-src 'unsafe-inline'; img-src data:"

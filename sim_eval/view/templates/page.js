@@ -68,10 +68,10 @@
   const detail = (episode) => {
     const inside = element("td", { colSpan: 5 });
     if (episode.error) inside.append(element("p", { textContent: episode.error }));
-    if (episode.film) {
+    if (episode.video) {
       const title = `${episode.name}, ${episode.sampler}, episode ${episode.episode}`;
-      const film = element("video", { src: episode.film, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
-      inside.append(element("div", {}, film));
+      const video = element("video", { src: episode.video, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
+      inside.append(element("div", {}, video));
     } else {
       inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval-render ${episode.folder} episodes=[${episode.episode}]` })));
     }
@@ -89,7 +89,7 @@
       {},
       element("th", { scope: "row" }, button),
       element("td", { textContent: episode.sampler }),
-      element("td", {}, element("span", { className: shade, textContent: mark }), episode.film ? " ▶" : ""),
+      element("td", {}, element("span", { className: shade, textContent: mark }), episode.video ? " ▶" : ""),
       element("td", { textContent: episode.steps }),
       element("td", { textContent: episode.mean_q === null ? "" : episode.mean_q.toFixed(2) }),
     );
@@ -127,7 +127,7 @@
     runs.replaceChildren(...answer.runs.map(runRow));
     const left = answer.reading ? `, ${answer.reading} still to be read` : "";
     document.getElementById("run-count").textContent = counted("runs", answer) + left;
-    const kept = keepEpisodes && episodes.querySelector(".detail"); // a film that plays goes on
+    const kept = keepEpisodes && episodes.querySelector(".detail"); // a video that plays goes on
     if (!kept) episodes.replaceChildren(...answer.episodes.map(episodeRow));
     document.getElementById("episode-count").textContent = counted("episodes", answer);
     more.hidden = answer.episodes.length === answer.found_episodes;

@@ -1,20 +1,23 @@
-"""Debian's chromium, driven from tests and benchmarks."""
+"""Debian's chromium, driven by benchmarks and tests."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-needs_chromium = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver on the path")
 
 PHONE, DESKTOP = (390, 844), (1280, 900)
+
+
+def has_chromium() -> bool:
+    """Whether the browser and its driver are on the path."""
+    return bool(BROWSER and DRIVER)
 
 
 def open_chromium(profile: Path) -> webdriver.Chrome:

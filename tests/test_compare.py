@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import made_run
 from sim_eval.analysis.compare import compare, compare_runs
 from sim_eval.analysis.rows import Row
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import read_run, records_frame
 from sim_eval.runs.records import Record, read
-from tests import made_run, toy_run
+from tests import toy_run
 from tests.toy_task import ToyTask
 
 TWO = {"unsteered": [0, 1] * 5, "a": [1] * 10}

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import made_run
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.reader import read_run
@@ -22,7 +23,7 @@ from sim_eval.runs.records import Record, actions_path, read
 from sim_eval.runs.run_folder import lock
 from sim_eval.video import render as rendering
 from sim_eval.video.render import Rendered, check_output, check_rendering, render
-from tests import made_run, toy_run
+from tests import toy_run
 from tests.drawing import drawing
 from tests.toy_task import ToyTask, toy_without_torch
 

@@ -15,11 +15,11 @@ from policies.observation import ObservationRequest
 from policies.policy import Observations
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Environment, Execute, Ran, Reset
-from sim_eval.rollout.episodes import Episode, Keep, run_episodes
+from sim_eval.rollout.episodes import Episode, Keep, jerk, run_episodes
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
 from sim_eval.rollout.pool import open_pool
-from sim_eval.samplers import BestOfN, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+from sim_eval.samplers import DSRL, QGF, VGPS, BestOfN, Edit, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from sim_eval.samplers.sampler import Models
 from tasks.task import EpisodeKey, Outcome
 from tests.small_models import random_observation, small_models
@@ -57,8 +57,7 @@ def start_of(key: EpisodeKey) -> np.ndarray:
 
 def comparable(episode: Episode) -> dict[str, Any]:
     fields = asdict(episode)
-    for timing in ("wall_s", "decision_ms"):
-        del fields[timing]
+    del fields["wall_s"], fields["cost"]["decision_ms"]
     fields["actions"] = episode.actions.tobytes()
     for kept in ("trace", "first"):
         fields[kept] = {name: np.asarray(values).tobytes() for name, values in getattr(episode, kept).items()}
@@ -116,32 +115,31 @@ def test_episodes_do_not_depend_on_workers_or_batch(workers: int, batch: int) ->
 def test_rows_are_counted_per_episode_without_padding() -> None:
     for episode in rollout(episodes=3, sampler=ToySampler(n=2)):
         decisions = -(-episode.steps // MODELS.policy.execute)
-        assert episode.policy_rows == decisions * 4 * 2  # 4 denoising steps, 2 candidates
-        assert episode.critic_rows == decisions * 2  # the evaluation of mean_q is not the sampler's cost
-        assert episode.posterior_rows == 0
+        assert episode.cost.policy_rows == decisions * 4 * 2  # 4 denoising steps, 2 candidates
+        assert episode.cost.critic_rows == decisions * 2  # the evaluation of mean_q is not the sampler's cost
+        assert episode.cost.posterior_rows == 0
         assert episode.mean_q is not None
         assert -2 < episode.mean_q < 0
         assert episode.q is not None
         assert len(episode.q) == decisions
-        assert episode.decision_ms is not None
-        assert episode.decision_ms > 0
+        assert episode.cost.decision_ms is not None
+        assert episode.cost.decision_ms > 0
 
 
 def test_jerk_is_the_third_difference_without_the_gripper() -> None:
     steps = np.arange(10, dtype=np.float32)
     cubic, still, gripper = steps**3 / 6, np.ones(10), (-1.0) ** steps  # of which the third differences are 1, 0 and 8
-    (episode,) = rollout(episodes=1)
 
-    def jerk(*dimensions: np.ndarray) -> float | None:
-        return replace(episode, actions=np.stack(dimensions, axis=1).astype(np.float32)).jerk
+    def jerk_of(*dimensions: np.ndarray) -> float | None:
+        return jerk(np.stack(dimensions, axis=1).astype(np.float32))
 
-    assert jerk(cubic, gripper) == pytest.approx(1.0)
-    assert jerk(cubic, still, gripper) == pytest.approx(np.sqrt(0.5))
-    assert jerk(still, gripper) == 0.0
-    assert jerk(cubic[:4], gripper[:4]) == pytest.approx(1.0)
-    assert jerk(cubic[:3], gripper[:3]) is None
-    assert jerk(gripper) is None
-    assert replace(episode, actions=np.zeros((0, 0), np.float32)).jerk is None, "an error before the first step"
+    assert jerk_of(cubic, gripper) == pytest.approx(1.0)
+    assert jerk_of(cubic, still, gripper) == pytest.approx(np.sqrt(0.5))
+    assert jerk_of(still, gripper) == 0.0
+    assert jerk_of(cubic[:4], gripper[:4]) == pytest.approx(1.0)
+    assert jerk_of(cubic[:3], gripper[:3]) is None
+    assert jerk_of(gripper) is None
+    assert jerk(np.zeros((0, 0), np.float32)) is None, "an error before the first step"
 
 
 def test_without_a_critic_there_is_no_q() -> None:
@@ -258,7 +256,7 @@ def test_a_critic_sees_the_latest_of_a_history() -> None:
 
 def test_a_black_box_policy_and_a_features_critic_run_too() -> None:
     box = rollout(sampler=BestOfN(n=3), models=Models(ToyPolicy(), ToyCritic()))
-    assert all(episode.policy_rows == 3 * episode.decisions for episode in box)
+    assert all(episode.cost.policy_rows == 3 * episode.decisions for episode in box)
     reading = rollout(sampler=BestOfN(n=3), models=Models(ToyDenoiser(), ToyCritic(uses_features=True)))
     assert [episode.q for episode in reading] == [episode.q for episode in box]
 
@@ -333,7 +331,9 @@ def test_what_a_users_model_returns_in_another_shape_is_refused() -> None:
 
 @pytest.mark.parametrize("family", ["flow", "diffusion"])
 @pytest.mark.parametrize(
-    "sampler", [BestOfN(), ValueGuided(strength=1.0), QPilotsU(strength=1.0), QPilotsM(strength=1.0)], ids=repr
+    "sampler",
+    [BestOfN(), ValueGuided(1.0), VGPS(1.0), QGF(1.0), QPilotsU(1.0), QPilotsM(1.0), DSRL(), Edit()],
+    ids=repr,
 )
 def test_a_decision_does_not_depend_on_the_episodes_beside_it(sampler: Sampler, family: str) -> None:
     """On a real network: five episodes alone decide as they do among eight, bit for bit, gradients included."""

@@ -23,6 +23,7 @@ from sim_eval.evaluation.progress import Progress
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
+from sim_eval.rollout.result import Cost
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record, actions_path, record_of
 from sim_eval.runs.run_folder import open_run
@@ -88,10 +89,8 @@ def expert_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wall_s=1.0,
         decisions=1,
         execute=len(actions),
-        decision_ms=1.0,
-        policy_rows=0,
-        critic_rows=0,
-        posterior_rows=0,
+        cost=Cost(policy_rows=0, critic_rows=0, posterior_rows=0, decision_ms=1.0),
+        mean_q=None,
         q=None,
         actions=np.stack(actions),
     )

@@ -1,4 +1,4 @@
-"""A run folder with outcomes made up by a test: nothing is simulated."""
+"""A run folder with made-up outcomes: nothing is simulated."""
 
 from __future__ import annotations
 

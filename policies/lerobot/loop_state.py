@@ -1,4 +1,4 @@
-"""Where a denoising loop stands: what the network denoises beside the task's actions, and its last prediction."""
+"""The state of a denoising loop: what the network denoises beside the task's actions, and its last prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from policies.lerobot.row_noise import generator_of
 
 
-class Trajectory:
+class LoopState:
     """The padding of a noisy chunk, and the network's prediction, at the loop's present time.
 
     LeRobot's VLAs denoise chunks of `max_action_dim` dimensions, of which the task has the first. The others, the

@@ -1,0 +1,46 @@
+"""The outcome of an episode. Loads no torch, since processes that only draw read records too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one episode's decisions: total rows that each model evaluated, and the milliseconds of a decision.
+
+    `decision_ms`: of the first decision, made for this episode alone; None if it was not timed. `extra`: fields of
+    other versions of a stored record.
+    """
+
+    policy_rows: int
+    critic_rows: int
+    posterior_rows: int
+    decision_ms: float | None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode went. If it has an `error`, the other fields say how far it got, and `success` means nothing.
+
+    steps: control steps. wall_s: seconds from reset to end, including the wait for other episodes.
+    execute: control steps per decision.
+    q: the critic's value of the chunk at each decision, not counted in `cost`, and its mean; None without a critic.
+    instruction: the task's. jerk: of the executed actions, see `sim_eval.rollout.episodes.jerk`.
+    A field added later needs a default, for records without it.
+    """
+
+    state_hash: str | None
+    success: bool
+    steps: int
+    error: str | None
+    wall_s: float
+    decisions: int
+    execute: int
+    cost: Cost
+    mean_q: float | None
+    q: list[float] | None
+    instruction: str | None = None
+    jerk: float | None = None
