@@ -17,7 +17,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sim_eval.analysis.compare import Table, compare
+from sim_eval.analysis.compare import compare
+from sim_eval.analysis.table import Table
 from sim_eval.cli import _report
 from sim_eval.errors import RunError
 from sim_eval.report import terminal, write

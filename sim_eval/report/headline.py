@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sim_eval.analysis.compare import Comparison, Overall, Table
+from sim_eval.analysis.compare import Comparison, Overall
+from sim_eval.analysis.table import Table
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.rows import Pairing, Row
 from sim_eval.report.formatting import interval, listed, percent, signed

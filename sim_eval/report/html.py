@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from policies.observation import ObservationRequest
-from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.table import Table
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.rows import ALPHA
 from sim_eval.report import figures, formatting

@@ -6,7 +6,8 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.table import Table
 from sim_eval.analysis.rows import Row
 from sim_eval.report.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
