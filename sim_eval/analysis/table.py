@@ -41,8 +41,9 @@ class Table:
 
     @property
     def name(self) -> str:
-        """The place and, if it is one, the policy with its options."""
-        return self.place if self.by == POLICY else " ".join([self.place, self.policy, *self.policy_options])
+        """The place and the policy with its options; by policy the rows name the policies."""
+        policy = [] if self.by == POLICY else [self.policy]
+        return " ".join([self.place, *policy, *self.policy_options])
 
     @property
     def unpaired(self) -> bool:
