@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.analysis.grouping import run_warnings
-from sim_eval.analysis.labels import POLICY
 from sim_eval.analysis.pairs import BOOTSTRAP_SEED, corrected, pairing_of
 from sim_eval.analysis.rows import ALPHA, Pairing
 from sim_eval.analysis.sequential import decided_at, running_p
@@ -154,7 +153,7 @@ def _overall(tables: list[Table]) -> list[Overall]:
         if len(rates) < len(tables):
             continue
         pairings = [row.pairing for _, row in rows if row.pairing]
-        baselines = {table.baseline_name(row) for table, row in rows if row.pairing}
+        baselines = {table.baseline_name(row.pairing) for table, row in rows if row.pairing}
         if len(pairings) == len(tables) and len(baselines) == 1:
             found.append(_paired_overall(label, baselines.pop(), pairings))
         else:

@@ -51,20 +51,22 @@ def row_labels(setups: Sequence[Setup], by: str) -> list[str]:
         if by == POLICY:
             name = [setup.policy, *(name if sampler or (several and setup.drawn_by != BASELINE) else [])]
         labels.append(" ".join([*name, *sampler, *(text for texts in rest for text in texts)]))
-    labels += [f"{setup.policy if by == POLICY else setup.sampler} ({setup.run.foreign})" for setup in setups[len(own):]]
+    labels += [
+        f"{setup.policy if by == POLICY else setup.sampler} ({setup.run.foreign})" for setup in setups[len(own) :]
+    ]
     return told_apart(labels, [setup.runs for setup in setups])
 
 
 def _options(setup: Setup) -> list[_Options]:
-    """Those of the sampler first."""
+    """The options of the sampler, its critic, the policy, the task and the run."""
     run, sampler, policy = setup.run, setup.sampler, setup.run.config["policy"]
-    elsewhere = {option: run.config[option] for option in ("block", "device") if option in run.config}
+    of_run: dict[str, Any] = {option: run.config[option] for option in ("block", "device") if option in run.config}
     return [
         _Options(setup.drawn_by, sampler_options(run, sampler)),
         _Options((policy, setup.drawn_by), critic_options(run, sampler)),
         _Options(policy, policy_options(run)),
         _Options(None, task_options(run)),
-        _Options(None, elsewhere),
+        _Options(None, of_run),
     ]
 
 

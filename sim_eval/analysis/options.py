@@ -31,16 +31,14 @@ def task_options(run: Run) -> dict[str, Any]:
 
 def policy_options(run: Run) -> dict[str, Any]:
     """By "policy.OPTION" what was passed to the run's policy, but not what its server was told to draw with."""
-    steering = served_by(run)
+    steering = _steering(run)
     return {f"policy.{name}": value for name, value in _given(run).items() if name not in steering}
 
 
 def served_by(run: Run) -> dict[str, Any]:
-    """`sampler` and `strength` that a steering policy server was asked for; empty if it was asked for none."""
-    steering = {name: value for name, value in _given(run).items() if name in ("sampler", "strength")}
-    if run.config.get("policy_target") != _SERVER or steering.get("sampler", BASELINE) == BASELINE:
-        return {}
-    return steering
+    """`sampler` and `strength` that a policy server was told to steer with; empty if it was told nothing."""
+    steering = _steering(run)
+    return {} if steering.get("sampler") == BASELINE else steering
 
 
 def drawn_by(run: Run, sampler: str) -> str:
@@ -83,3 +81,10 @@ def said_value(value: Any) -> str:
 
 def _given(run: Run) -> dict[str, Any]:
     return dict(run.config.get("policy_options", {}))
+
+
+def _steering(run: Run) -> dict[str, Any]:
+    given = _given(run)
+    if run.config.get("policy_target") != _SERVER or given.get("sampler") is None:
+        return {}
+    return {name: given[name] for name in ("sampler", "strength") if given.get(name) is not None}

@@ -61,12 +61,9 @@ class Table:
             return baseline_of(row, self.rows)
         return None if row.unpaired or row.label == self.reference else self.row(self.reference)
 
-    def baseline_name(self, row: Row) -> str | None:
-        """The name by which tables share what this row is compared with: a label if all have one, else a sampler."""
-        baseline = self.baseline(row)
-        if baseline is None:
-            return None
-        return baseline.sampler if self.reference is None else baseline.label
+    def baseline_name(self, pairing: Pairing) -> str:
+        """The name by which tables share what a row is compared with: a sampler's, or the reference's label."""
+        return self.row(pairing.against).sampler if self.reference is None else pairing.against
 
     def row(self, label: str) -> Row:
         """The row of this label. Raises StopIteration if the table has none."""
@@ -148,14 +145,10 @@ def _by_policy(runs: Sequence[Run]) -> tuple[list[Table], list[str]]:
 _MAKERS = {SAMPLER: _by_sampler, POLICY: _by_policy}
 
 
-def _table(
-    task: str, policy: str, by: str, setups: Sequence[Setup], runs: Sequence[Run], warnings: list[str]
-) -> Table:
+def _table(task: str, policy: str, by: str, setups: Sequence[Setup], runs: Sequence[Run], warnings: list[str]) -> Table:
     of_task, of_policy = (said(options) for options in common_options(runs))
     place = " ".join([task, *of_task])
-    rows = [
-        pool(place, label, setup, warnings) for setup, label in zip(setups, row_labels(setups, by), strict=True)
-    ]
+    rows = [pool(place, label, setup, warnings) for setup, label in zip(setups, row_labels(setups, by), strict=True)]
     pairings = (pair(first, second) for first, second in combinations(rows, 2))
     every_pair = [pairing for pairing in pairings if pairing is not None]
     return Table(task, policy, rows, every_pair, of_task, of_policy, by)

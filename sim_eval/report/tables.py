@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from sim_eval.analysis.compare import Comparison
-from sim_eval.analysis.table import Table
 from sim_eval.analysis.rows import ALPHA, Row
+from sim_eval.analysis.table import Table
 from sim_eval.report.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
 from sim_eval.report.headline import headline, test_name
 

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from sim_eval.analysis.compare import Comparison
-from sim_eval.analysis.table import Table
-from sim_eval.analysis.labels import SAMPLER
+from sim_eval.analysis.labels import POLICY, SAMPLER
 from sim_eval.analysis.rows import Row
+from sim_eval.analysis.table import Table
 from sim_eval.report.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
 
@@ -17,6 +17,8 @@ _HEAD = (
     *("strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "group", "difference %"),
     *("ms", "policy", "critic", "posterior", "mean Q", "steps"),
 )
+#: The head of the labels; a cost has the head "policy".
+_LABELLED = {SAMPLER: "sampler", POLICY: "policy and options"}
 #: The head of a column that is left out where jerk is unknown, as in runs of earlier versions.
 JERK = "jerk, \u00d7 unsteered"
 #: What a narrow terminal does without, the least important first.
@@ -48,7 +50,7 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
 
 def table_cells(table: Table) -> list[list[str]]:
     """The head, and the cells of each row below it."""
-    lines = [[table.by, *_HEAD], *map(_row_cells, table.rows)]
+    lines = [[_LABELLED[table.by], *_HEAD], *map(_row_cells, table.rows)]
     ratios = [table.jerk_ratio(row) for row in table.rows]
     if all(ratio is None for ratio in ratios):
         return lines
