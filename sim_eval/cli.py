@@ -125,9 +125,10 @@ def evaluate(arguments: Sequence[str]) -> int:
 
 @command(_COMPARE, "compare", needs_argument=True)
 def compare(arguments: Sequence[str]) -> int:
-    """Compare the samplers of one or more run folders, and show what other harnesses found."""
+    """Compare the samplers or policies of run folders, and show what other harnesses found."""
     from sim_eval import report
     from sim_eval.analysis.compare import compare
+    from sim_eval.analysis.verdict import verdict
     from sim_eval.report.settings import read_compare_settings
 
     settings = read_compare_settings(arguments)
@@ -135,12 +136,15 @@ def compare(arguments: Sequence[str]) -> int:
         if settings.figures:
             raise RunError("figures is true; accepted for run folders, not for those of sim-eval-learn")
         return _curves(settings.sources, settings.output)
-    comparison = compare(settings.sources, settings.described)
+    comparison = compare(settings.sources, settings.described, settings.by, settings.reference)
     _write_report(comparison, settings.output)
     if settings.figures:
         print(f"{len(report.write_figures(comparison, settings.output))} figures in {settings.output / report.FIGURES}")
+    if failed := verdict(comparison).having(settings.fail_if):
+        print(f"fail_if={','.join(settings.fail_if)}: {'; '.join(map(str, failed))}", file=sys.stderr)
+        return 1
     if not comparison.compared and all(run.foreign is None for run in comparison.runs):
-        raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
+        raise RunError("nothing is comparable: no two rows ran the same episode from the same start")
     return 0
 
 
