@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sim_eval.report import terminal, write
 from sim_eval.report.headline import headline
 from sim_eval.report.tables import csv_table
 from sim_eval.runs.records import read
+from sim_eval.runs.videos import update_index
 from tests import made_run
 
 HALF, MOST, NONE = [0, 1] * 20, [1] * 36 + [0] * 4, [0] * 40
@@ -178,6 +180,37 @@ def test_the_first_task_of_a_suite_is_told_from_the_suite(tmp_path: Path) -> Non
     assert "paired episodes of libero_goal task.index=0." in headline(comparison)[0]
 
 
+def test_checkpoints_of_one_name_are_told_apart_by_their_folders_on_every_task(tmp_path: Path) -> None:
+    folders = [None, "mine/epoch 9"]
+    runs = [
+        made_run.write(
+            tmp_path / f"{task}{number}",
+            task,
+            {"unsteered": outcomes},
+            {"checkpoints": folder},
+            {"policy": f"{task}{number}"},
+        )
+        for task in ("one", "two")
+        for number, (folder, outcomes) in enumerate(zip(folders, (HALF, MOST), strict=True))
+    ]
+    comparison = compare(runs)
+    assert [[row.label for row in table.rows] for table in comparison.tables] == [
+        ["flow", 'flow checkpoints="mine/epoch 9"']
+    ] * 2
+    assert "against 50 % for flow, +40 points" in headline(comparison)[0]
+    assert "over 80 paired episodes of one and two." in headline(comparison)[0]
+    assert [(pooled.label, pooled.won, pooled.lost) for pooled in comparison.pooled] == [("flow", 4, 36)]
+
+
+def test_the_page_shows_the_videos_of_both_policies(tmp_path: Path) -> None:
+    runs = two(tmp_path)
+    for folder in runs:
+        (folder / "film.mp4").touch()
+        update_index(folder, {folder / "film.mp4": (("unsteered", 3),)})
+    write(compare(runs), tmp_path)
+    assert re.search(r'"a/film.mp4"\],\[[^]]*"b/film.mp4"', (tmp_path / "report.html").read_text())
+
+
 def test_the_last_resort_is_the_run(tmp_path: Path) -> None:
     runs = [
         made_run.write(tmp_path / name, "made", {"unsteered": HALF}, checkpoints={}, execute=execute)
@@ -200,9 +233,9 @@ def test_a_critic_that_is_not_used_splits_no_row(tmp_path: Path) -> None:
 def test_a_policy_that_its_server_steers_is_not_unsteered(tmp_path: Path) -> None:
     steering = {"sampler": "qpilots_u", "strength": 0.5}
     runs = [
-        run(tmp_path, "plain", **OPENPI, policy_options={"sampler": "unsteered"}),
-        run(tmp_path, "steered", MOST, **OPENPI, policy_options=steering),
-        run(tmp_path, "more", MOST, **OPENPI, policy_options={**steering, "strength": 2}),
+        run(tmp_path, "plain", HALF, "1", **OPENPI, policy_options={"sampler": "unsteered"}),
+        run(tmp_path, "steered", MOST, "2", **OPENPI, policy_options=steering),
+        run(tmp_path, "more", MOST, "3", **OPENPI, policy_options={**steering, "strength": 2}),
     ]
     comparison = compare(runs)
     assert labels(comparison) == [
@@ -210,7 +243,9 @@ def test_a_policy_that_its_server_steers_is_not_unsteered(tmp_path: Path) -> Non
         "openpi qpilots_u (server) at 0.5",
         "openpi qpilots_u (server) at 2",
     ]
-    assert labels(compare(runs[1:2])) == ["qpilots_u (server)"]
+    (table,) = compare(runs[1:2]).tables
+    assert [row.label for row in table.rows] == ["qpilots_u (server)"]
+    assert table.name == "made openpi policy.sampler=qpilots_u policy.strength=0.5"
     assert compare(runs[:0:-1]).tables[0].row("openpi qpilots_u (server) at 2").sampler == "qpilots_u (server)"
 
 

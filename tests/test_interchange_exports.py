@@ -119,10 +119,10 @@ def test_the_commands(
     assert f"figures in {out}/figures" in told
     assert "unpaired" in told
     assert call(monkeypatch, "compare", LEROBOT, f"output={out}") == 0, "there is nothing to pair"
-    for command in ("export", "compare"):
+    for command, count in (("export", 4), ("compare", 7)):
         assert call(monkeypatch, command, "--help") == 0
         options = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
-        assert len(options) == 4
+        assert len(options) == count
         assert all(len(line.split()) > 3 for line in options)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_eval.analysis.episode_selection import BASELINE
-from sim_eval.analysis.options import critic_options, drawn_by, policy_options, sampler_options
+from sim_eval.analysis.options import critic_options, drawn_by, given_options, said_value, sampler_options, task_options
 from sim_eval.runs.provenance import stored_request
 from sim_eval.runs.reader import Run
 from sim_eval.runs.sampler_options import LATER
@@ -51,6 +51,7 @@ def group_by_condition(runs: Sequence[Run]) -> list[list[Run]]:
 
     What another harness ran joins the first group of its task and policy.
     """
+    runs = sorted(runs, key=lambda run: run.foreign is not None)
     settings = dict.fromkeys(run.setting for run in runs)
     by_setting = ([run for run in runs if run.setting == setting] for setting in settings)
     return [group for alike in by_setting for group in _alike(alike, _condition)]
@@ -59,21 +60,38 @@ def group_by_condition(runs: Sequence[Run]) -> list[list[Run]]:
 def policy_names(groups: Sequence[Sequence[Run]]) -> list[str]:
     """The policy's name of each group of `group_by_condition`.
 
-    Different weights with the same name, task and options get the start of their hash or, where that is unknown or
-    equal, the name of a run.
+    Different weights with the same name, task and options get their folder of checkpoints, or else the start of their
+    hash. Groups that options and weights do not tell apart get the name of a run.
     """
-    by_name: dict[str, list[int]] = defaultdict(list)
-    for place, (run, *_) in enumerate(groups):
-        by_name[str((run.setting, policy_options(run)))].append(place)
     names = [str(group[0].config["policy"]) for group in groups]
-    for places in by_name.values():
-        alike = _alike([groups[place][0] for place in places], _weights)
-        texts = told_apart([names[places[0]]] * len(alike), alike)
-        for text, runs in zip(texts, alike, strict=True):
-            for place in places:
-                if groups[place][0] in runs:
-                    names[place] = text
+    for places in _equal([(group[0].setting, given_options(group[0])) for group in groups]):
+        weights = _alike([groups[place][0] for place in places], _weights)
+        texts = _named_after_weights(names[places[0]], weights)
+        for place in places:
+            names[place] = next(text for text, runs in zip(texts, weights, strict=True) if groups[place][0] in runs)
+    told = [(group[0].setting, names[place], task_options(group[0])) for place, group in enumerate(groups)]
+    for places in _equal([(*known, given_options(group[0])) for known, group in zip(told, groups, strict=True)]):
+        texts = told_apart([names[place] for place in places], [groups[place] for place in places])
+        for place, text in zip(places, texts, strict=True):
+            names[place] = text
     return names
+
+
+def _named_after_weights(name: str, groups: Sequence[Sequence[Run]]) -> list[str]:
+    folders = [group[0].config.get("checkpoints") for group in groups]
+    if len(set(folders)) == len(groups):
+        return [
+            f"{name} checkpoints={said_value(folder)}" if folder and len(groups) > 1 else name for folder in folders
+        ]
+    return told_apart([name] * len(groups), groups)
+
+
+def _equal(values: Sequence[object]) -> list[list[int]]:
+    """The places of each value."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, value in enumerate(values):
+        found[repr(value)].append(place)
+    return list(found.values())
 
 
 def group_by_setup(runs: Sequence[Run], policy: str) -> list[Setup]:
@@ -123,7 +141,7 @@ def _condition(run: Run) -> dict[str, Any]:
     """What a policy's episodes depend on except the sampler and the key; another harness's file says nothing of it."""
     if run.foreign is not None:
         return {}
-    return {**_weights(run), "task": _task(run), "policy options": run.config.get("policy_options", {})}
+    return {**_weights(run), "task": _task(run), "policy options": given_options(run)}
 
 
 def _weights(run: Run) -> dict[str, str]:
@@ -225,9 +243,8 @@ def _stated(run: Run) -> Iterator[tuple[str, str, str]]:
             if option not in ("_target_", "strength"):  # tables show the strength
                 what = f"{who}: steps" if option == "steps" else f"{who}: sampler.{sampler}.{option}"
                 yield what, str(value), f"{run.name}'s {sampler}"
-    for option, value in run.config["task"].items():
-        if option != "assets":  # only runs of earlier versions have it
-            yield f"{who}: task.{option}", str(value), run.name
+    if "target" in run.config["task"]:  # labels tell the options, not whose code they are of
+        yield f"{who}: task.target", run.config["task"]["target"], run.name
     for account in run.provenance:
         for package, version in account["versions"].items():
             yield f"version of {package}", version, run.name

@@ -8,7 +8,14 @@ from typing import Any
 
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import Setup, told_apart
-from sim_eval.analysis.options import critic_options, policy_options, said_value, sampler_options, task_options
+from sim_eval.analysis.options import (
+    critic_options,
+    given_options,
+    policy_options,
+    said_value,
+    sampler_options,
+    task_options,
+)
 from sim_eval.runs.reader import Run
 
 #: What the rows of a table may be: the samplers of one policy, or policies, checkpoints and options.
@@ -31,7 +38,8 @@ def common_options(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]
     """
     own = [run for run in runs if run.foreign is None]
     one_policy = len({run.config["policy"] for run in own}) == 1
-    return _shared([task_options(run) for run in own]), _shared([policy_options(run) for run in own] * one_policy)
+    given = [{f"policy.{name}": value for name, value in given_options(run).items()} for run in own if one_policy]
+    return _shared([task_options(run) for run in own]), _shared(given)
 
 
 def row_labels(setups: Sequence[Setup], by: str) -> list[str]:

@@ -29,10 +29,14 @@ def task_options(run: Run) -> dict[str, Any]:
     }
 
 
+def given_options(run: Run) -> dict[str, Any]:
+    """All that was passed to the run's policy, by the name of the option."""
+    return dict(run.config.get("policy_options", {}))
+
+
 def policy_options(run: Run) -> dict[str, Any]:
     """By "policy.OPTION" what was passed to the run's policy, but not what its server was told to draw with."""
-    steering = _steering(run)
-    return {f"policy.{name}": value for name, value in _given(run).items() if name not in steering}
+    return {f"policy.{name}": value for name, value in given_options(run).items() if name not in _steering(run)}
 
 
 def served_by(run: Run) -> dict[str, Any]:
@@ -79,12 +83,8 @@ def said_value(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _given(run: Run) -> dict[str, Any]:
-    return dict(run.config.get("policy_options", {}))
-
-
 def _steering(run: Run) -> dict[str, Any]:
-    given = _given(run)
+    given = given_options(run)
     if run.config.get("policy_target") != _SERVER or given.get("sampler") is None:
         return {}
     return {name: given[name] for name in ("sampler", "strength") if given.get(name) is not None}
