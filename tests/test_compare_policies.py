@@ -163,7 +163,7 @@ def test_a_label_names_the_options_in_which_rows_differ(
 
 
 def test_options_that_all_rows_share_stand_above_them(tmp_path: Path) -> None:
-    settings = {"task": {**TASK, "gain": 0.6}, "policy": "mini_vla", "policy_options": {"spread": 0.4}}
+    settings: dict[str, Any] = {"task": {**TASK, "gain": 0.6}, "policy": "mini_vla", "policy_options": {"spread": 0.4}}
     comparison = compare([run(tmp_path, "a", {"unsteered": HALF, "a": MOST}, **settings)])
     assert labels(comparison) == ["unsteered", "a"]
     assert terminal(comparison).splitlines()[0] == "task=made task.gain=0.6 policy=mini_vla policy.spread=0.4"
