@@ -101,17 +101,25 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
 
 
 def compare(
-    *folders: str | Path, output: str | Path | None = None, policy: str = "unknown", sampler: str = "unsteered"
+    *folders: str | Path,
+    output: str | Path | None = None,
+    policy: str = "unknown",
+    sampler: str = "unsteered",
+    by: str | None = None,
+    reference: str | None = None,
 ) -> Comparison:
-    """Compare the samplers of run folders, and write report.html, report.md and summary.json into `output`.
+    """Compare the rows of run folders, and write report.html, report.md and summary.json into `output`.
 
     folders: result files of LeRobot and vla-eval, too; what they hold cannot be paired and has rows of its own.
     output: a folder; None: the first run folder. policy, sampler: what such files evaluated, and what drew the actions.
 
-    Raises RunError for a folder that is not a run's, and a file of another program.
+    by: "sampler", "policy" for policies, checkpoints and options, None for what finds pairs. reference: label of the
+        row that the others are compared with.
+
+    Raises RunError for a folder that is not a run's, a file of another program, and an unknown row.
     """
     sources = [Path(folder) for folder in folders]
-    comparison = compare_folders(sources, described(policy, sampler))
+    comparison = compare_folders(sources, described(policy, sampler), by, reference)
     report.write(comparison, report_folder(sources) if output is None else Path(output))
     return comparison
 

@@ -139,7 +139,7 @@ def test_a_sampler_with_other_strengths_has_a_row_for_each(tmp_path: Path) -> No
     assert list(rows(*runs)) == ["unsteered", "a at 0.5", "a at 1"]
 
 
-def test_a_sampler_with_other_options_is_named_after_its_run(tmp_path: Path) -> None:
+def test_a_sampler_with_other_options_is_named_after_them(tmp_path: Path) -> None:
     runs = [
         made_run.write(tmp_path / name, "made", {"unsteered": [0, 1], "a": [1, 1]}, {"sampler": options})
         for name, options in {
@@ -147,7 +147,7 @@ def test_a_sampler_with_other_options_is_named_after_its_run(tmp_path: Path) -> 
             "many": {"unsteered": {}, "a": {"n": 9}},
         }.items()
     ]
-    assert list(rows(*runs)) == ["unsteered", "few/a", "many/a"]
+    assert list(rows(*runs)) == ["unsteered", "a n=2", "a n=9"]
     assert "made flow: sampler.a.n differs: 2 in few's a; 9 in many's a" in compare(runs).warnings
 
 
@@ -164,7 +164,7 @@ def test_two_policies_of_one_name_are_not_paired(tmp_path: Path) -> None:
         made_run.write(tmp_path / name, "made", {sampler: [0, 1]}, checkpoints={"policy": digest})
         for name, sampler, digest in (("one", "unsteered", "11112222333"), ("two", "a", "44445555666"))
     ]
-    comparison = compare(runs)
+    comparison = compare(runs, by="sampler")
     assert [table.name for table in comparison.tables] == ["made flow (11112222)", "made flow (44445555)"]
     assert not comparison.compared
     told = "made: 2 different policies are called flow; they are not compared with each other: "
@@ -178,7 +178,7 @@ def test_policies_of_the_same_weights_but_another_configuration_are_named_after_
         )
         for name in ("eight", "four")
     ]
-    assert [table.policy for table in compare(runs).tables] == ["flow (eight)", "flow (four)"]
+    assert [table.policy for table in compare(runs, by="sampler").tables] == ["flow (eight)", "flow (four)"]
 
 
 def test_records_as_a_table(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_episodes_of_another_block_are_told(tmp_path: Path, block: str) -> None:
 
 def test_runs_in_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        made_run.write(tmp_path / name / "run", "made", {"unsteered": [0]}, {"sampler": {"unsteered": {"n": name}}})
-    assert set(rows(tmp_path / "a" / "run", tmp_path / "b" / "run")) == {"a/run/unsteered", "b/run/unsteered"}
+        made_run.write(tmp_path / name / "run", "made", {"unsteered": [0]}, execute=ord(name))
+    assert set(rows(tmp_path / "a" / "run", tmp_path / "b" / "run")) == {"unsteered (a/run)", "unsteered (b/run)"}
 
 
 def test_the_correction_is_over_every_pair_of_every_table(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from benchmarks import made_run
-from sim_eval.analysis.compare import Table, compare
+from sim_eval.analysis.compare import compare
+from sim_eval.analysis.table import Table
 from sim_eval.cli import read_command
 from sim_eval.commands import compare as compare_command
 from sim_eval.errors import RunError
@@ -180,14 +181,14 @@ def test_names_and_errors_are_no_markup(tmp_path: Path) -> None:
     write(compare(runs), tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
     assert "<script>" not in re.sub("``.*?``", "", text)  # code spans show it as it is
-    (row,) = [line for line in text.splitlines() if line.startswith("| &lt;script") and "unsteered | -" in line]
-    assert r"&gt;\|\`x\`\[a\](b)/unsteered" in row
+    (row,) = [line for line in text.splitlines() if line.startswith("| unsteered n=&lt;script") and "| - |" in line]
+    assert r"&gt;\|\`x\`\[a\](b) | -" in row
     assert len(re.findall(r"(?<!\\)\|", row)) == 17
     assert r"(0): boom &lt;script&gt;alert(1)" in text
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<script>alert" not in page
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["tables"][0]["rows"][0]["label"] == f"{evil}/unsteered"
+    assert summary["tables"][0]["rows"][0]["label"] == f"unsteered n={evil}"
 
 
 def test_every_format_holds_the_figures(run: Path, tmp_path: Path) -> None:
@@ -297,10 +298,10 @@ def test_each_lane_is_judged_by_its_own_reference(tmp_path: Path) -> None:
     ]
     (table,) = compare(runs).tables
     drawn = {strip.title: {row.label: row.counts for row in strip.rows} for strip in strips(table, starts(table))}
-    assert drawn["made flow, against one/unsteered"]["one/unsteered"] == {"neither": 3}
-    assert drawn["made flow, against one/unsteered"]["one/a"] == {"rescued": 2, "neither": 1}
-    assert drawn["made flow, against two/unsteered"]["two/a"] == {"both": 2, "broken": 1}
-    assert "one/a" not in drawn["made flow, against two/unsteered"]
+    assert drawn["made flow, against unsteered n=one"]["unsteered n=one"] == {"neither": 3}
+    assert drawn["made flow, against unsteered n=one"]["a n=one"] == {"rescued": 2, "neither": 1}
+    assert drawn["made flow, against unsteered n=two"]["a n=two"] == {"both": 2, "broken": 1}
+    assert "a n=one" not in drawn["made flow, against unsteered n=two"]
 
 
 def swept(task: str, trials: Sequence[Trial]) -> Panel:
@@ -455,7 +456,7 @@ def test_long_and_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     ]
     page = html(compare(runs), tmp_path)
     texts = [text.text for text in plots(page)[0].iter("text")]
-    label = f"{names[1]}/unsteered"
+    label = f'unsteered n="{names[1]}"'
     assert f"…{label[-23:]}" in texts
     assert f"{label}: 90 % (77-96)" in [title.text for title in plots(page)[0].iter("title")]
 

@@ -1,4 +1,4 @@
-"""Compare samplers on the same episodes, over one or more runs."""
+"""Compare samplers, or policies, on the same episodes, over one or more runs."""
 
 from __future__ import annotations
 
@@ -9,72 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval.analysis.episode_selection import BASELINE
-from sim_eval.analysis.grouping import group_by_policy, group_by_setup, request_warnings, run_warnings
-from sim_eval.analysis.pairs import BOOTSTRAP_SEED, baseline_of, corrected, pair, pairing_of, pairing_warnings
-from sim_eval.analysis.rows import ALPHA, Pairing, Row, pool
+from sim_eval.analysis.grouping import run_warnings
+from sim_eval.analysis.pairs import BOOTSTRAP_SEED, corrected, pairing_of
+from sim_eval.analysis.rows import ALPHA, Pairing
 from sim_eval.analysis.sequential import decided_at, running_p
 from sim_eval.analysis.statistics import bootstrap_difference, interval_over_tasks, letters
+from sim_eval.analysis.table import Table, refer, reference_warnings, tables_of
 from sim_eval.errors import RunError
 from sim_eval.runs.foreign import UNDESCRIBED, Described
 from sim_eval.runs.reader import Run
 from sim_eval.runs.source import read_sources
 
 
-@dataclass
-class Table:
-    """All rows of one task and policy; `every_pair` compares each row with each later one."""
-
-    task: str
-    policy: str
-    rows: list[Row]
-    every_pair: list[Pairing] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{self.task} {self.policy}"
-
-    @property
-    def unpaired(self) -> bool:
-        """Whether all of it was run by other harnesses."""
-        return all(row.unpaired for row in self.rows)
-
-    @property
-    def references(self) -> list[str]:
-        """The labels of the rows that others are compared with, in table order."""
-        return list(dict.fromkeys(row.pairing.against for row in self.rows if row.pairing))
-
-    def row(self, label: str) -> Row:
-        """The row of this label. Raises StopIteration if the table has none."""
-        return next(row for row in self.rows if row.label == label)
-
-    def jerk_ratio(self, row: Row) -> float | None:
-        """The row's jerk over its unsteered row's, which has 1 itself; None if either is unknown or the latter 0."""
-        if row.jerk is None:
-            return None
-        unsteered = row if row.sampler == BASELINE else baseline_of(row, self.rows)
-        if unsteered is None or unsteered.sampler != BASELINE or not unsteered.jerk:
-            return None
-        return row.jerk / unsteered.jerk
-
-    def pairing(self, label: str, against: str) -> Pairing | None:
-        """The comparison of one row with another, from the first one's view; None if they share no pair."""
-        for pairing in self.every_pair:
-            if (pairing.label, pairing.against) == (label, against):
-                return pairing
-            if (pairing.label, pairing.against) == (against, label):
-                return pairing.reversed()
-        return None
-
-
 @dataclass(frozen=True)
 class Overall:
-    """One sampler over all tables, each with equal weight. Rates and differences are fractions.
+    """One sampler or policy over all tables, each with equal weight. Rates and differences are fractions.
 
-    `baseline`: the sampler that it is compared with in every table. `rate`, `baseline_rate` and `difference` are then
+    `baseline`: the one that it is compared with in every table. `rate`, `baseline_rate` and `difference` are then
     means over the pairs of the two, `interval` is the paired bootstrap 95 % interval of the difference (starts
     resampled within each table), `interval_over_tasks` that over tasks like these, and `episodes` the number of pairs.
-    Without a baseline, `rate` and `episodes` are over the sampler's own episodes.
+    Without a baseline, `rate` and `episodes` are over its own episodes.
     """
 
     label: str
@@ -89,11 +43,11 @@ class Overall:
 
 @dataclass
 class Comparison:
-    """Tables, the warnings that a reader must know, and `overall`, the samplers that every table has.
+    """Tables, the warnings that a reader must know, and `overall`, the rows that every table has.
 
     Rows that other harnesses ran stand in the tables alone: `overall` and `pooled` are of this suite's own.
 
-    `pooled`: every two samplers that all of several tables compare, over their pairs together; Holm's correction is
+    `pooled`: every two rows that all of several tables compare, over their pairs together; Holm's correction is
     over these alone. It answers another question than the tables do: whether one is better on the whole.
     """
 
@@ -104,8 +58,13 @@ class Comparison:
     pooled: list[Pairing] = field(default_factory=list)
 
     @property
+    def by(self) -> str:
+        """What the rows are, one of `BY`."""
+        return self.tables[0].by
+
+    @property
     def compared(self) -> bool:
-        """Whether at least two samplers ran the same episode."""
+        """Whether at least two rows ran the same episode."""
         return self.comparisons > 0
 
     @property
@@ -119,35 +78,33 @@ class Comparison:
         return sum(len(table.every_pair) for table in self.tables)
 
 
-def compare(sources: Sequence[Path], described: Described = UNDESCRIBED) -> Comparison:
-    """Read run folders and files of other harnesses, and compare all their samplers; see `read_sources`."""
-    return compare_runs(read_sources(sources, described))
+def compare(
+    sources: Sequence[Path], described: Described = UNDESCRIBED, by: str | None = None, reference: str | None = None
+) -> Comparison:
+    """Read run folders and files of other harnesses, and compare their samplers or policies; see `read_sources`."""
+    return compare_runs(read_sources(sources, described), by, reference)
 
 
-def compare_runs(runs: Sequence[Run]) -> Comparison:
-    """As `compare`, for runs already read, whose names must differ. Raises RunError if no run has a record."""
+def compare_runs(runs: Sequence[Run], by: str | None = None, reference: str | None = None) -> Comparison:
+    """As `compare`, for runs already read, whose names must differ.
+
+    by: "sampler" compares the samplers of each policy, with the same options; "policy" compares policies, checkpoints
+        and options with each other, where the key and the hash of the start are equal. None: "policy" if only that
+        finds a pair, else "sampler".
+    reference: the label of the row that the others are compared with. None: by sampler each row's unsteered one, by
+        policy the first run's.
+
+    Raises RunError if no run has a record, and for another `by` or `reference` than there is.
+    """
     if not any(run.records for run in runs):
         raise RunError(f"nothing to compare: no episode is recorded in {', '.join(str(run.folder) for run in runs)}")
     warnings = run_warnings(runs)
-    tables = [_table(task, policy, group, warnings) for task, policy, group in group_by_policy(runs, warnings)]
+    tables, told = tables_of(runs, by)
+    refer(tables, reference)
+    warnings += told + reference_warnings(tables)
     _correct(tables)
     warnings += _unfinished(tables)
     return Comparison(list(runs), tables, _overall(tables), warnings, _pooled(tables))
-
-
-def _table(task: str, policy: str, runs: list[Run], warnings: list[str]) -> Table:
-    rows = [pool(task, label, sampler, group, warnings) for label, (sampler, group) in group_by_setup(runs).items()]
-    own = [row for row in rows if not row.unpaired]
-    ran = [row for row in own if row.records]
-    if len(own) > 1 and all(row.sampler != BASELINE for row in ran):
-        first = (ran or own)[0].label
-        warnings.append(f"{task} {policy}: no {BASELINE} records, so samplers are compared with {first}")
-    warnings += request_warnings(task, policy, runs)
-    for row in rows:
-        if (baseline := baseline_of(row, rows)) is not None:
-            warnings += pairing_warnings(task, row, baseline)
-    pairings = (pair(first, second) for first, second in combinations(rows, 2))
-    return Table(task, policy, rows, [pairing for pairing in pairings if pairing is not None])
 
 
 def _correct(tables: list[Table]) -> None:
@@ -162,7 +119,7 @@ def _correct(tables: list[Table]) -> None:
         table.every_pair = [next(pairings) for _ in table.every_pair]
         _give_letters(table)
         for row in table.rows:
-            if (baseline := baseline_of(row, table.rows)) is not None:
+            if (baseline := table.baseline(row)) is not None:
                 row.pairing = table.pairing(row.label, baseline.label)
 
 
@@ -177,7 +134,7 @@ def _give_letters(table: Table) -> None:
 
 
 def _unfinished(tables: Sequence[Table]) -> list[str]:
-    """Samplers of runs until=decided that were stopped before they were decided or had all their episodes."""
+    """Rows of runs until=decided that were stopped before they were decided or had all their episodes."""
     found = []
     for table in tables:
         for row in table.rows:
@@ -196,7 +153,7 @@ def _overall(tables: list[Table]) -> list[Overall]:
         if len(rates) < len(tables):
             continue
         pairings = [row.pairing for _, row in rows if row.pairing]
-        baselines = {table.row(row.pairing.against).sampler for table, row in rows if row.pairing}
+        baselines = {table.baseline_name(row.pairing) for table, row in rows if row.pairing}
         if len(pairings) == len(tables) and len(baselines) == 1:
             found.append(_paired_overall(label, baselines.pop(), pairings))
         else:

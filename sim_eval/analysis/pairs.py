@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 
@@ -24,7 +24,8 @@ def baseline_of(row: Row, rows: list[Row]) -> Row | None:
     """The row that this row is compared with; None if there is no other.
 
     The unsteered row that shares a run with this one, else the unsteered row that shares the most keys; without
-    unsteered records, the first row that ran. An unpaired row is compared with none, and none with it.
+    unsteered records, the first row that ran. An unsteered row is compared with those before it alone, so that no two
+    are compared with each other twice. An unpaired row is compared with none, and none with it.
     """
     if row.unpaired:
         return None
@@ -32,7 +33,7 @@ def baseline_of(row: Row, rows: list[Row]) -> Row | None:
     baselines = [other for other in ran if other.sampler == BASELINE] or ran[:1]
     runs = {run.name for run in row.runs}
     return max(
-        (other for other in baselines if other is not row),
+        itertools.takewhile(lambda other: other is not row, baselines),
         key=lambda other: (any(run.name in runs for run in other.runs), len(shared(row.records, other.records))),
         default=None,
     )
@@ -145,5 +146,5 @@ def pairing_warnings(task: str, row: Row, baseline: Row) -> list[str]:
 def _obstacle(row: Row, other: Row) -> str | None:
     if row.unpaired or other.unpaired:
         return "another harness ran one of them"
-    reasons = (different_simulators(first, second) for first, second in product(row.runs, other.runs))
+    reasons = (different_simulators(first, second) for first, second in itertools.product(row.runs, other.runs))
     return next((reason for reason in reasons if reason), None)

@@ -1,4 +1,4 @@
-"""One sampler's row of a table: its episodes from one or more runs, and their figures."""
+"""One row of a table: its episodes from one or more runs, and their figures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from sim_eval.analysis.grouping import Setup
 from sim_eval.analysis.statistics import Cluster, wilson
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
@@ -81,8 +82,9 @@ class Pairing(Tally):
 
 @dataclass
 class Row:
-    """A sampler's figures over its `n` episodes without errors; each is None if there are none.
+    """A sampler's or policy's figures over its `n` episodes without errors; each is None if there are none.
 
+    `policy`: its name in the report. `sampler`: what drew the actions, which may be a policy's server.
     `failed`: the episodes that ended in an error. `run_of`: the run of each episode, by key. `ms` is the median over
     episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode, `jerk`, as
     in `EpisodeResult`, over the episodes that have one. `pairing`: the comparison with the baseline. `letters`:
@@ -90,6 +92,7 @@ class Row:
     """
 
     label: str
+    policy: str
     sampler: str
     runs: list[Run]
     records: list[Record]
@@ -151,14 +154,15 @@ def _average(kind: Callable[[list[float]], float], values: Sequence[float | None
     return kind(known) if known else None
 
 
-def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[str]) -> Row:
-    """The row of a sampler's episodes in all these runs; appends to `warnings`. A key in several runs counts once."""
+def pool(task: str, label: str, setup: Setup, warnings: list[str]) -> Row:
+    """The row of a setup's episodes in all its runs; appends to `warnings`. A key in several runs counts once."""
     what = f"{task} {label}"
+    runs = setup.runs
     records: dict[Key, Record] = {}
     run_of: dict[Key, Run] = {}
     for run in runs:
         where = what if len(runs) == 1 else f"{what} in {run.name}"
-        mine = [record for record in run.records if record.sampler == sampler]
+        mine = [record for record in run.records if record.sampler == setup.sampler]
         if len(mine) < run.config["episodes"] and run.config.get("until") != DECIDED:
             warnings.append(f"{where}: {len(mine)} of {run.config['episodes']} episodes are recorded")
         if again := [record for record in mine if key_of(record) in records]:
@@ -170,7 +174,8 @@ def pool(task: str, label: str, sampler: str, runs: list[Run], warnings: list[st
     if failed := [record for record in records.values() if record.error is not None]:
         numbers = ", ".join(str(record.episode) for record in failed)
         warnings.append(f"{what}: {len(failed)} episodes ended in an error ({numbers}): {failed[0].error}")
-    return Row(label, sampler, runs, [record for record in records.values() if record.error is None], failed, run_of)
+    finished = [record for record in records.values() if record.error is None]
+    return Row(label, setup.policy, setup.drawn_by, runs, finished, failed, run_of)
 
 
 def _about_repeats(again: list[Record], before: dict[Key, Record], run_of: dict[Key, Run]) -> str:

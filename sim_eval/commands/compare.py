@@ -1,7 +1,8 @@
-"""Compare the samplers of one or more run folders, and show what other harnesses found."""
+"""Compare the samplers or policies of run folders, and show what other harnesses found."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ USAGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Compare the samplers of one or more run folders. `sources`: run folders and files of other harnesses."""
+    """Compare the samplers or policies of run folders. `sources`: run folders and files of other harnesses."""
 
     sources: tuple[Path, ...]
     output: Path = option(
@@ -32,6 +33,18 @@ class Options:
         "unknown", "what the FILEs evaluated, for they do not say; the same name as a RUN's puts both into one table"
     )
     sampler: str = option("unsteered", "what drew the actions of the FILEs")
+    by: str | None = option(
+        None,
+        "sampler: what a run's samplers do for its policy; policy: policies, checkpoints and options, each row against "
+        "one reference; null: sampler, or policy where only that finds pairs",
+        choices=("sampler", "policy"),
+    )
+    reference: str | None = option(None, "label of the row that the others are compared with")
+    fail_if: tuple[str, ...] = option(
+        (),
+        "verdicts on a row that make the exit status 1: better, worse, cannot tell, not comparable; better and worse "
+        "hold after the correction",
+    )
     figures: bool = option(False, "also write every figure of the report as an SVG file into output/figures")
 
     @staticmethod
@@ -39,6 +52,10 @@ class Options:
         if not given["sources"]:
             raise RunError("there is no run to compare; accepted: sim-eval compare RUN [RUN ...] [output=DIR]")
         described(given["policy"], given["sampler"])
+        if given["fail_if"]:
+            from sim_eval.analysis.verdict import read_fail_if  # loads SciPy
+
+            given["fail_if"] = read_fail_if(given["fail_if"])
         given["output"] = given["output"] or report_folder(given["sources"])
 
     @property
@@ -55,20 +72,24 @@ def report_folder(sources: Sequence[Path]) -> Path:
 def run(options: Options) -> int:
     from sim_eval.analysis.compare import compare
     from sim_eval.analysis.curves import is_learned
+    from sim_eval.analysis.verdict import verdict
     from sim_eval.report import comparison as report
 
     if any(map(is_learned, options.sources)):
         if options.figures:
             raise RunError("figures is true; accepted for run folders, not for those of sim-eval learn")
         return _show_curves(options)
-    comparison = compare(options.sources, options.described)
+    comparison = compare(options.sources, options.described, options.by, options.reference)
     print(report.terminal(comparison), flush=True)
     report.write(comparison, options.output)  # after the table, so that a full disk does not hide it
     print(f"\n{options.output / report.HTML}")
     if options.figures:
         print(f"{len(report.write_figures(comparison, options.output))} figures in {options.output / report.FIGURES}")
+    if failed := verdict(comparison).having(options.fail_if):
+        print(f"fail_if={','.join(options.fail_if)}: {'; '.join(map(str, failed))}", file=sys.stderr)
+        return 1
     if not comparison.compared and all(run.foreign is None for run in comparison.runs):
-        raise RunError("nothing is comparable: no two samplers ran the same episode from the same start")
+        raise RunError("nothing is comparable: no two rows ran the same episode from the same start")
     return 0
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.pairs import same_start
 from sim_eval.analysis.rows import Row, key_of
+from sim_eval.analysis.table import Table
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 

@@ -51,7 +51,7 @@ def _rows_of_one(comparison: Comparison, sampler: str | None) -> dict[str, Row]:
 
     `sampler`: its name, or a row's label. Raises RunError where there are several, or none.
     """
-    policies = list(dict.fromkeys(table.policy for table in comparison.tables))
+    policies = list(dict.fromkeys(row.policy for table in comparison.tables for row in table.rows))
     if len(policies) > 1:
         raise RunError(f"these runs evaluate the policies {', '.join(policies)}; accepted: runs of one policy")
     found: dict[str, Row] = {}

@@ -1,13 +1,15 @@
-"""What a comparison says, in sentences: which sampler wins, where, how surely, at what cost."""
+"""What a comparison says, in sentences: which sampler or policy wins, where, how surely, at what cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sim_eval.analysis.compare import Comparison, Overall, Table
+from sim_eval.analysis.compare import Comparison, Overall
 from sim_eval.analysis.episode_selection import BASELINE
+from sim_eval.analysis.labels import SAMPLER
 from sim_eval.analysis.rows import Pairing, Row
+from sim_eval.analysis.table import Table
 from sim_eval.report.formatting import interval, listed, percent, signed
 
 
@@ -20,7 +22,7 @@ def headline(comparison: Comparison) -> list[str]:
     if not any(row.n for table in tables for row in table.rows):
         return [f"Every episode of {_names(tables)} ended in an error."]
     if not comparison.overall:
-        return [f"No sampler ran on all of {_names(tables)}, so none is the best overall; see each task."]
+        return [f"No {comparison.by} ran on all of {_names(tables)}, so none is the best overall; see each task."]
     leader = _leader(comparison)
     if leader.difference is not None:
         rows = [table.row(leader.label) for table in tables]
@@ -35,13 +37,15 @@ def headline(comparison: Comparison) -> list[str]:
     if not all(leader.label in table.references for table in tables):
         return [
             f"{leader.label} succeeds most often, {percent(leader.rate)} % over {where}, but is not compared with the "
-            "same sampler on each of them.",
+            f"same {comparison.by} on each of them.",
             *_harm(tables),
         ]
     level = _level(leader, comparison)
-    first = f"No sampler succeeds more often than {leader.label}, {percent(leader.rate)} % over {where}"
+    nothing = "No sampler" if comparison.by == SAMPLER else "Nothing"
+    first = f"{nothing} succeeds more often than {leader.label}, {percent(leader.rate)} % over {where}"
     first = f"{first}; {listed(level)} as often." if level else f"{first}."
-    return [first, *_gains(leader, tables), *_harm(tables), *_decisions(tables), *_fewer(comparison)]
+    found = [*_gains(leader, tables), *_harm(tables), *_undecided(leader, comparison)]
+    return [first, *found, *_decisions(tables), *_fewer(comparison)]
 
 
 def test_name(comparison: Comparison) -> str:
@@ -124,12 +128,22 @@ def _gains(baseline: Overall, tables: list[Table]) -> list[str]:
     )
 
 
+def _undecided(baseline: Overall, comparison: Comparison) -> list[str]:
+    """What no test tells from the one that is best on average."""
+    pairings = [row.pairing for table in comparison.tables for row in table.rows if row.pairing]
+    sure = {pairing.label for pairing in pairings if pairing.survives}
+    sure |= {name for pairing in comparison.pooled if pairing.survives for name in (pairing.label, pairing.against)}
+    rest = dict.fromkeys(p.label for p in pairings if p.against == baseline.label and p.label not in sure)
+    return [f"{listed(list(rest))} cannot be told apart from it."] if rest else []
+
+
 def _sureness(comparison: Comparison, tables: list[Table], rows: list[Row]) -> str:
     many = f"all {comparison.comparisons} comparisons" if comparison.comparisons > 1 else "the one comparison"
     how = f"Holm's correction over {many} of this report"
     sure = [row.pairing is not None and row.pairing.survives and row.pairing.difference > 0 for row in rows]
     if not any(sure):
-        return f"The gain does not survive {how}: these episodes do not show that it helps."
+        shown = "helps" if comparison.by == SAMPLER else "is better"
+        return f"The gain does not survive {how}: these episodes do not show that it {shown}."
     if all(sure):
         return f"The gain survives {how}" + (" on each of them." if len(tables) > 1 else ".")
     there = [table for table, survives in zip(tables, sure, strict=True) if survives]
@@ -232,5 +246,5 @@ def _range(values: Sequence[float | None], form: str) -> str:
 
 def _names(tables: list[Table], among: list[Table] | None = None) -> str:
     """Tasks alone where the policy is the same everywhere (in `among`, or in all of them)."""
-    same_policy = len({table.policy for table in among or tables}) == 1
-    return listed([table.task if same_policy else table.name for table in tables])
+    same_policy = len({(table.policy, *table.policy_options) for table in among or tables}) == 1
+    return listed([table.place if same_policy else table.name for table in tables])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from policies.observation import ObservationRequest
-from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.episode_selection import BASELINE
-from sim_eval.analysis.rows import ALPHA
+from sim_eval.analysis.labels import POLICY
+from sim_eval.analysis.rows import ALPHA, Row
+from sim_eval.analysis.table import Table
 from sim_eval.report import figures, formatting
 from sim_eval.report.episodes import episode_data, missing_videos, starts, strips
 from sim_eval.report.headline import headline, test_name
@@ -93,7 +95,7 @@ def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
     """The published trials of each table that were drawn with the very models of its runs."""
     found = {}
     for table in comparison.tables:
-        if table.unpaired:
+        if table.unpaired or table.by == POLICY:  # a sweep is of one policy
             continue
         config = table.rows[0].runs[0].config
         published = read_sweep(folder / f"{table.task}-{config['policy']}-{config['critic']}.json")
@@ -106,7 +108,7 @@ def _sweeps(comparison: Comparison, folder: Path) -> figures.Sweeps:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the policy of the table `title` observed, as its first run with such a record says.
+    """What the policy of a table or, by policy, of a row observed, as its first run with such a record says.
 
     `pictures`: data URLs of the first decision of episode 0, by observation. `facts`: by name, in words.
     """
@@ -118,16 +120,25 @@ class Observed:
 
 
 def observed(tables: Sequence[Table]) -> list[Observed]:
-    """One for each table whose runs hold an instruction or a request; runs of earlier versions hold neither."""
+    """One for each policy whose runs hold an instruction or a request; runs of earlier versions hold neither."""
     found = []
-    for table in tables:
-        runs = list(dict.fromkeys(run.folder for row in table.rows for run in row.runs))
-        by_folder = {run.folder: run for row in table.rows for run in row.runs}
-        instructions = list(dict.fromkeys(text for folder in runs for text in by_folder[folder].instructions))
-        asked = next((by_folder[folder] for folder in runs if by_folder[folder].request is not None), None)
+    for title, rows in _policies(tables):
+        runs = list({run.folder: run for row in rows for run in row.runs}.values())
+        instructions = list(dict.fromkeys(text for run in runs for text in run.instructions))
+        asked = next((run for run in runs if run.request is not None), None)
         if instructions or asked is not None:
-            found.append(_observed(table.name, instructions, asked))
+            found.append(_observed(title, instructions, asked))
     return found
+
+
+def _policies(tables: Sequence[Table]) -> Iterator[tuple[str, Sequence[Row]]]:
+    """The rows of each policy under a title of their own; by policy, rows of the same runs count once."""
+    for table in tables:
+        if table.by == POLICY:
+            by_runs = {tuple(run.folder for run in row.runs): row for row in reversed(table.rows)}
+            yield from ((f"{table.name} {row.label}", [row]) for row in reversed(by_runs.values()))
+        else:
+            yield table.name, table.rows
 
 
 def _observed(title: str, instructions: Sequence[str], run: Run | None) -> Observed:

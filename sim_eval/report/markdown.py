@@ -13,13 +13,13 @@ from sim_eval.report.terminal import JERK, table_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
 _POOLED = (
-    "Every two samplers over the pairs of all tables. The difference is the mean of the tables'; p is corrected over "
+    "Every two rows over the pairs of all tables. The difference is the mean of the tables'; p is corrected over "
     "the comparisons of this section."
 )
 _LEGEND = (
     "Success rates have Wilson 95 % intervals. Won/lost, the p of the {test} and the difference in points with its "
-    "paired bootstrap interval compare a sampler with {reference} on the same episodes. Holm: p corrected over all "
-    "{comparisons} comparisons of this report. group: samplers that share a letter cannot be told apart. ms: median "
+    "paired bootstrap interval compare a row with {reference} on the same episodes. Holm: p corrected over all "
+    "{comparisons} comparisons of this report. group: rows that share a letter cannot be told apart. ms: median "
     "wall time of one decision. policy, critic, posterior: rows evaluated a decision. steps: mean of an episode."
 )
 _JERK_LEGEND = (
@@ -34,7 +34,8 @@ def markdown(comparison: Comparison) -> str:
     if comparison.warnings:
         lines += ["## Warnings", "", *(f"- {escaped(warning)}" for warning in comparison.warnings), ""]
     for table in comparison.tables:
-        lines += [f"## {escaped(table.task)}, {escaped(table.policy)}", ""]
+        policy = " ".join([table.policy, *table.policy_options])
+        lines += [f"## {escaped(table.place)}, {escaped(policy)}", ""]
         lines += [*_rows(table_cells(table)), ""]
         if table.every_pair:
             lines += ["Every pair:", "", *_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in table.every_pair)]), ""]

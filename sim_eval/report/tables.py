@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import ALPHA, Row
+from sim_eval.analysis.table import Table
 from sim_eval.report.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
 from sim_eval.report.headline import headline, test_name
 
@@ -20,9 +21,9 @@ _MEANS = ("policy_rows", "critic_rows", "posterior_rows", "mean_q", "steps", "je
 _CSV_HEAD = (
     *("task", "policy", "sampler", "strength", "episodes", "errors", "successes", "rate", "low", "high", "unpaired"),
     *(*_PAIRED, "difference_low", "difference_high", "significant"),
-    *("decision_ms", *_MEANS),
+    *("decision_ms", *_MEANS, "options"),
 )
-_LATEX_HEAD = ("sampler", "$n$", "success, \\%", "difference", "$p$, Holm", "group", "ms")
+_LATEX_HEAD = ("$n$", "success, \\%", "difference", "$p$, Holm", "group", "ms")
 _COMMANDS = {"~": "asciitilde", "^": "asciicircum", "\\": "backslash", "<": "less", ">": "greater", "|": "bar"}
 _COMMANDS["`"] = "asciigrave"
 _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
@@ -32,7 +33,10 @@ _SPECIAL['"'] = "''"  # its command is not in every font encoding
 
 
 def csv_table(comparison: Comparison) -> str:
-    """A line for each row of every table. Rates and differences are fractions, unknown cells empty."""
+    """A line for each row of every table. Rates and differences are fractions, unknown cells empty.
+
+    `sampler`: the row's label. `options`: of task and policy, which all rows of its table share.
+    """
     file = io.StringIO()
     writer = csv.DictWriter(file, _CSV_HEAD, lineterminator="\n")
     writer.writeheader()
@@ -42,9 +46,10 @@ def csv_table(comparison: Comparison) -> str:
 
 
 def _csv_cells(table: Table, row: Row) -> dict[str, Any]:
-    cells: dict[str, Any] = {"task": table.task, "policy": table.policy, "sampler": row.label, "strength": row.strength}
+    cells: dict[str, Any] = {"task": table.task, "policy": row.policy, "sampler": row.label, "strength": row.strength}
     cells |= {"episodes": row.n, "errors": len(row.failed), "successes": row.successes, "rate": row.rate}
     cells |= {"unpaired": row.unpaired, "decision_ms": row.ms, **{name: getattr(row, name) for name in _MEANS}}
+    cells["options"] = " ".join([*table.task_options, *table.policy_options])
     if row.interval:
         cells["low"], cells["high"] = row.interval
     if row.pairing:
@@ -60,17 +65,17 @@ def latex_table(comparison: Comparison) -> str:
         "% needs \\usepackage{booktabs}",
         "\\begin{tabular}{lrlrrlr}",
         "\\toprule",
-        _line(_LATEX_HEAD),
+        _line([comparison.by, *_LATEX_HEAD]),
     ]
     for table in comparison.tables:
-        title = f"\\multicolumn{{{len(_LATEX_HEAD)}}}{{l}}{{\\emph{{{escaped(table.name)}}}}}"
+        title = f"\\multicolumn{{{1 + len(_LATEX_HEAD)}}}{{l}}{{\\emph{{{escaped(table.name)}}}}}"
         lines += ["\\midrule", _line([title]), *(_line(_latex_cells(row)) for row in table.rows)]
     references = list(dict.fromkeys(label for table in comparison.tables for label in table.references))
     against = listed(references) or "nothing"
     legend = (
         f"% Success in per cent with its Wilson 95 % interval. Difference in points from {against} on the "
         f"same episodes, with its paired bootstrap 95 % interval. p: {test_name(comparison)}, Holm's correction over "
-        f"{comparison.comparisons} comparisons; star: p < {ALPHA}. Samplers that share a letter cannot be told "
+        f"{comparison.comparisons} comparisons; star: p < {ALPHA}. Rows that share a letter cannot be told "
         "apart. ms: median wall time of a decision."
     )
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", " ".join(legend.split())]) + "\n"
@@ -112,6 +117,7 @@ def summary(comparison: Comparison) -> str:
     """Every figure of the report; rates and differences as fractions."""
     content = {
         "headline": " ".join(headline(comparison)),
+        "by": comparison.by,
         "comparisons": comparison.comparisons,
         "tables": [_table(table) for table in comparison.tables],
         "overall": [asdict(overall) for overall in comparison.overall],
@@ -127,7 +133,8 @@ def _table(table: Table) -> dict[str, Any]:
     rows = [_row(row) for row in table.rows]
     instructions = list(dict.fromkeys(text for row in table.rows for run in row.runs for text in run.instructions))
     named = {"task": table.task, "policy": table.policy, "instructions": instructions}
-    return {**named, "rows": rows, "every_pair": pairings}
+    options = [*table.task_options, *table.policy_options]
+    return {**named, "options": options, "references": table.references, "rows": rows, "every_pair": pairings}
 
 
 def _row(row: Row) -> dict[str, Any]:

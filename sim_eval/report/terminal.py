@@ -6,15 +6,19 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from sim_eval.analysis.compare import Comparison, Table
+from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.labels import POLICY, SAMPLER
 from sim_eval.analysis.rows import Row
+from sim_eval.analysis.table import Table
 from sim_eval.report.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
 
 _HEAD = (
-    *("sampler", "strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "group", "difference %"),
+    *("strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "group", "difference %"),
     *("ms", "policy", "critic", "posterior", "mean Q", "steps"),
 )
+#: The head of the labels; a cost has the head "policy".
+_LABELLED = {SAMPLER: "sampler", POLICY: "policy and options"}
 #: The head of a column that is left out where jerk is unknown, as in runs of earlier versions.
 JERK = "jerk, \u00d7 unsteered"
 #: What a narrow terminal does without, the least important first.
@@ -35,7 +39,9 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
     parts = []
     for table in comparison.tables:
         lines = _fitted(table_cells(table), width)
-        parts.append("\n".join([f"task={table.task} policy={table.policy}", *lines]))
+        policy = [f"policy={table.policy}"] if table.by == SAMPLER else []
+        typed = " ".join([f"task={table.place}", *policy, *table.policy_options])
+        parts.append("\n".join([typed, *lines]))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
     parts.append(" ".join(headline(comparison)))
     text = "\n\n".join(parts)
@@ -44,7 +50,7 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
 
 def table_cells(table: Table) -> list[list[str]]:
     """The head, and the cells of each row below it."""
-    lines = [list(_HEAD), *map(_row_cells, table.rows)]
+    lines = [[_LABELLED[table.by], *_HEAD], *map(_row_cells, table.rows)]
     ratios = [table.jerk_ratio(row) for row in table.rows]
     if all(ratio is None for ratio in ratios):
         return lines
@@ -53,7 +59,7 @@ def table_cells(table: Table) -> list[list[str]]:
 
 
 def _row_cells(row: Row) -> list[str]:
-    """The cells below _HEAD."""
+    """The label, and the cells below _HEAD."""
     pairing = row.pairing
     return [
         row.label,
@@ -85,7 +91,7 @@ def _fitted(cells: Sequence[Sequence[str]], width: int) -> list[str]:
         missing.append(head)
         del columns[head]
     room = max(_SHORTEST_NAME, width - _width(columns, 0))
-    names = [name if len(name) <= room else f"{name[: room - 1]}…" for name in columns.pop("sampler")]
+    names = [name if len(name) <= room else f"{name[: room - 1]}…" for name in columns.pop(cells[0][0])]
     aligned = [[name.ljust(max(map(len, names))) for name in names]]
     aligned += [[figure.rjust(max(map(len, column))) for figure in column] for column in columns.values()]
     table = [_BETWEEN.join(line).rstrip() for line in zip(*aligned, strict=True)]
