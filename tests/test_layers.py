@@ -52,14 +52,14 @@ FLOORS = (
     {"config"},
     {"models", "rollout"},
     {"runs", "serving"},
-    {"analysis"},
+    {"analysis", "listing"},
     {"video"},
     {"evaluation"},
     {"training"},
     {"probing"},
     {"report"},
     {"api", "view"},
-    {"cli"},
+    {"cli", "commands"},
 )
 
 
