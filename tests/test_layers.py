@@ -52,7 +52,7 @@ FLOORS = (
     {"config"},
     {"models", "rollout"},
     {"runs", "serving"},
-    {"analysis", "listing"},
+    {"analysis", "doctor", "listing"},
     {"video"},
     {"evaluation"},
     {"training"},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bddl.parsing import scan_tokens  # type: ignore[import-untyped]
+from bddl.parsing import scan_tokens
 
 from sim_eval.commands.list import Options, listed, overview, run
 from sim_eval.config.options import Choice, read
