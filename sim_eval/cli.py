@@ -14,7 +14,7 @@ from sim_eval.errors import RunError
 
 #: The commands, in the order of `sim-eval --help`.
 COMMANDS = (
-    *("evaluate", "compare", "render", "view", "export", "plan"),
+    *("evaluate", "compare", "render", "view", "export", "plan", "list", "doctor"),
     *("train", "train-vla", "sweep", "learn", "probe", "serve"),
 )
 

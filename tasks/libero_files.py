@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def task_files(suite: LiberoSuite, index: int) -> LiberoFiles:
         bddl=root / "bddl_files" / suite.name / f"{name}.bddl",
         init_states=root / "init_files" / suite.name / f"{name}.pruned_init.npz",
     )
+
+
+def instruction_in(bddl: Path) -> str:
+    """The instruction in a BDDL file, in lower case, as LIBERO's own parser gives it to the built task."""
+    text = re.sub(r";.*", "", bddl.read_text()).lower()
+    found = re.search(r"\(:language\s+([^()]*)\)", text)
+    if found is None:
+        raise TaskError(f"{bddl} has no instruction: the file was changed or is another program's")
+    return " ".join(found[1].split())
 
 
 def package_root() -> Path:

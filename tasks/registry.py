@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tasks.libero_files import task_files
+from tasks.libero_files import instruction_in, task_files
 from tasks.libero_suites import INIT_STATES, PERTURBATIONS, PERTURBED_SUITES, SUITES, LiberoSuite, is_libero
 from tasks.libero_task import LiberoTask
 from tasks.naming import ANY_ROBOSUITE, full_name
 from tasks.panda_task import PandaTask
-from tasks.robosuite_any import AnyRobosuiteTask, check_environment
-from tasks.robosuite_task import RobosuiteSpec, RobosuiteTask
+from tasks.robosuite_any import AnyRobosuiteTask, check_environment, in_words
+from tasks.robosuite_task import MAX_STEPS, RobosuiteSpec, RobosuiteTask
 from tasks.stepping import check_kind
 from tasks.task import Task, TaskError
 
@@ -125,6 +125,22 @@ def _check_changes(taken: Mapping[str, Any]) -> None:
         raise TaskError(f"instruction is {instruction!r}; accepted: a text")
     if isinstance(gain, bool) or not isinstance(gain, int | float) or not 0 < gain <= MOST_GAIN:
         raise TaskError(f"gain is {gain!r}; accepted: a number above 0, at most {MOST_GAIN:g}")
+
+
+def known_of(name: str, **options: Any) -> tuple[str, int]:
+    """The instruction and the control steps of an episode of the task that `make` builds. Builds nothing.
+
+    Raises TaskError as `task_options`.
+    """
+    taken = task_options(name, **options)
+    if name in SUITES:
+        suite = _suite(name, taken["perturbation"])
+        instruction, steps = instruction_in(task_files(suite, taken["index"]).bddl), suite.max_steps
+    elif name == ANY_ROBOSUITE:
+        instruction, steps = in_words(taken["env"]), MAX_STEPS
+    else:
+        instruction, steps = _BY_NAME[name].instruction, MAX_STEPS
+    return taken.get("instruction", instruction), steps
 
 
 def make(name: str, stepping: str = "fast", **options: Any) -> Task:

@@ -23,12 +23,16 @@ class AnyRobosuiteTask(PandaTask):
     """
 
     def __init__(self, name: str, env_name: str, stepping: str = "fast") -> None:
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", env_name).lower()
-        super().__init__(name, words, MAX_STEPS, build_environment(env_name), stepping)
+        super().__init__(name, in_words(env_name), MAX_STEPS, build_environment(env_name), stepping)
 
     def _object(self) -> np.ndarray:
         state: np.ndarray = self._env._get_observations(force_update=True)["object-state"]
         return state
+
+
+def in_words(env_name: str) -> str:
+    """The instruction: "nut assembly round" for NutAssemblyRound."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", env_name).lower()
 
 
 def environment_names() -> list[str]:

@@ -52,7 +52,7 @@ FLOORS = (
     {"config"},
     {"models", "rollout"},
     {"runs", "serving"},
-    {"analysis"},
+    {"analysis", "doctor", "listing"},
     {"video"},
     {"evaluation"},
     {"training"},

@@ -1,4 +1,4 @@
-"""A server's first message to a client: openpi's any mapping, sim-eval-serve one with the key `KEY`."""
+"""A server's first message to a client: openpi's any mapping, sim-eval serve one with the key `KEY`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "sim_eval"
 
 @dataclass(frozen=True, kw_only=True)
 class Handshake:
-    """The fields that sim-eval-serve sends. The defaults hold for servers that send none, as openpi's.
+    """The fields that sim-eval serve sends. The defaults hold for servers that send none, as openpi's.
 
     observation: what a request holds, by the names of this suite; None: unknown. observation_sizes: lengths of its
         vectors, as far as they are known.

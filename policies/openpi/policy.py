@@ -1,4 +1,4 @@
-"""A policy that runs on a server: openpi's, another one that speaks its protocol, or sim-eval-serve."""
+"""A policy that runs on a server: openpi's, another one that speaks its protocol, or sim-eval serve."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class OpenPiPolicy(Policy):
         return mean, deviation
 
     def fingerprint(self) -> str:
-        """A digest of what the server says of itself, which sim-eval-serve's fingerprints of its models are part of."""
+        """A digest of what the server says of itself, which sim-eval serve's fingerprints of its models are part of."""
         return hashlib.sha256(pack(self._connection.metadata)).hexdigest()
 
     def _noise(self, generator: torch.Generator, copy: int) -> dict[str, int]:
@@ -131,7 +131,7 @@ def build(
         observations gets them as it asks.
     execute: actions executed of each chunk; None: what the server says, else 5.
     horizon, action_dim: the shape of a chunk; None: what the server says or its first answer shows.
-    sampler, strength: how sim-eval-serve draws; None: its defaults.
+    sampler, strength: how sim-eval serve draws; None: its defaults.
     token_file: file of the token that the server demands; None: the environment variable SIM_EVAL_TOKEN.
     timeout: longest wait for an answer, in seconds.
 

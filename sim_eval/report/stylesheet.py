@@ -1,4 +1,4 @@
-"""The style sheet of every page. Loads no matplotlib, since the first view of `sim-eval-view` waits for it."""
+"""The style sheet of every page. Loads no matplotlib, since the first view of `sim-eval view` waits for it."""
 
 from __future__ import annotations
 

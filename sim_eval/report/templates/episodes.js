@@ -81,7 +81,7 @@
       play.addEventListener("click", () => players.forEach((player) => { player.currentTime = 0; player.play(); }));
       inside.append(element("div", {}, play));
     } else {
-      inside.append(element("div", {}, "No videos yet: ", element("code", { textContent: `sim-eval-render ${table.runs[run]} episodes=[${episode}]` })));
+      inside.append(element("div", {}, "No videos yet: ", element("code", { textContent: `sim-eval render ${table.runs[run]} episodes=[${episode}]` })));
     }
     inside.append(videos);
     return element("tr", { className: "detail" }, inside);

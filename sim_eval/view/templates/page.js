@@ -73,7 +73,7 @@
       const video = element("video", { src: episode.video, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
       inside.append(element("div", {}, video));
     } else {
-      inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval-render ${episode.folder} episodes=[${episode.episode}]` })));
+      inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval render ${episode.folder} episodes=[${episode.episode}]` })));
     }
     inside.append(element("p", {}, element("a", { href: `/files/report?run=${episode.run}`, textContent: `the report of ${episode.name}` })));
     return element("tr", { className: "detail" }, inside);
@@ -144,7 +144,7 @@
     if (!again) seen = ""; // what is drawn answers another question
     values.set("seen", seen);
     const response = await fetch(`/view.json?${values}`).catch(() => null);
-    const text = (await response?.text().catch(() => null)) ?? "sim-eval-view does not answer; was it ended?";
+    const text = (await response?.text().catch(() => null)) ?? "sim-eval view does not answer; was it ended?";
     if (mine !== asked) return;
     const found = response?.status === 200;
     problem.hidden = Boolean(response?.ok);
