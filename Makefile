@@ -6,7 +6,7 @@ TASK := can
 
 .PHONY: demo test check slow bench
 demo: $(READY)  ## the main job: a weak policy frozen, chosen and steered, 50 paired episodes each; make demo TASK=libero_goal
-	$(BIN)/sim-eval task=$(TASK) policy=flow_weak samplers=[unsteered,best_of_n,qpilots_u] output=runs/demo-$(TASK)
+	$(BIN)/sim-eval task=$(TASK) policy=flow_weak samplers=unsteered,best_of_n,qpilots_u output=runs/demo-$(TASK)
 
 test: check  ## format, lint, types, and the quick tests
 	bash scripts/browser.sh

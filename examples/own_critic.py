@@ -1,6 +1,6 @@
 """A critic of your own: any differentiable value of an action chunk. It may read the simulator's state.
 
-sim-eval task=lift critic=examples/own_critic.py:build samplers=[best_of_n] episodes=20
+sim-eval task=lift critic=examples/own_critic.py:build samplers=best_of_n episodes=20
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """A policy of your own: every sampler needs only the posterior mean of its clean action chunk.
 
     sim-eval task=lift policy=examples/own_policy.py:build policy.spread=0.3 critic=examples/own_critic.py:build \
-        sampler.qpilots_u.strength=1 samplers=[unsteered,qpilots_u] episodes=20
+        sampler.qpilots_u.strength=1 samplers=unsteered,qpilots_u episodes=20
 """
 
 from collections.abc import Mapping
