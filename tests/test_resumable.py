@@ -110,8 +110,8 @@ def roll_out(folder: Path, make_task: Callable[[], ToyTask]) -> Path:
     """Where the rollouts of the toy policy in `make_task` are."""
     models = [f"policy={HERE}/toy_models.py:ToyDenoiser", f"data={folder}", f"checkpoints={folder}"]
     settings = read_command("train", [f"task={HERE}/toy_task.py:ToyTask", *models, "rollouts=24"])
-    run_stages(["rollouts"], replace(settings.workspace, make_task=make_task), settings.recipe, workers=0)
-    return settings.workspace.rollouts(settings.recipe.policies[0].label)
+    run_stages(["rollouts"], replace(settings.workspace(), make_task=make_task), settings.recipe(), workers=0)
+    return settings.workspace().rollouts(settings.recipe().policies[0].label)
 
 
 def test_rollouts_go_on_after_a_crashed_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -280,7 +280,7 @@ def test_a_sweep_file_tells_variants_of_a_task_apart(tmp_path: Path) -> None:
         added(path, MODELS, arguments=["task.stepping=fast"])
     models = [f"policy={HERE}/toy_models.py:ToyDenoiser", f"critic={HERE}/toy_models.py:ToyCritic"]
     own = read_command("sweep", [f"task={HERE}/toy_task.py:ToyTask", "task.step_s=0.5", *models])
-    assert own.conditions(MODELS).task_options == {"step_s": 0.5}
+    assert conditions_of(own, MODELS).task_options == {"step_s": 0.5}
 
 
 def test_a_sweep_file_of_an_earlier_version_is_of_the_default_task(tmp_path: Path) -> None:
@@ -290,10 +290,10 @@ def test_a_sweep_file_of_an_earlier_version_is_of_the_default_task(tmp_path: Pat
     assert earlier is not None
     for arguments in ([], ["task.index=0"], ["task.stepping=fast"]):
         settings = read_command("sweep", ["task=libero_goal", "samplers=[qpilots_u]", *arguments])
-        assert check_published(path, settings.conditions(earlier.checkpoints)) == earlier
+        assert check_published(path, conditions_of(settings, earlier.checkpoints)) == earlier
     settings = read_command("sweep", ["task=libero_goal", "samplers=[qpilots_u]", "task.stepping=stock"])
     with pytest.raises(RunError, match=r"'stepping': 'stock'.* was asked"):
-        check_published(path, settings.conditions(earlier.checkpoints))
+        check_published(path, conditions_of(settings, earlier.checkpoints))
 
 
 RECIPES = load_yaml(RECIPES_FILE)
@@ -313,10 +313,10 @@ def test_shipped_policies_were_trained_by_their_recipes(task: str) -> None:
 def test_a_variant_has_its_own_recipe_and_files() -> None:
     settings = read_command("train", ["task=can", "variant=weak", "demos=7"])
     assert [policy.label for policy in settings.recipe().policies] == ["flow_weak"]
-    assert (settings.recipe().families, settings.recipe().demos) == (["flow"], 7)
+    assert (settings.recipe().families, settings.recipe().demos) == (("flow",), 7)
     assert settings.recipe().policy_steps == RECIPES["can"]["weak"]["policy_steps"]
-    assert settings.workspace.demos.name == "demos_weak.hdf5"
-    assert read_command("train", ["task=can"]).recipe.policy_steps == RECIPES["can"]["policy_steps"]
+    assert settings.workspace().demos.name == "demos_weak.hdf5"
+    assert read_command("train", ["task=can"]).recipe().policy_steps == RECIPES["can"]["policy_steps"]
     with pytest.raises(RunError, match="variant is poor; accepted: weak, null"):
         read_command("train", ["task=can", "variant=poor"])
     with pytest.raises(RunError, match="variant is weak, and policy is mini_vla; accepted: one of the two"):
@@ -340,7 +340,7 @@ def test_a_second_policy_is_valued_by_its_own_critic(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"sim-eval train task=lift policy=flow_weak stage=\[rollouts,critic\]` trains"):
         build_models("lift", *chosen_models, frozenset({"critic"}), tmp_path)
     asked = read_command("train", ["task=lift", "policy=flow_weak", "stage=[rollouts,critic]"])
-    assert [policy.label for policy in asked.recipe.policies] == ["flow_weak"]
+    assert [policy.label for policy in asked.recipe().policies] == ["flow_weak"]
 
 
 #: The strengths that were tried with every critic of a name, at least.

@@ -1,0 +1,71 @@
+"""Every command in the README, the documentation and the examples has options that the suite accepts."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import made_run
+from sim_eval.cli import read_command
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+OUTPUTS = ("output", "results")
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The commands in a page's shell blocks, and in the docstrings of examples, comments left out."""
+    text = page.read_text().replace("\\\n", " ")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if page.suffix == ".md" else [text]
+    for line in "\n".join(blocks).splitlines():
+        if found := re.match(r"\s*(?:\$ )?(?:\.venv/bin/)?sim-eval (.*)", line):
+            yield re.sub(r"\s+#.*", "", found[1]).rstrip("& ")
+
+
+DOCUMENTED = sorted({(page.name, command) for page in PAGES for command in commands(page)})
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the commands name."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code is not None
+    (tmp_path / "mine.py").write_text(
+        f"{code[1]}\ndef build(size=1): ...\ndef critic(): ...\n"
+        "class Task:\n    pass\n\nclass MySampler:\n    def __init__(self, strength=1.0): ...\n"
+    )
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for folder in ("RUN", "runs/can", "runs/learned", "DIR"):
+        made_run.write(tmp_path / folder, "made", {"unsteered": [0, 1]})
+    learned = ("DIR", "runs/critic", "runs/learned", "runs/can-best_of_n", "runs/can-qpilots_u", "runs/26-best_of_n-s0")
+    for folder in (*learned, "mine/lift", "mine/can", "mine/own_task"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "critic.safetensors").touch()
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    (tmp_path / "mine/strengths.yaml").write_text("every_task: {qpilots_u: 1.0, qpilots_m: 1.0, value_guided: 1.0}\n")
+    (tmp_path / "FILE").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_commands() -> None:
+    assert len(DOCUMENTED) > 60
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("page", "command"), DOCUMENTED)
+def test_a_documented_command_is_accepted(page: str, command: str) -> None:
+    name, *arguments = shlex.split(command)
+    if "=" in name:
+        name, arguments = "evaluate", [name, *arguments]
+    if name in ("--help", "--version", "COMMAND") or "--help" in arguments:
+        return
+    if page == "CONTRIBUTING.md" and "mine" in command:
+        return  # an objective that a reader is told how to add
+    for option in OUTPUTS:  # a new folder, whatever the page calls it
+        arguments = [f"{option}=new" if part.startswith(f"{option}=") else part for part in arguments]
+    read_command(name, arguments)
