@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import sim_eval.config.options
+import sim_eval.evaluation.suite
 import sim_eval.models.build
 import tasks
 import tasks.osc
@@ -105,7 +105,7 @@ def test_an_interruption_while_modules_load_is_no_traceback(call: Call, monkeypa
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sim_eval.config.options, "read", interrupted)
+    monkeypatch.setattr(sim_eval.evaluation.suite, "given", interrupted)
     assert call("evaluate")[0] == 130
 
 

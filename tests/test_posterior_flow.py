@@ -93,9 +93,9 @@ POLICY = f"policy={HERE}/toy_models.py:ToyWithPictures"
 
 def ended(monkeypatch: pytest.MonkeyPatch, command: str, *options: str) -> int:
     """The exit status of a command."""
-    monkeypatch.setattr(sys, "argv", ["sim-eval", *options])
+    monkeypatch.setattr(sys, "argv", ["sim-eval", command, *options])
     with pytest.raises(SystemExit) as end:
-        getattr(cli, command)()
+        cli.main()
     return int(end.value.code or 0)
 
 

@@ -131,7 +131,7 @@ def test_a_run_whose_driver_ends_is_resumed(
         "import functools\nimport signal\nfrom pathlib import Path\nfrom sim_eval.config.engine import Cluster\n"
         "from tests import toy_run\nfrom tests.toy_task import ToyTask\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
-        f"toy_run.run(Path({str(tmp_path)!r}), workers=Cluster({cluster!r}, workers=1), "
+        f"toy_run.run(Path({str(tmp_path)!r}), workers=Cluster(address={cluster!r}, workers=1), "
         "make_task=functools.partial(ToyTask, step_s=0.05))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)

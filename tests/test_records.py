@@ -16,6 +16,7 @@ import pytest
 
 from sim_eval import machine
 from sim_eval.config.components import Component
+from sim_eval.config.tasks import TaskChoice
 from sim_eval.errors import RunError
 from sim_eval.runs import records, run_folder
 from sim_eval.runs.reader import load_config, load_provenance, read_run
@@ -243,7 +244,7 @@ def test_a_folder_where_nothing_was_recorded_takes_another_configuration(tmp_pat
         raise ValueError("no such stepping")
 
     with pytest.raises(RunError, match="the task cannot be built"):
-        toy_run.run(tmp_path, make_task=unbuildable, task={"name": "toy", "stepping": "slow"})
+        toy_run.run(tmp_path, make_task=unbuildable, task=TaskChoice("toy", {"stepping": "slow"}))
     assert len(toy_run.run(tmp_path, episodes=1)) == 2
 
 
@@ -273,7 +274,7 @@ def test_a_run_may_grow(tmp_path: Path, reference: list[dict[str, Any]]) -> None
     [
         ({"seed": 3}, "seed is 0 there, 3 asked"),
         ({"policy": Component("other")}, "policy is toy there, other asked"),
-        ({"task": {"name": "toy", "stepping": "stock"}}, "task.stepping is fast there, stock asked"),
+        ({"task": TaskChoice("toy", {"stepping": "stock"})}, "task.stepping is fast there, stock asked"),
         ({"episodes": 1}, "episodes is 2 there, 1 asked: it may only grow"),
         (
             {"sampler": {"unsteered": {"n": 1}, "best_of_n": {"n": 5}}},

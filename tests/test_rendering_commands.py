@@ -74,7 +74,7 @@ def test_nothing_to_render_is_told(evaluated: Call) -> None:
     ("arguments", "told"),
     [
         (["episodes=[7]"], "episodes: 7 is not recorded in run; accepted: 0, 1, 2"),
-        (["episodes=3"], "episodes is 3; accepted: a list with at least one entry, such as [a,b]"),
+        (["episodes=[]"], "episodes is []; accepted: a list with at least one entry, such as [a,b]"),
         (["samplers=[qpilots_u]"], "samplers: qpilots_u is not recorded in run; accepted: unsteered, best_of_n"),
         (["size=63"], "size is 63; accepted: an even number of pixels"),
         (["format=avi"], "format is avi; accepted: mp4, gif"),
