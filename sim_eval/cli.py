@@ -81,7 +81,7 @@ def load(name: str) -> ModuleType:
 
 def read_command(name: str, arguments: Sequence[str]) -> Any:
     """The options of a command. Raises RunError naming the option, its value and what is accepted."""
-    from sim_eval.config.options import read
+    from sim_eval.config.command_line import read
 
     command = load(name)
     if hasattr(command, "read"):

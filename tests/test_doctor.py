@@ -21,8 +21,8 @@ from torch import Tensor
 
 import sim_eval.models.build
 from sim_eval.commands import doctor
+from sim_eval.config.command_line import read
 from sim_eval.config.components import Component
-from sim_eval.config.options import read
 from sim_eval.doctor import machine, packages, trial
 from sim_eval.doctor.check import Check
 from sim_eval.errors import RunError

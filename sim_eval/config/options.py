@@ -1,31 +1,25 @@
 """Options of the commands: fields of typed dataclasses, each with its default, its meaning and what it accepts.
 
-A command's options are one dataclass, and the groups that commands share are its bases. Hydra's structured configs
-compose numbers, switches and lists of numbers from `option=value`. Names, paths and texts are taken as they are typed.
+A command's options are one dataclass, and the groups that commands share are its bases.
 
     @dataclass(frozen=True, kw_only=True)
     class Options(EngineOptions):
         episodes: int = option(50, "paired episodes of each sampler", least=1)
         output: Path | None = option(None, "run folder")
 
-    read(Options, ["episodes=20"]).episodes
+`command_line.read` makes it from arguments, `from_values` from Python values.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra import compose, initialize
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
-
-from sim_eval.config.values import did_you_mean, one_of, parsed, shown, unquoted
+from sim_eval.config.values import did_you_mean, one_of, shown, unquoted
 from sim_eval.errors import RunError
 
 T = TypeVar("T")
@@ -44,7 +38,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """How a value is written: `hydra`, the type that Hydra parses it to, None for a text; `of` reads a text's parts."""
 
     accepted: str
@@ -80,17 +74,17 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 #: By annotation.
-_KINDS = {
-    "int": _Kind("a whole number", int),
-    "float": _Kind("a number", float),
-    "bool": _Kind("true or false", bool),
-    "tuple[int, ...]": _Kind("whole numbers, such as 1,2", list[int]),
-    "tuple[float, ...]": _Kind("numbers, such as 0.5,1", list[float]),
-    "str": _Kind("a name", of=unquoted),
-    "Path": _Kind("a path", of=lambda text: _path(unquoted(text))),
-    "Choice": _Kind("a name", of=lambda text: Choice(unquoted(text))),
-    "tuple[str, ...]": _Kind("names, such as a,b", of=_listed),
-    "tuple[Path, ...]": _Kind("paths, such as a,b", of=lambda text: tuple(map(_path, _listed(text)))),
+KINDS = {
+    "int": Kind("a whole number", int),
+    "float": Kind("a number", float),
+    "bool": Kind("true or false", bool),
+    "tuple[int, ...]": Kind("whole numbers, such as 1,2", list[int]),
+    "tuple[float, ...]": Kind("numbers, such as 0.5,1", list[float]),
+    "str": Kind("a name", of=unquoted),
+    "Path": Kind("a path", of=lambda text: _path(unquoted(text))),
+    "Choice": Kind("a name", of=lambda text: Choice(unquoted(text))),
+    "tuple[str, ...]": Kind("names, such as a,b", of=_listed),
+    "tuple[Path, ...]": Kind("paths, such as a,b", of=lambda text: tuple(map(_path, _listed(text)))),
 }
 
 
@@ -101,7 +95,7 @@ class Option:
     name: str
     default: Any
     help: str
-    kind: _Kind
+    kind: Kind
     nullable: bool
     choices: tuple[str, ...]
     least: float | None
@@ -112,7 +106,7 @@ class Option:
     @property
     def passes_on(self) -> bool:
         """Whether `NAME.OPTION=VALUE` is an option of what it names."""
-        return self.kind is _KINDS["Choice"]
+        return self.kind is KINDS["Choice"]
 
     def check(self, value: Any) -> None:
         """Raise RunError for a value of the right kind that is not accepted."""
@@ -174,7 +168,7 @@ def _options(kind: type, prefix: str) -> Iterator[tuple[str, Option]]:
                 Option(
                     name=prefix + field.name,
                     default=field.default,
-                    kind=_KINDS[annotation.removesuffix(" | None")],
+                    kind=KINDS[annotation.removesuffix(" | None")],
                     nullable=annotation.endswith(" | None"),
                     group=home,
                     **told,
@@ -186,16 +180,6 @@ class Given(dict[str, Any]):
     """Every option's value by name, typed. `resolve` replaces values by what they stand for; `named`: those given."""
 
     named: tuple[str, ...] = ()
-
-
-def read(kind: type[T], arguments: Sequence[str], **fixed: Any) -> T:
-    """The dataclass from arguments `option=value`; `fixed`: its fields that are no options.
-
-    Raises RunError naming the option, its value and what is accepted.
-    """
-    found = given(kind, arguments)
-    found.update(fixed)
-    return built(kind, found)
 
 
 def from_values(kind: type[T], **values: Any) -> T:
@@ -224,7 +208,7 @@ def _value(declared: Option, value: Any) -> Any:
             return value if isinstance(value, Choice) else Choice(value)
         if isinstance(value, str | Path | int) and not isinstance(value, bool):
             assert kind.of is not None
-            return _path(str(value)) if kind is _KINDS["Path"] else kind.of(str(value))
+            return _path(str(value)) if kind is KINDS["Path"] else kind.of(str(value))
         if isinstance(value, Sequence):
             return tuple(value)
     plain = list(value) if isinstance(value, tuple) else value
@@ -255,103 +239,3 @@ def _filled(kind: type[T], found: Mapping[str, Any], prefix: str) -> T:
         elif field.metadata or field.name in found:
             values[field.name] = found[prefix + field.name]
     return kind(**values)
-
-
-def given(kind: type, arguments: Sequence[str]) -> Given:
-    """Every option's typed value. Raises RunError for unknown options and values of another kind."""
-    known = options_of(kind)
-    found = Given({name: declared.default for name, declared in known.items()})
-    overrides: dict[str, str] = {}
-    passed: dict[str, dict[str, Any]] = {}
-    for argument in arguments:
-        name, equals, text = argument.partition("=")
-        if not equals or not name:
-            raise RunError(f"{argument} is not understood; options are written name=value (see --help)")
-        head, dot, rest = name.partition(".")
-        if name not in known and dot and head in known and known[head].passes_on:
-            _nest(passed.setdefault(head, {}), rest, text)
-        elif name not in known:
-            raise RunError(_unknown(name, argument, known))
-        elif known[name].nullable and text == "null":
-            found[name] = None
-            overrides.pop(name, None)
-        elif known[name].kind.hydra is None:
-            found[name] = _text(known[name], text)
-        else:
-            overrides[name] = _override(known[name], text)
-    composed = _composed(kind, tuple(overrides.values()))
-    for name in overrides:
-        value = OmegaConf.select(composed, name)
-        found[name] = tuple(value) if known[name].kind.entries is not None else value
-    for head, options in passed.items():
-        found[head] = dataclasses.replace(found[head] or Choice(), options=options)
-    found.named = tuple(argument.partition("=")[0] for argument in arguments)
-    return found
-
-
-def _unknown(name: str, argument: str, known: Mapping[str, Option]) -> str:
-    inside = [other for other in known if other.startswith(f"{name}.")]
-    if inside:
-        return f"{argument}: {name} is a group of options; accepted: {', '.join(inside)}"
-    return f"unknown option {name}; accepted: {', '.join(known)}{did_you_mean(name, known)}"
-
-
-def _nest(options: dict[str, Any], name: str, text: str) -> None:
-    """Put a component's option a.b into {"a": {"b": text}}."""
-    head, dot, rest = name.partition(".")
-    if dot and isinstance(options.setdefault(head, {}), dict):
-        _nest(options[head], rest, text)
-    else:
-        options[head] = Text(text)
-
-
-def _text(declared: Option, text: str) -> Any:
-    """The value of an option that is not parsed."""
-    kind = declared.kind
-    assert kind.of is not None
-    if not unquoted(text):
-        raise RunError(f"{declared.name} is empty; accepted: {kind.accepted}")
-    return kind.of(text)
-
-
-def _override(declared: Option, text: str) -> str:
-    """The argument for Hydra, whose value is of the option's kind."""
-    is_list = declared.kind.entries is not None
-    written = f"[{text}]" if is_list and not text.startswith("[") else text
-    value = parsed(declared.name, written, declared.kind.accepted)
-    if not declared.kind.fits(value):
-        raise RunError(f"{declared.name} is {shown(value)}; accepted: {declared.kind.accepted}")
-    return f"{declared.name}={written}"
-
-
-@functools.cache
-def _stored(kind: type) -> str:
-    """The name under which Hydra's ConfigStore has the numbers, switches and lists of a command."""
-    name = f"sim_eval_{kind.__module__}_{kind.__qualname__}".replace(".", "_")
-    ConfigStore.instance().store(name, _schema(kind))
-    return name
-
-
-def _schema(kind: type) -> type:
-    fields: list[Any] = []
-    for field in dataclasses.fields(kind):
-        if "group" in field.metadata:
-            inner = _schema(field.metadata["group"])
-            fields.append((field.name, inner, dataclasses.field(default_factory=inner)))
-        elif field.metadata and (declared := options_of(kind)[field.name]).kind.hydra is not None:
-            start = functools.partial(_start, declared.default)
-            fields.append((field.name, declared.kind.hydra | None, dataclasses.field(default_factory=start)))
-    return dataclasses.make_dataclass(kind.__name__, fields)
-
-
-def _start(default: Any) -> Any:
-    """A default as Hydra's schema holds it."""
-    return list(default) if isinstance(default, tuple) else default
-
-
-@functools.cache  # Hydra takes 0.1 s
-def _composed(kind: type, overrides: tuple[str, ...]) -> Any:
-    if not overrides:
-        return OmegaConf.create()
-    with initialize(None, version_base="1.3"):
-        return compose(_stored(kind), list(overrides))

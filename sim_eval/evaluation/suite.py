@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sim_eval.config.options import Choice, Given, Text, built, given
+from sim_eval.config.command_line import given
+from sim_eval.config.options import Choice, Given, Text, built
 from sim_eval.errors import RunError
 from sim_eval.evaluation.options import EvaluateOptions, default_output
 from sim_eval.runs.reader import CONFIG
