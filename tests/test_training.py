@@ -337,7 +337,7 @@ def test_a_second_policy_is_valued_by_its_own_critic(tmp_path: Path) -> None:
     for file in ROOT.glob("lift/flow_weak.*"):
         shutil.copy(file, tmp_path / "lift")
     chosen_models = Component("flow_weak"), Component("critic_flow_weak"), Component("default")
-    with pytest.raises(RunError, match=r"sim-eval train task=lift policy=flow_weak stage=\[rollouts,critic\]` trains"):
+    with pytest.raises(RunError, match=r"sim-eval train task=lift policy=flow_weak stage=rollouts,critic` trains"):
         build_models("lift", *chosen_models, frozenset({"critic"}), tmp_path)
     asked = read_command("train", ["task=lift", "policy=flow_weak", "stage=[rollouts,critic]"])
     assert [policy.label for policy in asked.recipe().policies] == ["flow_weak"]

@@ -54,7 +54,7 @@ def build_models(
             raise RunError(
                 f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of "
                 f"its own, which `sim-eval train task={task} policy={policy.target or policy.label} "
-                f"stage=[rollouts,critic]{own}` trains{own and ';' + own}"
+                f"stage=rollouts,critic{own}` trains{own and ';' + own}"
             )
         critic = None
     if critic is not None:
@@ -83,7 +83,7 @@ def check_needs(label: str, sampler: Sampler, policy: str, models: Models) -> No
             "`sample` alone; accepted for it: unsteered, best_of_n, vgps"
         )
     if "critic" in sampler.needs and models.critic is None:
-        raise RunError(f"critic is none, which sampler {label} needs; accepted: samplers=[unsteered], or a critic")
+        raise RunError(f"critic is none, which sampler {label} needs; accepted: samplers=unsteered, or a critic")
     if models.critic is not None and models.critic.uses_features and not offers_features(models.policy):
         raise RunError(f"the critic reads the policy's features, and policy {policy} offers none")
 

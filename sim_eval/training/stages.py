@@ -178,7 +178,7 @@ def _teacher(models: Models, label: str) -> Denoiser:
     if not isinstance(models.policy, Denoiser) or not offers_features(models.policy):
         raise RunError(
             f"stage is posterior, and policy {label} is no Denoiser with features, which a posterior net is "
-            "distilled from; accepted for it: stage=[rollouts,critic], and posterior=flow at evaluation"
+            "distilled from; accepted for it: stage=rollouts,critic, and posterior=flow at evaluation"
         )
     return models.policy
 
