@@ -1,4 +1,4 @@
-"""Every command in the README, the documentation and the examples has options that the suite accepts."""
+"""The README, the documentation and the examples: every command is accepted, every link leads somewhere."""
 
 from __future__ import annotations
 
@@ -69,3 +69,32 @@ def test_a_documented_command_is_accepted(page: str, command: str) -> None:
     for option in OUTPUTS:  # a new folder, whatever the page calls it
         arguments = [f"{option}=new" if part.startswith(f"{option}=") else part for part in arguments]
     read_command(name, arguments)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower().replace("`", "")).replace(" ", "-") for heading in found}
+
+
+LINKS = sorted(
+    {
+        (page.relative_to(ROOT).as_posix(), link)
+        for page in [*PAGES, ROOT / "CHANGELOG.md", *(ROOT / "results").glob("*.md")]
+        if page.suffix == ".md"
+        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
+        if "://" not in link
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_a_link_leads_somewhere(page: str, link: str) -> None:
+    place, _, anchor = link.partition("#")
+    target = (ROOT / page).parent / place if place else ROOT / page
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1000
