@@ -93,7 +93,7 @@ class Component:
             raise RunError(f"{self.option}={self.label} is a checkpoint, which names no code to build it")
         place, _, attribute = self.target.rpartition(":")
         try:
-            module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+            module = load_file(Path(place)) if place.endswith(".py") else _module(place)
         except ImportError as error:
             raise RunError(f"{self.option}={self.target}: {_why(error, place)}") from error
         found = getattr(module, attribute, None)
@@ -233,7 +233,7 @@ def _label(module: str, attribute: str) -> str:
 
 
 @functools.cache
-def _module_of_file(path: Path) -> ModuleType:
+def load_file(path: Path) -> ModuleType:
     """Import the file under a unique module name, so that files of the same name do not clash."""
     if not path.is_file():
         raise RunError(f"{path} is no Python file; it was there when the run was started or configured")

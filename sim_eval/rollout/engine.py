@@ -6,9 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from sim_eval.rollout.environment import MakeTask
-from sim_eval.rollout.episodes import OUTCOME, Episode, Keep, run_episodes
-from sim_eval.rollout.pool import Closing, open_pool
+from sim_eval.rollout.episodes import OUTCOME, Episode, Keep
+from sim_eval.rollout.pool import Closing
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey
 
@@ -30,18 +29,3 @@ class Engine(Closing):
     ) -> Iterator[Episode]:
         """`finished`, one by one."""
         return chain.from_iterable(self.finished(keys, sampler, models, label, keep))
-
-
-class LocalEngine(Engine):
-    """Environments in this process or in worker processes, models in this process: the reference."""
-
-    def __init__(self, make_task: MakeTask, workers: int, batch: int) -> None:
-        self._pool = open_pool(make_task, workers, batch)
-
-    def finished(
-        self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
-    ) -> Iterator[list[Episode]]:
-        return ([episode] for episode in run_episodes(self._pool, keys, sampler, models, label, keep))
-
-    def close(self) -> None:
-        self._pool.close()

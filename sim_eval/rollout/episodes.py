@@ -146,13 +146,15 @@ class _Slot:
 
 def run_episodes(
     pool: Pool,
-    keys: Iterable[EpisodeKey],
+    keys: Iterable[EpisodeKey | None],
     sampler: Sampler,
     models: Models,
     label: str,
     keep: Keep = OUTCOME,
 ) -> Iterator[Episode]:
     """Run every key once, up to `pool.slots` at a time, and yield episodes as they finish.
+
+    None in the place of a key: there is none at the moment, though one may follow while episodes are under way.
 
     An episode's result depends only on its key, the sampler and the models, not on the number of slots or worker
     processes. Raises RunError if the task cannot be built, the models do not fit the task, or the sampler or critic
@@ -185,7 +187,7 @@ def ended_by(error: str, key: EpisodeKey, execute: int) -> Episode:
 def _starts(
     pool: Pool,
     active: dict[int, _Slot],
-    keys: Iterator[EpisodeKey],
+    keys: Iterator[EpisodeKey | None],
     execute: int,
     request: ObservationRequest,
     keep: Keep,

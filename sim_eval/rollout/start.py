@@ -25,7 +25,7 @@ def open_engine(make_task: MakeTask, workers: Workers, batch: int) -> Engine:
     Raises RunError if Ray is not installed, no cluster answers, or none of its machines has room for a worker.
     """
     if not isinstance(workers, Cluster):
-        from sim_eval.rollout.engine import LocalEngine
+        from sim_eval.rollout.local_engine import LocalEngine
 
         return LocalEngine(make_task, workers, batch)
     check_ray()

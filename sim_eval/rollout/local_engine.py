@@ -1,0 +1,51 @@
+"""Episodes on this machine: decided in this process, or played whole in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sim_eval.rollout.engine import Engine
+from sim_eval.rollout.environment import MakeTask
+from sim_eval.rollout.episodes import OUTCOME, Episode, Keep, run_episodes
+from sim_eval.rollout.inference import one_torch_thread
+from sim_eval.rollout.pool import Pool, open_pool
+from sim_eval.rollout.process_engine import CannotMoveError, ProcessEngine
+from sim_eval.samplers.sampler import Models, Sampler
+from tasks.task import EpisodeKey
+
+#: So many episodes are over before processes with models of their own have started.
+FEW = 16
+
+
+class LocalEngine(Engine):
+    """Worker processes that play whole episodes if they can have the models; else lockstep.
+
+    In lockstep the environments are in this process or in worker processes and the models in this one. It is for
+    policies with expensive rows or on a GPU, for models that cannot be built in another process, and for few episodes.
+    """
+
+    def __init__(self, make_task: MakeTask, workers: int, batch: int) -> None:
+        self._make_task, self._workers, self._batch = make_task, workers, batch
+        self._processes = ProcessEngine(make_task, workers, batch)
+        self._pool: Pool | None = None
+        self._movable = workers > 1
+
+    def finished(
+        self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
+    ) -> Iterator[list[Episode]]:
+        asked = list(keys)
+        if self._movable and len(asked) > FEW and one_torch_thread(models.policy):
+            try:
+                yield from self._processes.finished(asked, sampler, models, label, keep)
+                return
+            except CannotMoveError:
+                self._movable = False
+        if self._pool is None:
+            self._pool = open_pool(self._make_task, self._workers, self._batch)
+        for episode in run_episodes(self._pool, asked, sampler, models, label, keep):
+            yield [episode]
+
+    def close(self) -> None:
+        self._processes.close()
+        if self._pool is not None:
+            self._pool.close()

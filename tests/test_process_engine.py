@@ -1,0 +1,148 @@
+"""Whole episodes in worker processes: the same results, and what a lost process costs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim_eval.config.components import Component, component
+from sim_eval.config.options import Choice
+from sim_eval.errors import RunError
+from sim_eval.rollout import local_engine
+from sim_eval.rollout.engine import Engine
+from sim_eval.rollout.episodes import Episode
+from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.local_engine import LocalEngine
+from sim_eval.rollout.process_engine import CannotMoveError, ProcessEngine
+from sim_eval.samplers.sampler import Models
+from tasks.task import Outcome
+from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
+from tests.toy_task import ToyTask
+
+MODELS = Models(ToyDenoiser(), ToyCritic())
+KEYS = episode_keys("toy", 0, 24)
+
+
+@dataclass
+class Kills(ToyTask):
+    """Kills its process in the third step of episode `episode`, as long as the file `once` does not exist."""
+
+    episode: int = 5
+    once: str = ""
+
+    def step(self, action: Any) -> Outcome:
+        if self._key.episode == self.episode and self._steps == 2 and not (self.once and Path(self.once).exists()):
+            if self.once:
+                Path(self.once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+class Untold:
+    """It cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("no")
+
+
+def played(engine: Engine, keys: Any = KEYS, models: Models = MODELS) -> dict[int, Episode]:
+    with engine:
+        found = list(engine.play(keys, ToySampler(n=3), models, "toy"))
+    assert len(found) == len(keys), "none is lost or doubled"
+    return {episode.key.episode: episode for episode in found}
+
+
+def same(first: Episode, second: Episode) -> bool:
+    mine, theirs = ((e.success, e.steps, e.q, e.state_hash, e.error, e.actions.tobytes()) for e in (first, second))
+    return mine == theirs
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[int, Episode]:
+    return played(LocalEngine(ToyTask, 0, 8))
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 3), (3, 8)])
+def test_episodes_are_those_of_this_process(workers: int, batch: int, here: dict[int, Episode]) -> None:
+    found = played(ProcessEngine(ToyTask, workers, batch))
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+def test_a_process_that_dies_loses_and_doubles_nothing(tmp_path: Path, here: dict[int, Episode]) -> None:
+    task = functools.partial(Kills, once=str(tmp_path / "once"))
+    found = played(ProcessEngine(task, 2, 4))
+    assert (tmp_path / "once").exists()
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+def test_an_episode_that_ends_every_process_is_an_error_alone(here: dict[int, Episode]) -> None:
+    """Those that were aboard with it are played again."""
+    found = played(ProcessEngine(Kills, 2, 4))
+    assert found.pop(5).error == "the worker process died (exit code -9)"
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+def test_what_a_process_raises_is_raised_here_and_the_engine_goes_on(here: dict[int, Episode]) -> None:
+    with ProcessEngine(ToyTask, 2, 4) as engine:
+        other = Models(ToyDenoiser(action_dim=3), None)
+        with pytest.raises(RunError, match="the policy's actions have 3 dimensions"):
+            list(engine.play(KEYS, ToySampler(), other, "toy"))
+        for episode in engine.play(KEYS, ToySampler(n=3), MODELS, "toy"):
+            assert same(episode, here[episode.key.episode])
+            break  # given up with episodes under way
+        found = list(engine.play(KEYS, ToySampler(n=3), MODELS, "toy"))
+    assert sorted(episode.key.episode for episode in found) == list(range(24))
+
+
+def test_models_that_cannot_move_are_played_in_lockstep(
+    here: dict[int, Episode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Models(ToyDenoiser(), ToyCritic(), actors={"untold": Untold()})  # type: ignore[dict-item]
+    with ProcessEngine(ToyTask, 2, 4) as engine, pytest.raises(CannotMoveError, match="no"):
+        list(engine.play(KEYS, ToySampler(), models, "toy"))
+    found = played(LocalEngine(ToyTask, 2, 4), models=models)
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+def test_a_users_own_file_is_loaded_in_the_processes(tmp_path: Path, here: dict[int, Episode]) -> None:
+    (tmp_path / "own.py").write_text((Path(__file__).parent / "toy_models.py").read_text())
+    own = component("policy", Choice(f"{tmp_path}/own.py:ToyDenoiser"), ())
+    assert isinstance(own, Component)
+    found = played(ProcessEngine(ToyTask, 2, 4), models=Models(own.build(), ToyCritic()))
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes for many episodes of a cheap policy; lockstep for few, for one worker and for expensive rows."""
+    ways: list[str] = []
+
+    class Noting(ProcessEngine):
+        def finished(self, *arguments: Any) -> Any:
+            ways.append("processes")
+            return iter([])
+
+    def lockstep(*_: Any) -> Any:
+        ways.append("lockstep")
+        return iter([])
+
+    class Dear(ToyDenoiser):
+        row_block = 1
+
+    monkeypatch.setattr(local_engine, "ProcessEngine", Noting)
+    monkeypatch.setattr(local_engine, "run_episodes", lockstep)
+    monkeypatch.setattr(local_engine, "open_pool", lambda *_: Noting(ToyTask, 0, 1))
+    for workers, keys, models in (
+        (2, KEYS, MODELS),
+        (2, KEYS[:3], MODELS),
+        (1, KEYS, MODELS),
+        (2, KEYS, Models(Dear())),
+    ):
+        with LocalEngine(ToyTask, workers, 4) as engine:
+            list(engine.play(keys, ToySampler(), models, "toy"))
+    assert ways == ["processes", "lockstep", "lockstep", "lockstep"]
