@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 
 from sim_eval.cli import read_command
 from sim_eval.config.components import Component
@@ -209,8 +210,12 @@ def test_work_comes_in_the_order_of_its_items() -> None:
 
 
 def test_a_users_error_is_told_as_here(tmp_path: Path) -> None:
-    models = Models(ToyDenoiser(), ToyCritic(nan_above=-9.0))
-    with pytest.raises(RunError, match=r"^the critic returned NaN or infinity, sampler=unsteered task=toy episode="):
+    class ColumnCritic(ToyCritic):
+        def q(self, actions: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+            return super().q(actions, encoded)[:, None]
+
+    models = Models(ToyDenoiser(), ColumnCritic())
+    with pytest.raises(RunError, match=r"^the critic returned a Tensor \(8, 1\) as Q; accepted: a tensor \(8,\)"):
         toy_run.run(tmp_path, workers=ONE, models=models)
 
 
