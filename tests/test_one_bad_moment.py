@@ -222,7 +222,7 @@ class Drawn:
 @pytest.mark.parametrize("sampler", STEERED, ids=repr)
 def test_a_denoiser_without_a_gradient_is_refused_in_one_line(mode: Any, sampler: Sampler) -> None:
     class Closed(ToyDenoiser):
-        @mode()  # type: ignore[untyped-decorator]
+        @mode()
         def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
             return super().clean(x, t, context)
 

@@ -18,6 +18,7 @@ from sim_eval.models.build import check_needs
 from sim_eval.models.strengths import Tuned, check_writable, scales_of, write_strengths
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.stored_options import stored_options
 from sim_eval.runs.sweeps import Sweep, Trial, check_published, chosen, publish
@@ -79,6 +80,8 @@ def try_strengths(settings: SweepOptions) -> Sweep:
     if not missing:
         return published
     tell_of_compiling(settings.task.options)
+    tried = {f"{name} at {strength:g}": sampler for (name, strength), sampler in missing.items()}
+    rehearse(settings.task_name, settings.task.factory(), settings.workers, tried, models, TUNE)
     with open_engine(settings.task.factory(), settings.workers, settings.batch) as engine:
         for trial in sweep(settings, missing, models, engine):
             published = publish(settings.published, replace(conditions, trials=(trial,)))

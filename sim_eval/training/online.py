@@ -30,6 +30,7 @@ from sim_eval.models.strengths import STRENGTHS, Tuned, scales_of, write_strengt
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
+from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
 from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
@@ -67,7 +68,9 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     with closing(make_task()) as probe:
         fitting = fitting_of(settings, probe.spec)
     critic = fitting.new(frozen.policy, settings.seed)
-    check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
+    models, name = replace(frozen, critic=critic), settings.sampler_name
+    check_needs(name, sampler, settings.policy.label, models)
+    rehearse(settings.task_name, make_task, settings.workers, {name: sampler}, models, "train")
     options = {
         **settings.stored(),
         "fingerprints": dict(frozen.fingerprints),
