@@ -264,3 +264,20 @@ def test_a_context_made_under_inference_mode_is_refused_in_one_line() -> None:
 
     with pytest.raises(ModelError, match=r"sampler tested differentiates what a model has made under inference_mode"):
         played(Models(Closed(), ToyCritic()), QPilotsU(0.5, steps=4))
+
+
+class Global(ToyPolicy):
+    """Its noise comes from torch's global generator."""
+
+    def sample(self, observation: Observations, generators: Any, copies: int = 1) -> Tensor:
+        chunks = super().sample(observation, generators, copies)
+        return chunks + 0.1 * torch.randn(chunks.shape)
+
+
+def test_noise_besides_the_generators_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    played(Models(Global()), Unsteered())
+    assert caplog.text.count("sampler tested decides differently with equal generators") == 1
+    caplog.clear()
+    for models, sampler in ((Models(ToyPolicy()), Unsteered()), (Models(ToyDenoiser(), ToyCritic()), QPilotsU(0.5))):
+        played(models, sampler)
+    assert caplog.text == ""

@@ -27,6 +27,7 @@ from omegaconf import OmegaConf
 
 from sim_eval.config.values import did_you_mean, one_of, parsed, shown, unquoted
 from sim_eval.errors import RunError
+from sim_eval.files import expanded
 
 T = TypeVar("T")
 
@@ -69,10 +70,6 @@ def _is(value: object, kind: type) -> bool:
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
 def _listed(text: str) -> tuple[str, ...]:
     """The names of a list, with brackets or without."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
@@ -87,10 +84,10 @@ _KINDS = {
     "tuple[int, ...]": _Kind("whole numbers, such as 1,2", list[int]),
     "tuple[float, ...]": _Kind("numbers, such as 0.5,1", list[float]),
     "str": _Kind("a name", of=unquoted),
-    "Path": _Kind("a path", of=lambda text: _path(unquoted(text))),
+    "Path": _Kind("a path", of=lambda text: expanded(unquoted(text))),
     "Choice": _Kind("a name", of=lambda text: Choice(unquoted(text))),
     "tuple[str, ...]": _Kind("names, such as a,b", of=_listed),
-    "tuple[Path, ...]": _Kind("paths, such as a,b", of=lambda text: tuple(map(_path, _listed(text)))),
+    "tuple[Path, ...]": _Kind("paths, such as a,b", of=lambda text: tuple(map(expanded, _listed(text)))),
 }
 
 

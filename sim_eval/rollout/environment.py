@@ -11,6 +11,7 @@ import numpy as np
 
 from policies.observation import ObservationRequest
 from sim_eval.errors import in_one_line
+from tasks.mujoco_log import keep_log_out
 from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec, can_save, cannot_save, checked_task
 
 #: Builds the task; must pickle, as worker processes build their own. `functools.partial(tasks.make, "can")` does.
@@ -137,6 +138,7 @@ class Environment:
         if self._task is None:
             try:
                 self._task = checked_task(self.make_task())
+                keep_log_out()
             except (Exception, SystemExit) as error:
                 reason = str(error) if isinstance(error, TaskError) else in_one_line(error)
                 return Unbuildable(f"the task cannot be built: {reason}")

@@ -24,6 +24,8 @@ from tasks.task import EpisodeKey, Observation
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
+#: Relative and absolute difference of chunks that count as equal.
+_SAME = 1e-3
 
 
 class Waiting(Protocol):
@@ -92,6 +94,7 @@ class Decider:
         self._rows = Rows()
         self._models = counted(models, self._rows)
         self._works = self._told = False  # whether a row was decided, and a traceback shown
+        self._compared = False  # whether a decision was made twice
 
     def decide_each(self, pending: Sequence[Waiting]) -> list[Decision | Undecided]:
         """`decide`, with the rows that fail kept from the others, whose chunks are what they are without them.
@@ -185,13 +188,31 @@ class Decider:
         ]
 
     def latency_ms(self, waiting: Waiting) -> float:
-        """Wall time of a decision for one episode alone, unpadded, as on a robot; waits for the device to finish."""
-        observation, generators = stacked([waiting.observation]), [waiting.generator()]
+        """Wall time of a decision for one episode alone, unpadded, as on a robot; waits for the device to finish.
+
+        The first is made once more, untimed: stderr is told if the models draw noise besides the generators'.
+        """
+        observation = stacked([waiting.observation])
+        generators = [waiting.generator()]
         self._synchronise()
         start = time.perf_counter()
-        self._sampler(self._models, observation, generators)
+        chunk = self._sampler(self._models, observation, generators)
         self._synchronise()
-        return 1e3 * (time.perf_counter() - start)
+        elapsed_ms = 1e3 * (time.perf_counter() - start)
+        if not self._compared:
+            self._compared = True
+            self._compare(chunk, self._sampler(self._models, dict(observation), [waiting.generator()]))
+        return elapsed_ms
+
+    def _compare(self, chunk: Tensor, again: Tensor) -> None:
+        """Warn if two decisions on one observation with equal generators differ by more than rounding on a GPU."""
+        if not torch.allclose(chunk.detach(), again.detach(), _SAME, _SAME, equal_nan=True):
+            _LOG.warning(
+                "warning: sampler %s decides differently with equal generators: the policy or the sampler draws noise "
+                "of its own, as torch's global generator gives it. Starts are paired, this noise is not, and the run "
+                "cannot be repeated; accepted: randomness from the generators passed in",
+                self._label,
+            )
 
     def _synchronise(self) -> None:
         if self._policy.device.type == "cuda":
