@@ -55,9 +55,10 @@ def main() -> None:
 
 
 def _output_fails() -> str | None:
-    """Why what was printed cannot be written, as on a full disk; None if it can."""
+    """Why nothing can be printed, as on a full disk; None if it can."""
     try:
         sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")  # a text that failed may be gone from the buffer
     except OSError as error:
         return error.strerror
     return None

@@ -42,7 +42,7 @@ class OpenPiPolicy(Policy):
     ) -> None:
         self._connection, self._map, self._fixed = connection, observations, dict(fixed)
         self.request, offered = request, connection.handshake
-        self.observation_sizes = dict(offered.observation_sizes)
+        self.observation_sizes, self.repeatable = dict(offered.observation_sizes), offered.seed
         horizon, action_dim = offered.horizon or shape[0], offered.action_dim or shape[1]
         if horizon is None or action_dim is None:
             horizon, action_dim = self._ask_shape()

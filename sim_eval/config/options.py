@@ -221,7 +221,7 @@ def _value(declared: Option, value: Any) -> Any:
             return value if isinstance(value, Choice) else Choice(value)
         if isinstance(value, str | Path | int) and not isinstance(value, bool):
             assert kind.of is not None
-            return _path(str(value)) if kind is _KINDS["Path"] else kind.of(str(value))
+            return expanded(str(value)) if kind is _KINDS["Path"] else kind.of(str(value))
         if isinstance(value, Sequence):
             return tuple(value)
     plain = list(value) if isinstance(value, tuple) else value

@@ -94,7 +94,7 @@ class Decider:
         self._rows = Rows()
         self._models = counted(models, self._rows)
         self._works = self._told = False  # whether a row was decided, and a traceback shown
-        self._compared = False  # whether a decision was made twice
+        self._compared = not models.policy.repeatable  # whether a decision was made twice
 
     def decide_each(self, pending: Sequence[Waiting]) -> list[Decision | Undecided]:
         """`decide`, with the rows that fail kept from the others, whose chunks are what they are without them.
