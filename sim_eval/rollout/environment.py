@@ -108,7 +108,7 @@ class Failed:
 class Unbuildable:
     """The task cannot be built, or does not offer the observations or the look-ahead, so no episode can run.
 
-    An environment that has started an episode before replies `Failed` instead: others can run.
+    An environment that has started an episode before replies `Failed` to a `Reset` instead: others can run.
     """
 
     error: str
@@ -131,6 +131,8 @@ class Environment:
     def handle(self, command: Command) -> Reply:
         """Execute the command. Never raises: one episode's crash must not end the others in the same process."""
         reply = self._reply(command)
+        if not isinstance(command, Reset):
+            return reply
         self._started = self._started or isinstance(reply, Started)
         return Failed(reply.error) if isinstance(reply, Unbuildable) and self._started else reply
 
