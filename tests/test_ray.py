@@ -25,6 +25,7 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.sweep import try_strengths
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.ray_engine import _short_folder
 from sim_eval.rollout.start import open_engine, work_through
 from sim_eval.runs.records import read
 from sim_eval.runs.sweeps import Trial
@@ -281,3 +282,11 @@ def test_ray_is_imported_only_when_it_is_asked_for() -> None:
             names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
             names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
             assert not names & {"ray", *parts}, file
+
+
+def test_rays_sockets_have_short_paths_where_tmpdir_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    assert _short_folder() == {}
+    monkeypatch.setenv("TMPDIR", f"/tmp/{'long/' * 20}")
+    assert _short_folder() == {"_temp_dir": "/tmp/ray"}

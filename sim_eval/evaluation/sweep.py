@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -94,6 +95,8 @@ def try_strengths(settings: SweepOptions) -> Sweep:
 def choose_strengths(settings: SweepOptions, published: Sweep) -> dict[str, float]:
     """The best published strength of each sampler. Those that are no numbers of draws are written to `output`."""
     best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
+    if untried := [name for name in settings.sampler if name not in best]:
+        raise RunError(f"sampler {untried[0]} has no trial whose episodes all end without an error; see above")
     tuned_for = {role: published.checkpoints[role] for role in ("policy", "critic")}
     if settings.steered:
         steered = {name: settings.sampler[name] for name in settings.steered}
@@ -107,7 +110,7 @@ def sweep(
 ) -> Iterator[Trial]:
     """Each of `samplers`, by name and strength, over the same keys of the tune block, each trial as it ends.
 
-    A crashed episode raises RunError.
+    A trial with an episode that ends in an error compares to no other: it is left out, which stderr is told.
     """
     keys = episode_keys(settings.task_name, settings.seed, settings.episodes, TUNE)
     with tqdm(total=len(keys) * len(samplers), desc="sweep", disable=None) as progress:
@@ -116,11 +119,16 @@ def sweep(
             values: dict[int, float | None] = {}
             for episode in engine.play(keys, sampler, models, f"{name} at {strength}"):
                 if episode.error is not None:
-                    raise RunError(f"{name} at {strength}, episode {episode.key.episode}: {episode.error}")
+                    where = f"{name} at {strength:g}, episode {episode.key.episode}"
+                    tqdm.write(f"left out: {where}: {episode.error}", file=sys.stderr)
+                    progress.update(len(keys) - len(values))
+                    break
                 successes += episode.success
                 values[episode.key.episode] = episode.mean_q
                 progress.update()
                 progress.set_postfix_str(f"{name} at {strength:g}: {successes}/{len(values)}", refresh=False)
+            if len(values) < len(keys):
+                continue
             # In key order: episodes end in any order, and a floating-point sum depends on it.
             mean_q = float(np.mean([q for _, q in sorted(values.items()) if q is not None]))
             yield Trial(name, strength, len(keys), successes, wilson(successes, len(keys)), mean_q)
