@@ -126,10 +126,13 @@ def _run_sampler(
         for episode in numbers
         if (name, episode) not in folder.done
     ]
-    strength = settings.sampler[name].get("strength")
+    strength, noted = settings.sampler[name].get("strength"), False
     for episodes in engine.finished(missing, sampler, models, name):
         records = [record_of(episode, settings.policy.label, name, strength) for episode in episodes]
         folder.append_all(records, [episode.actions for episode in episodes])
+        if not noted and any(episode.unpaired for episode in episodes):
+            noted = True
+            folder.note_unpaired(name)
         for episode, record in zip(episodes, records, strict=True):
             if episode.key.episode == 0:
                 folder.keep_pictures(_pictures(episode, models.policy.request))

@@ -52,7 +52,7 @@ class Episode(EpisodeResult):
 
     actions: (steps, D) float32, as executed. first: what the first decision saw, with the vectors that the critic
     reads. trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are
-    empty unless `Keep` asks for them.
+    empty unless `Keep` asks for them. unpaired: whether two decisions with equal generators were found to differ.
     """
 
     key: EpisodeKey
@@ -60,6 +60,7 @@ class Episode(EpisodeResult):
     first: Observation = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     seen: tuple[Observation, ...] = ()
+    unpaired: bool = False
 
 
 def jerk(actions: np.ndarray) -> float | None:
@@ -89,6 +90,7 @@ class _Slot:
     steps: int = 0
     actions: list[np.ndarray] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    unpaired: bool = False
 
     def pending(self) -> PendingDecision:
         return PendingDecision(self.key, len(self.decisions), self.seen[-1])
@@ -149,6 +151,7 @@ class _Slot:
             first=self.first,
             trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},
             seen=tuple(self.seen) if self.keep.decisions else (),
+            unpaired=self.unpaired,
         )
 
 
@@ -234,7 +237,7 @@ def _time(slot: _Slot, waiting: PendingDecision, decider: Decider) -> Undecided 
     measured = attempt(lambda: decider.latency_ms(waiting))
     if isinstance(measured, Undecided):  # a server may fail now and then: it is measured at the next decision
         return None if isinstance(measured.error, UndecidedError) else measured
-    slot.latency_ms = measured
+    slot.latency_ms, slot.unpaired = measured, decider.unpaired
     return None
 
 

@@ -95,6 +95,7 @@ class Decider:
         self._models = counted(models, self._rows)
         self._works = self._told = False  # whether a row was decided, and a traceback shown
         self._compared = not models.policy.repeatable  # whether a decision was made twice
+        self.unpaired = False  # whether it gave two chunks
 
     def decide_each(self, pending: Sequence[Waiting]) -> list[Decision | Undecided]:
         """`decide`, with the rows that fail kept from the others, whose chunks are what they are without them.
@@ -206,7 +207,8 @@ class Decider:
 
     def _compare(self, chunk: Tensor, again: Tensor) -> None:
         """Warn if two decisions on one observation with equal generators differ by more than rounding on a GPU."""
-        if not torch.allclose(chunk.detach(), again.detach(), _SAME, _SAME, equal_nan=True):
+        self.unpaired = not torch.allclose(chunk.detach(), again.detach(), _SAME, _SAME, equal_nan=True)
+        if self.unpaired:
             _LOG.warning(
                 "warning: sampler %s decides differently with equal generators: the policy or the sampler draws noise "
                 "of its own, as torch's global generator gives it. Starts are paired, this noise is not, and the run "
