@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -22,9 +23,12 @@ COMMANDS = (
 def main() -> None:
     """Run the command of `sys.argv`.
 
-    A user error ends with one line and status 2, an interruption with status 130. Any other exception is a defect and
-    keeps its traceback.
+    A user error ends with one line and status 2, as does an output that cannot be written; an
+    interruption with status 130. Any other exception is a defect and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode shows an escape, and no traceback
+            stream.reconfigure(errors="backslashreplace")
     # matplotlib warns if it cannot cache its list of fonts in the home folder; nothing here needs that list.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
@@ -39,9 +43,30 @@ def main() -> None:
         print("interrupted; what was written is kept", file=sys.stderr)
         status = 130
     except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         status = 1
+    except OSError:
+        if (why := _output_fails()) is None:
+            raise
+        print(f"sim-eval: error: the output cannot be written: {why}", file=sys.stderr)
+        _leave_output()
+        status = 2
     sys.exit(status)
+
+
+def _output_fails() -> str | None:
+    """Why nothing can be printed, as on a full disk; None if it can."""
+    try:
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")  # a text that failed may be gone from the buffer
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _leave_output() -> None:
+    """Write what is left to nowhere, or Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -65,7 +65,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever
         raise RunError(f"{path} is no file")
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if "&" in text and any(isinstance(token, AnchorToken) for token in scan(text)):
             raise RunError(f"{path} has a YAML anchor; accepted: plain values")  # a few lines can stand for millions
         content = OmegaConf.load(io.StringIO(text))

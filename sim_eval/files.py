@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import functools
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sim_eval.errors import RunError
+
+
+def expanded(text: str) -> Path:
+    """The path, with the home folder in the place of a leading ~. Raises RunError where nobody knows that folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise RunError(f"the path {text} cannot be read: {error}; accepted: a path without ~") from None
 
 
 @contextmanager
@@ -43,10 +54,10 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold a lock on a file, created if needed; the lock ends with the process, even if that is killed.
 
     If another process holds the lock, raises RunError with the text `busy`, or waits without it. Also raises RunError
-    if the file cannot be opened.
+    if the file cannot be opened. Where the file system knows no locks, stderr is told once, and nothing is held.
     """
     try:
-        handle = path.open("a")
+        handle = path.open("ab")
     except OSError as error:
         raise RunError(f"cannot write {path.parent}: {error.strerror}") from None
     with handle:
@@ -54,7 +65,24 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError:
             raise RunError(busy) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise RunError(f"cannot lock {path}: {error.strerror}") from None
+            _warn_of_no_locks(os.fstat(handle.fileno()).st_dev, path.parent, str(error.strerror))
         yield
+
+
+#: What flock answers on a file system that does not offer it, as some network and cluster file systems.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@functools.cache
+def _warn_of_no_locks(device: int, folder: Path, why: str) -> None:
+    """Once for each folder of a device."""
+    print(
+        f"warning: {folder} cannot be locked ({why}): take care that no other process writes there meanwhile",
+        file=sys.stderr,
+    )
 
 
 def sha256(path: Path) -> str:

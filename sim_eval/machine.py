@@ -23,7 +23,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """Processor, usable cores, memory in GB, operating system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     return {
         "processor": model[1].strip() if model else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -33,13 +33,21 @@ def machine() -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> dict[str, Any] | None:
-    """The commit checked out at `folder`, and whether tracked files differ from it; None outside a checkout."""
+    """The commit checked out at `folder`, and whether tracked files differ from it.
+
+    None outside a checkout, and where git does not track the folder's Python files: a virtual environment may lie
+    in the checkout of another project.
+    """
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        # git refuses the checkout of another owner. Its code runs in this process already; its hooks need not.
+        trusted = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+        command = ["git", *trusted, "-C", str(folder), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip()
 
     try:
+        if not git("ls-files", "--", "*.py"):
+            return None
         return {
             "commit": git("rev-parse", "HEAD"),
             "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),

@@ -47,7 +47,7 @@ def task_files(suite: LiberoSuite, index: int) -> LiberoFiles:
 
 def instruction_in(bddl: Path) -> str:
     """The instruction in a BDDL file, in lower case, as LIBERO's own parser gives it to the built task."""
-    text = re.sub(r";.*", "", bddl.read_text()).lower()
+    text = re.sub(r";.*", "", bddl.read_text(encoding="utf-8")).lower()
     found = re.search(r"\(:language\s+([^()]*)\)", text)
     if found is None:
         raise TaskError(f"{bddl} has no instruction: the file was changed or is another program's")
@@ -81,7 +81,7 @@ def asset_folder() -> Path:
     Raises TaskError if the variable does not name a folder of assets, or a package is missing.
     """
     if given := os.environ.get(VARIABLE):
-        folder = Path(given).expanduser().resolve()
+        folder = Path(os.path.expanduser(given)).resolve()
         if not (folder / "scenes").is_dir():
             raise TaskError(f"{VARIABLE} is {given!r}; accepted: a folder of LIBERO's assets (scenes, textures, ...)")
         return folder

@@ -20,6 +20,10 @@ import mujoco
 import numpy as np
 from numba import njit, types
 
+from tasks.compile_cache import ensure_cache
+
+ensure_cache()  # before the first function is marked
+
 #: Pivots below this share of their diagonal are rounding noise: the arm's pose is singular.
 SINGULAR = 1e-14
 #: robosuite's `nullspace_torques` default gain, and critical damping for it.

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from tasks.compile_cache import ensure_cache
+from tasks.mujoco_log import keep_log_out
 from tasks.task import TaskError
 
 #: The release that LIBERO and robomimic's published numbers need.
@@ -26,6 +28,7 @@ def load_robosuite() -> ModuleType:
     Raises TaskError if robosuite is missing or another release.
     """
     if "robosuite" not in sys.modules:
+        ensure_cache()
         with _no_gl():
             _install_quiet_macros()
             import robosuite
@@ -46,6 +49,7 @@ def _no_gl() -> Iterator[None]:
     try:
         import mujoco  # noqa: F401 - its import reads MUJOCO_GL, so it has to happen here
 
+        keep_log_out()
         yield
     finally:
         if before is None:

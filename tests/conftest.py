@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import socket
 import sys
@@ -15,6 +16,9 @@ import torch
 
 from sim_eval import cli
 from tests.commands import QUICK, Call, put_toy
+
+# Read when imageio starts ffmpeg: without it imageio forks this process, which has drawn, see sim_eval/video/encode.py.
+os.environ["IMAGEIO_FFMPEG_NO_PREVENT_SIGINT"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -197,6 +197,20 @@ def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_pat
     assert asked.sampler["value_guided"]["strength"] == load_yaml(SHIPPED)["outcome"]["value_guided"]
 
 
+def test_an_episode_that_ends_in_an_error_is_left_out_of_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = [f"task={HERE}/toy_task.py:ToyTask", "task.crash=step"]
+    learn(settings(tmp_path / "some", *task, "task.crash_in=[8,9]", "steps=200"))
+    told = capsys.readouterr().err
+    assert "left out: qpilots_u, episode 8: RuntimeError: the toy broke (toy_task.py:" in told
+    assert "left out: qpilots_u, episode 9: " in told
+    with pytest.raises(RunError, match=r"^every episode of the round ended in an error, see above: there is nothing"):
+        learn(settings(tmp_path / "none", *task, "task.crash_in=[0,1,2,3,4,5]"))
+    with pytest.raises(RunError, match=r"^qpilots_u, episode 7: RuntimeError: the toy broke"):
+        learn(settings(tmp_path / "evaluated", *task, "task.crash_in=[7]"))
+
+
 def test_training_episodes_are_cut_where_most_successes_have_ended(reference: Path) -> None:
     """And evaluations are not: the toy ends after 40 steps."""
     unsteered = read_hdf5(reference / "replay" / "00000.hdf5")

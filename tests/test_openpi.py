@@ -158,6 +158,7 @@ def test_an_error_of_the_server_ends_its_episode_alone() -> None:
     [
         (np.zeros((9, 2)), "actions are (9, 2); expected an array (10, 2)"),
         (np.full((10, 2), np.nan), "actions hold NaN or infinity"),
+        (np.full((10, 2), 1.7e308), "actions hold NaN or infinity in float32"),
         (None, "actions are a NoneType"),
     ],
 )
@@ -270,3 +271,27 @@ def test_a_seed_is_offered_silently(caplog: pytest.LogCaptureFixture) -> None:
     with running() as port:
         assert isinstance(build(f"ws://127.0.0.1:{port}"), OpenPiPolicy)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_not_asked_for_through_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with openpi_server(homeward) as address:
+        assert build(address.replace("127.0.0.1", host), **TOY).horizon == 10
+    with pytest.raises(ValueError, match=r"no openpi server at ws://policy.example:8000: .*Connection refused"):
+        build("ws://policy.example:8000", **TOY)
+
+
+def test_a_server_that_sends_huge_numbers_in_a_state_ends_the_episodes_that_reach_it() -> None:
+    def infer(message: dict[str, Any]) -> dict[str, Any]:
+        return {"actions": np.full((10, 2), 1.7e308)} if message["state"][0] > 0.3 else homeward(message)
+
+    with openpi_server(infer) as address:
+        done = episodes(Models(build(address, **TOY)), Unsteered(), count=8, slots=4)
+    errors = [episode.error for episode in done if episode.error is not None]
+    assert len(done) == 8
+    assert 0 < len(errors) < 8
+    assert set(errors) == {"the server's actions hold NaN or infinity in float32"}

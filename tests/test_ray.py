@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 
 from sim_eval.cli import read_command
 from sim_eval.config.components import Component
@@ -24,6 +25,7 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.sweep import try_strengths
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.ray_engine import _short_folder
 from sim_eval.rollout.start import open_engine, work_through
 from sim_eval.runs.records import read
 from sim_eval.runs.sweeps import Trial
@@ -209,8 +211,12 @@ def test_work_comes_in_the_order_of_its_items() -> None:
 
 
 def test_a_users_error_is_told_as_here(tmp_path: Path) -> None:
-    models = Models(ToyDenoiser(), ToyCritic(nan_above=-9.0))
-    with pytest.raises(RunError, match=r"^the critic returned NaN or infinity, sampler=unsteered task=toy episode="):
+    class ColumnCritic(ToyCritic):
+        def q(self, actions: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+            return super().q(actions, encoded)[:, None]
+
+    models = Models(ToyDenoiser(), ColumnCritic())
+    with pytest.raises(RunError, match=r"^the critic returned a Tensor \(8, 1\) as Q; accepted: a tensor \(8,\)"):
         toy_run.run(tmp_path, workers=ONE, models=models)
 
 
@@ -276,3 +282,11 @@ def test_ray_is_imported_only_when_it_is_asked_for() -> None:
             names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
             names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
             assert not names & {"ray", *parts}, file
+
+
+def test_rays_sockets_have_short_paths_where_tmpdir_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    assert _short_folder() == {}
+    monkeypatch.setenv("TMPDIR", f"/tmp/{'long/' * 20}")
+    assert _short_folder() == {"_temp_dir": "/tmp/ray"}

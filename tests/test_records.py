@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from sim_eval import machine
 from sim_eval.config.components import Component
@@ -325,12 +327,25 @@ def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
         toy_run.run(tmp_path, episodes=2)
 
 
+def test_noise_besides_the_generators_is_noted(tmp_path: Path) -> None:
+    class Restless(ToyDenoiser):
+        def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
+            return super().clean(x, t, context) + 0.1 * torch.randn(x.shape)
+
+    toy_run.run(tmp_path, episodes=2)
+    toy_run.run(tmp_path, episodes=3, models=Models(Restless(), ToyCritic(), fingerprints={"policy": "abc"}))
+    accounts = load_provenance(tmp_path)
+    assert [account.get("unpaired_noise") for account in accounts] == [None, ["best_of_n", "unsteered"]]
+
+
 def test_a_critics_nan_leaves_earlier_records_intact(tmp_path: Path) -> None:
     toy_run.run(tmp_path, samplers=("unsteered",))
     before = (tmp_path / RECORDS).read_bytes()
-    with pytest.raises(RunError, match=r"the critic returned NaN or infinity, sampler=best_of_n task=toy episode="):
-        toy_run.run(tmp_path, models=Models(ToyDenoiser(), ToyCritic(nan_above=-2)))
-    assert (tmp_path / RECORDS).read_bytes() == before
+    found = toy_run.run(tmp_path, models=Models(ToyDenoiser(), ToyCritic(nan_above=-2)))
+    errors = {record.sampler: record.error for record in found if record.error is not None}
+    assert list(errors) == ["best_of_n"]
+    assert "the critic returned NaN or infinity, sampler=best_of_n task=toy episode=" in errors["best_of_n"]
+    assert (tmp_path / RECORDS).read_bytes().startswith(before)
 
 
 def test_a_full_disk_ends_with_one_message_and_whole_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

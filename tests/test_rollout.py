@@ -219,11 +219,12 @@ def test_nan_from_critic_or_sampler_names_it_with_task_and_episode() -> None:
     starts = [start_of(key)[0] for key in episode_keys("toy", 0, 12)]
     culprit = int(np.argmax(starts))
     models = Models(ToyDenoiser(), ToyCritic(nan_above=float(max(starts)) - 1e-4))
-    message = f"the critic returned NaN or infinity, sampler=toy_sampler task=toy episode={culprit}"
-    with pytest.raises(RunError, match=message):
-        rollout(sampler=ToySampler(n=2), models=models, batch=12)
-    with pytest.raises(RunError, match="the sampler returned NaN or infinity, sampler=toy_sampler task=toy"):
-        rollout(sampler=ToySampler(bad=1.5))
+    errors = {e.key.episode: e.error for e in rollout(sampler=ToySampler(n=2), models=models, batch=12) if e.error}
+    assert errors == {culprit: f"the critic returned NaN or infinity, sampler=toy_sampler task=toy episode={culprit}"}
+    errors = {e.key.episode: e.error for e in rollout(sampler=ToySampler(bad=1.5)) if e.error}
+    for episode, error in errors.items():
+        assert error == f"the sampler returned NaN or infinity, sampler=toy_sampler task=toy episode={episode}"
+    assert 0 < len(errors) < 12
 
 
 def test_a_rollout_leaves_torchs_threads_as_they_were() -> None:

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 import sim_eval.evaluation.sweep
+import sim_eval.models.build
 from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.evaluation.sweep import SweepOptions
 from sim_eval.fields import load_yaml
 from sim_eval.models.strengths import EVERY_TASK, SHIPPED, Tuned, read_strengths, write_strengths
-from sim_eval.runs.sweeps import Trial
+from sim_eval.runs.sweeps import Trial, read_sweep
 from sim_eval.samplers import BestOfN
+from sim_eval.samplers.sampler import Models
 from tests.commands import Call, message
+from tests.toy_models import ToyCritic, ToyDenoiser
 
 
 def test_strengths_come_from_the_tuned_table(tmp_path: Path) -> None:
@@ -118,6 +122,27 @@ def test_a_sweep_of_best_of_n_turns_its_number_of_draws(call: Call, monkeypatch:
     assert not Path("mine/strengths.yaml").exists()
     status, _, err = call("sweep", *arguments, "strengths=[0.5]")
     assert "strengths has 0.5, for best_of_n the number of draws; accepted: whole numbers from 1 on" in err
+
+
+def test_a_trial_with_an_error_is_left_out_and_the_others_go_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoThree(ToyCritic):
+        def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+            if len(actions) % 3 == 0:
+                raise ArithmeticError("three is too many")
+            return super().q(actions, encoded)
+
+    models = Models(ToyDenoiser(), NoThree(), fingerprints={"policy": "abc", "critic": "def"})
+    monkeypatch.setattr(sim_eval.models.build, "build_models", lambda *_: models)
+    arguments = ["sweep", "samplers=[best_of_n]", "episodes=2", "workers=0", "results=swept"]
+    status, _, err = call(*arguments, "strengths=[3,1,2]")
+    assert status == 0, err
+    assert "left out: best_of_n at 3, episode 0: ArithmeticError: three is too many" in err
+    found = read_sweep(next(Path("swept").glob("*.json")))
+    assert found is not None
+    assert [trial.strength for trial in found.trials] == [1.0, 2.0]
+    status, _, err = call(*arguments[:-1], "results=other", "strengths=[3]")
+    assert status == 2
+    assert "sampler best_of_n has no trial whose episodes all end without an error; see above" in err
 
 
 def test_strengths_are_added_to_a_file_and_its_comments_kept(tmp_path: Path) -> None:

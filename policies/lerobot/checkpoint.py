@@ -62,7 +62,7 @@ def read_config(folder: Path, device: torch.device, vlm: str | None) -> Any:
     library.module("policies")  # registers the kinds of policy
     from draccus.utils import DecodingError
 
-    kind = json.loads((folder / "config.json").read_text()).get("type")
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("type")
     base = library.module("configs.policies").PreTrainedConfig
     known = sorted(base.get_known_choices())
     if kind not in known:

@@ -38,7 +38,7 @@ class Processors:
         overrides: dict[str, dict[str, Any]] = {"device_processor": {"device": str(device)}}
         if tokenizer is not None:
             overrides["tokenizer_processor"] = {"tokenizer_name": tokenizer}
-        steps = {step.get("registry_name") for step in json.loads((folder / PRE).read_text())["steps"]}
+        steps = {step.get("registry_name") for step in json.loads((folder / PRE).read_text(encoding="utf-8"))["steps"]}
         self._pre, self._post = library.module("policies.factory").make_pre_post_processors(
             config,
             str(folder),

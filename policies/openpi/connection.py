@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.protocol import State
@@ -106,6 +108,7 @@ class Connection:
                 open_timeout=_OPEN_S,
                 ping_timeout=self._answer_s,
                 close_timeout=1,
+                proxy=None if _is_this_machine(self._address) else True,  # True: as the environment says
             )
             self._socket = self._stack.enter_context(socket)
             self.metadata = _metadata(socket.recv(timeout=_OPEN_S))
@@ -122,6 +125,15 @@ class Connection:
             self.close()
             raise ServerError(f"{self._address} serves other models than when the run began")
         return self._socket
+
+
+def _is_this_machine(address: str) -> bool:
+    """Whether the address is of the loopback, where a proxy would look on its own machine."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _metadata(message: str | bytes) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class OpenPiPolicy(Policy):
     ) -> None:
         self._connection, self._map, self._fixed = connection, observations, dict(fixed)
         self.request, offered = request, connection.handshake
-        self.observation_sizes = dict(offered.observation_sizes)
+        self.observation_sizes, self.repeatable = dict(offered.observation_sizes), offered.seed
         horizon, action_dim = offered.horizon or shape[0], offered.action_dim or shape[1]
         if horizon is None or action_dim is None:
             horizon, action_dim = self._ask_shape()
@@ -93,9 +93,11 @@ class OpenPiPolicy(Policy):
         if not isinstance(actions, np.ndarray) or actions.shape != shape:
             found = getattr(actions, "shape", f"a {type(actions).__name__}")
             return NoAnswer(f"the server's {name} are {found}; expected an array {shape}")
-        if not np.isfinite(actions).all():
-            return NoAnswer(f"the server's {name} hold NaN or infinity")
-        return actions.reshape(samples, self.horizon, self.action_dim).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            chunks = actions.reshape(samples, self.horizon, self.action_dim).astype(np.float32)
+        if not np.isfinite(chunks).all():
+            return NoAnswer(f"the server's {name} hold NaN or infinity in float32")
+        return chunks
 
     def _ask_shape(self) -> tuple[int, int]:
         """H and D of the answer to a request of zeros."""

@@ -16,7 +16,8 @@ def read_token(file: str | Path | None) -> str | None:
     """
     origin = VARIABLE if file is None else f"token_file={file}"
     try:
-        token = os.environ.get(VARIABLE) if file is None else Path(file).expanduser().read_text().strip()
+        path = None if file is None else Path(os.path.expanduser(file))  # which leaves ~ where nobody knows the home
+        token = os.environ.get(VARIABLE) if path is None else path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{origin} cannot be read: {error}") from None
     if token is None:

@@ -24,6 +24,7 @@ from typing import Any
 from sim_eval.config.options import Choice, Text
 from sim_eval.config.values import one_of, typed
 from sim_eval.errors import RunError
+from sim_eval.files import expanded
 from sim_eval.own_packages import OWN_PACKAGES
 
 #: What a component may be besides a name, for messages and help.
@@ -188,7 +189,7 @@ def _named(option: str, value: str, shipped: Sequence[str], also: str) -> tuple[
     if not place or not attribute.isidentifier():
         raise RunError(f"{option} is {value}; accepted: package.module:NAME or ./file.py:NAME")
     if "/" in place or place.endswith(".py"):
-        path = Path(place).expanduser().resolve()
+        path = expanded(place).resolve()
         if path.suffix != ".py" or not path.is_file():
             raise RunError(f"{option} is {value}: {path} is no Python file")
         return _label(path.stem, attribute), f"{path}:{attribute}"

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from sim_eval.config.values import did_you_mean, one_of, shown, unquoted
 from sim_eval.errors import RunError
+from sim_eval.files import expanded
 
 T = TypeVar("T")
 
@@ -63,10 +64,6 @@ def _is(value: object, kind: type) -> bool:
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
 def _listed(text: str) -> tuple[str, ...]:
     """The names of a list, with brackets or without."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
@@ -81,10 +78,10 @@ KINDS = {
     "tuple[int, ...]": Kind("whole numbers, such as 1,2", list[int]),
     "tuple[float, ...]": Kind("numbers, such as 0.5,1", list[float]),
     "str": Kind("a name", of=unquoted),
-    "Path": Kind("a path", of=lambda text: _path(unquoted(text))),
+    "Path": Kind("a path", of=lambda text: expanded(unquoted(text))),
     "Choice": Kind("a name", of=lambda text: Choice(unquoted(text))),
     "tuple[str, ...]": Kind("names, such as a,b", of=_listed),
-    "tuple[Path, ...]": Kind("paths, such as a,b", of=lambda text: tuple(map(_path, _listed(text)))),
+    "tuple[Path, ...]": Kind("paths, such as a,b", of=lambda text: tuple(map(expanded, _listed(text)))),
 }
 
 
@@ -208,7 +205,7 @@ def _value(declared: Option, value: Any) -> Any:
             return value if isinstance(value, Choice) else Choice(value)
         if isinstance(value, str | Path | int) and not isinstance(value, bool):
             assert kind.of is not None
-            return _path(str(value)) if kind is KINDS["Path"] else kind.of(str(value))
+            return expanded(str(value)) if kind is KINDS["Path"] else kind.of(str(value))
         if isinstance(value, Sequence):
             return tuple(value)
     plain = list(value) if isinstance(value, tuple) else value

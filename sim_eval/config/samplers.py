@@ -62,7 +62,7 @@ class SamplerForm:
 @functools.cache
 def form_of(name: str) -> SamplerForm:
     """The form of a shipped sampler."""
-    tree = ast.parse((Path(__file__).parent.parent / "samplers" / f"{name}.py").read_text())
+    tree = ast.parse((Path(__file__).parent.parent / "samplers" / f"{name}.py").read_text(encoding="utf-8"))
     (kind,) = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     declared = {
         node.target.id: node

@@ -26,7 +26,7 @@ def gl_check() -> Check:
     advice = "videos and policies that see pictures need it"
     command = [sys.executable, "-c", _DRAW.format(path=sys.path)]
     try:
-        drawn = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
+        drawn = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
         return Check("missing", "gl", f"no picture within {_PATIENCE_S} s ({chosen})", advice)
     if drawn.returncode < 0:
@@ -44,7 +44,9 @@ def ffmpeg_check() -> Check:
         import imageio_ffmpeg  # type: ignore[import-untyped]
 
         program = imageio_ffmpeg.get_ffmpeg_exe()
-        told = subprocess.run([program, "-version"], capture_output=True, text=True, check=True)
+        told = subprocess.run(
+            [program, "-version"], capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
     except (ImportError, OSError, RuntimeError, subprocess.CalledProcessError) as error:  # RuntimeError: none found
         return Check("missing", "ffmpeg", str(error), advice)
     return Check("ok", "ffmpeg", f"{' '.join(told.stdout.split()[:3])}, {program}")
@@ -75,7 +77,9 @@ def _driver() -> str | None:
     """The NVIDIA driver's release; None without a driver."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        found = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True
+        ).stdout.split()
     except (OSError, subprocess.CalledProcessError):
         return None
     return found[0] if found else None

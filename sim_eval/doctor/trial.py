@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser
@@ -23,10 +22,10 @@ from sim_eval.models import build
 from sim_eval.models.checkpoints import ROOT
 from sim_eval.rollout.environment import Command, Environment, Execute, MakeTask, Ran, Reset, Started
 from sim_eval.rollout.episodes import check_fit, one_thread
+from sim_eval.rollout.gradients import gradient_of
 from sim_eval.rollout.inference import Decider, Decision, PendingDecision, stacked, what_to_observe
 from sim_eval.rollout.keys import episode_key
 from sim_eval.samplers import Models, QPilotsU, Unsteered
-from sim_eval.samplers.denoise import initial_noise
 from sim_eval.samplers.sampler import Sampler
 from tasks.task import Observation, TaskSpec
 
@@ -129,30 +128,8 @@ def decision_check(decision: Decision, models: Models) -> Check:
 
 def gradient_check(policy: Denoiser, observation: Observation) -> Check:
     """Whether `clean` can be differentiated in x, which qpilots_u and qpilots_m do at every denoising step."""
-    times = policy.times(10)
-    t = times[len(times) // 2]
-    context = policy.encode(stacked([observation]))
-    x = initial_noise(policy, [torch.Generator().manual_seed(0)]).requires_grad_()
-    clean = policy.clean(x, t, context)
-    advice = "take `torch.no_grad` and `detach` out of `clean`; qpilots_u and qpilots_m differentiate it"
-    if not clean.requires_grad:
-        return Check("warning", "gradient", "`clean` does not depend on x: it runs under no_grad or detaches x", advice)
-    direction = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1)).to(clean)
-    (gradient,) = torch.autograd.grad((clean * direction).sum(), x, allow_unused=True)
-    if gradient is None or not gradient.any():
-        return Check("warning", "gradient", "the gradient of `clean` with respect to x is zero", advice)
-    if not torch.isfinite(gradient).all():
-        return Check(
-            "warning", "gradient", "the gradient of `clean` has NaN or infinity", "check its square roots and norms"
-        )
-    ratio = float((gradient / direction).median())
-    if torch.allclose(gradient, ratio * direction, rtol=1e-4, atol=1e-7):
-        found = f"the gradient of `clean` is {ratio:.3g} times the identity: only x itself is differentiated"
-        return Check("warning", "gradient", found, f"unless the policy is that simple, {advice}")
-    length = float(gradient.norm() / direction.norm())
-    return Check(
-        "ok", "gradient", f"of `clean` in x at t = {t:.2g}: finite, {length:.3g} times as long as its argument"
-    )
+    gradient = gradient_of(policy, stacked([observation]))
+    return Check("warning" if gradient.advice else "ok", "gradient", gradient.found, gradient.advice)
 
 
 def _latency(label: str, sampler: Sampler, models: Models, pending: PendingDecision) -> Check:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from policies.observation import ObservationRequest
+from policies.policy import FrozenPolicy
 from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.evaluation.progress import Progress, Track, tell_of_compiling, tracking
 from sim_eval.evaluation.stopping import playing_on, rounds
@@ -15,6 +16,7 @@ from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
+from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
@@ -33,6 +35,11 @@ def evaluate_all(runs: Sequence[EvaluateOptions], built: Mapping[str, Sampler] |
     """
     loaded: LoadedPolicies = {}
     ready = [_prepared(options, built or options.build_samplers(), loaded) for options in runs]
+    tried: list[FrozenPolicy] = []
+    for options, (samplers, models) in zip(runs, ready, strict=True):
+        if models.policy not in tried:  # the tasks of a suite may share it, and a scene takes seconds to build
+            rehearse(options.task_name, options.task.factory(), options.workers, samplers, models, options.block)
+            tried.append(models.policy)
     records: list[Record] = []
     with Progress(sum(len(options.sampler) * options.episodes for options in runs)) as progress:
         for options, (samplers, models) in zip(runs, ready, strict=True):
@@ -119,10 +126,13 @@ def _run_sampler(
         for episode in numbers
         if (name, episode) not in folder.done
     ]
-    strength = settings.sampler[name].get("strength")
+    strength, noted = settings.sampler[name].get("strength"), False
     for episodes in engine.finished(missing, sampler, models, name):
         records = [record_of(episode, settings.policy.label, name, strength) for episode in episodes]
         folder.append_all(records, [episode.actions for episode in episodes])
+        if not noted and any(episode.unpaired for episode in episodes):
+            noted = True
+            folder.note_unpaired(name)
         for episode, record in zip(episodes, records, strict=True):
             if episode.key.episode == 0:
                 folder.keep_pictures(_pictures(episode, models.policy.request))

@@ -106,8 +106,11 @@ class TunedOptions(RolloutOptions, CriticOptions):
 
 
 def default_output(*names: str) -> Path:
-    """The default folder of a command that was asked for these names, with the current time in its name."""
-    return Path("runs") / "-".join([*names, f"{datetime.datetime.now():%Y%m%d-%H%M%S}"])
+    """The default folder of a command that was asked for these names, with the current time in its name.
+
+    To the microsecond: a script may start several runs in a second.
+    """
+    return Path("runs") / "-".join([*names, f"{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"])
 
 
 #: When a run stops: after all its episodes, or as soon as its comparisons are decided.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from sim_eval.models.build import check_needs
 from sim_eval.models.strengths import Tuned, check_writable, scales_of, write_strengths
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.keys import episode_keys
+from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.stored_options import stored_options
 from sim_eval.runs.sweeps import Sweep, Trial, check_published, chosen, publish
@@ -79,6 +81,8 @@ def try_strengths(settings: SweepOptions) -> Sweep:
     if not missing:
         return published
     tell_of_compiling(settings.task.options)
+    tried = {f"{name} at {strength:g}": sampler for (name, strength), sampler in missing.items()}
+    rehearse(settings.task_name, settings.task.factory(), settings.workers, tried, models, TUNE)
     with open_engine(settings.task.factory(), settings.workers, settings.batch) as engine:
         for trial in sweep(settings, missing, models, engine):
             published = publish(settings.published, replace(conditions, trials=(trial,)))
@@ -91,6 +95,8 @@ def try_strengths(settings: SweepOptions) -> Sweep:
 def choose_strengths(settings: SweepOptions, published: Sweep) -> dict[str, float]:
     """The best published strength of each sampler. Those that are no numbers of draws are written to `output`."""
     best = {name: strength for name, strength in chosen(published.trials).items() if name in settings.sampler}
+    if untried := [name for name in settings.sampler if name not in best]:
+        raise RunError(f"sampler {untried[0]} has no trial whose episodes all end without an error; see above")
     tuned_for = {role: published.checkpoints[role] for role in ("policy", "critic")}
     if settings.steered:
         steered = {name: settings.sampler[name] for name in settings.steered}
@@ -104,7 +110,7 @@ def sweep(
 ) -> Iterator[Trial]:
     """Each of `samplers`, by name and strength, over the same keys of the tune block, each trial as it ends.
 
-    A crashed episode raises RunError.
+    A trial with an episode that ends in an error compares to no other: it is left out, which stderr is told.
     """
     keys = episode_keys(settings.task_name, settings.seed, settings.episodes, TUNE)
     with tqdm(total=len(keys) * len(samplers), desc="sweep", disable=None) as progress:
@@ -113,11 +119,16 @@ def sweep(
             values: dict[int, float | None] = {}
             for episode in engine.play(keys, sampler, models, f"{name} at {strength}"):
                 if episode.error is not None:
-                    raise RunError(f"{name} at {strength}, episode {episode.key.episode}: {episode.error}")
+                    where = f"{name} at {strength:g}, episode {episode.key.episode}"
+                    tqdm.write(f"left out: {where}: {episode.error}", file=sys.stderr)
+                    progress.update(len(keys) - len(values))
+                    break
                 successes += episode.success
                 values[episode.key.episode] = episode.mean_q
                 progress.update()
                 progress.set_postfix_str(f"{name} at {strength:g}: {successes}/{len(values)}", refresh=False)
+            if len(values) < len(keys):
+                continue
             # In key order: episodes end in any order, and a floating-point sum depends on it.
             mean_q = float(np.mean([q for _, q in sorted(values.items()) if q is not None]))
             yield Trial(name, strength, len(keys), successes, wilson(successes, len(keys)), mean_q)

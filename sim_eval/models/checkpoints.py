@@ -99,7 +99,7 @@ def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpo
 def _read_card(path: Path) -> dict[str, Any]:
     """The card. Raises CheckpointError for what is no JSON, for a missing field and for one of another type."""
     try:
-        card = json.loads(path.read_text())
+        card = json.loads(path.read_text(encoding="utf-8"))
         check_fields(str(path), {"the card": card}, {"the card": dict[str, Any]})
         check_fields(str(path), card, _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in card})
     except RunError as error:
@@ -199,7 +199,7 @@ def fingerprints(root: Path, task: str, role: str, name: str) -> dict[str, str]:
     The configuration counts because it changes results too: `execute`, for example.
     """
     path = store.weights(root / task, name)
-    config = json.loads(path.with_suffix(".json").read_text())["config"]
+    config = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["config"]
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     return {role: sha256(path), f"{role} config": digest}
 

@@ -11,6 +11,7 @@ from sim_eval.config.options import Choice, Given, option
 from sim_eval.config.tasks import TaskOptions
 from sim_eval.errors import RunError
 from sim_eval.fields import read_json
+from sim_eval.files import expanded
 from sim_eval.models import store
 
 #: The target of a critic that `sim-eval learn` wrote.
@@ -101,5 +102,5 @@ def _critic_folder(value: object) -> Path | None:
     """The folder that `critic`=`value` names, if it is one that `sim-eval learn` wrote a critic into."""
     if not isinstance(value, str):
         return None
-    folder = Path(value).expanduser()
+    folder = expanded(value)
     return folder.resolve() if store.weights(folder, store.CRITIC).is_file() else None

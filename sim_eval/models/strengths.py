@@ -154,7 +154,7 @@ def write_strengths(path: Path, task: str, policy: str, tuned: Tuned) -> None:
     if not entry["scales"]:
         del entry["scales"]
     table.setdefault(task, {})[policy] = entry
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     write_text(path, "".join(line for line in lines if line.startswith("#")) + OmegaConf.to_yaml(table))
 
 

@@ -30,6 +30,7 @@ from sim_eval.probing.states import States
 from sim_eval.probing.twins import Twins, fitted, obstacle
 from sim_eval.rollout.inference import one_torch_thread
 from sim_eval.rollout.pool import open_pool
+from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.samplers import BestOfN, Models, Sampler
 from sim_eval.training.online_fit import within_states
 
@@ -114,6 +115,7 @@ def probe(settings: ProbeOptions) -> Probe:
     for name, sampler in {"best_of_n": BestOfN(), **samplers}.items():
         check_needs(name, sampler, settings.policy.label, models)
     settings.check_tuned(models.fingerprints)
+    rehearse(settings.task_name, settings.task.factory(), settings.workers, samplers, models, BLOCK)
     if one_torch_thread(models.policy):
         torch.set_num_threads(1)
     value = state_value(settings, models) if settings.oracle else None

@@ -7,4 +7,4 @@ from importlib import resources
 
 def stylesheet() -> str:
     """The rules that all pages share, as CSS."""
-    return resources.files("sim_eval.report").joinpath("templates/style.css").read_text()
+    return resources.files("sim_eval.report").joinpath("templates/style.css").read_text(encoding="utf-8")

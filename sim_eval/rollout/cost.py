@@ -12,7 +12,7 @@ from torch import Tensor
 
 from critics.critic import Critic
 from policies.policy import Denoiser, FrozenPolicy, Observations, Policy, Posterior
-from sim_eval.errors import RunError
+from sim_eval.errors import ModelError
 from sim_eval.samplers.sampler import Models
 
 
@@ -63,7 +63,7 @@ class CountedPolicy(_SamePolicy, Policy):
 
     def sample(self, observation: Observations, generators: Sequence[torch.Generator], copies: int = 1) -> Tensor:
         self._rows.policy += len(generators) * copies
-        return self._inner.sample(observation, generators, copies)
+        return _ordinary(self._inner.sample(observation, generators, copies))
 
 
 class CountedDenoiser(_SamePolicy, Denoiser):
@@ -96,7 +96,7 @@ class CountedDenoiser(_SamePolicy, Denoiser):
 
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
         self._rows.policy += x.shape[0]
-        return self._inner.clean(x, t, context)
+        return _ordinary(_differentiable("the policy's `clean`", x, self._inner.clean(x, t, context)))
 
 
 class CountedCritic(Critic):
@@ -115,11 +115,11 @@ class CountedCritic(Critic):
         self._rows.critic += actions.shape[0]
         q = self._inner.q(actions, encoded)
         if not isinstance(q, Tensor) or q.shape != actions.shape[:1]:
-            raise RunError(f"the critic returned {described(q)} as Q; accepted: a tensor ({actions.shape[0]},)")
-        bad = ~torch.isfinite(q.detach())
+            raise ModelError(f"the critic returned {described(q)} as Q; accepted: a tensor ({actions.shape[0]},)")
+        bad = ~torch.isfinite(q.detach().float())  # the mean of larger numbers would be infinite
         if bad.any() and torch.isfinite(actions.detach()).all():
             raise NonFiniteQError(int(bad.nonzero()[0, 0]), actions.shape[0])
-        return q
+        return _differentiable("the critic's `q`", actions, q)
 
 
 @dataclass
@@ -131,7 +131,27 @@ class CountedPosterior:
 
     def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
         self.rows.posterior += z.shape[0] * z.shape[1]
-        return self.inner.draw(z, x, t, clean, context)
+        return _differentiable("the posterior's `draw`", x, self.inner.draw(z, x, t, clean, context))
+
+
+def _ordinary(result: Tensor) -> Tensor:
+    """The result, as a tensor that a sampler may differentiate by, also if it was made under inference_mode."""
+    return result.clone() if isinstance(result, Tensor) and result.is_inference() else result
+
+
+def _differentiable(what: str, argument: Tensor, result: Tensor) -> Tensor:
+    """The result. Raises ModelError if the sampler differentiates it in the argument, and it does not depend on that.
+
+    Some samplers would end in a traceback then, and `qpilots_m` would steer by a fraction of its gradient.
+    """
+    asked = torch.is_grad_enabled() and argument.requires_grad
+    if asked and isinstance(result, Tensor) and not result.requires_grad:
+        raise ModelError(
+            f"{what} has no gradient, which this sampler needs: it runs under no_grad or inference_mode, or detaches "
+            "its argument; accepted: a function that autograd can differentiate, or a sampler that does without: "
+            "unsteered, best_of_n"
+        )
+    return result
 
 
 def counted(models: Models, rows: Rows) -> Models:

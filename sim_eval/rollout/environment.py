@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from policies.observation import ObservationRequest
+from sim_eval.errors import in_one_line
+from tasks.mujoco_log import keep_log_out
 from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec, can_save, cannot_save, checked_task
 
 #: Builds the task; must pickle, as worker processes build their own. `functools.partial(tasks.make, "can")` does.
@@ -105,7 +106,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unbuildable:
-    """The task cannot be built, or does not offer the observations or the look-ahead, so no episode can run."""
+    """The task cannot be built, or does not offer the observations or the look-ahead, so no episode can run.
+
+    An environment that has started an episode before replies `Failed` to a `Reset` instead: others can run.
+    """
 
     error: str
 
@@ -122,14 +126,23 @@ class Environment:
     _reset: Reset | None = None
     _history: deque[Observation] = field(default_factory=deque)
     _steps: int = 0  # of the episode under way
+    _started: bool = False  # whether any episode has
 
     def handle(self, command: Command) -> Reply:
         """Execute the command. Never raises: one episode's crash must not end the others in the same process."""
+        reply = self._reply(command)
+        if not isinstance(command, Reset):
+            return reply
+        self._started = self._started or isinstance(reply, Started)
+        return Failed(reply.error) if isinstance(reply, Unbuildable) and self._started else reply
+
+    def _reply(self, command: Command) -> Reply:
         if self._task is None:
             try:
                 self._task = checked_task(self.make_task())
-            except Exception as error:
-                reason = str(error) if isinstance(error, TaskError) else _describe(error)
+                keep_log_out()
+            except (Exception, SystemExit) as error:
+                reason = str(error) if isinstance(error, TaskError) else in_one_line(error)
                 return Unbuildable(f"the task cannot be built: {reason}")
         try:
             if isinstance(command, Reset):
@@ -137,9 +150,9 @@ class Environment:
             if isinstance(command, LookAhead):
                 return self._look_ahead(self._task, command)
             return self._execute(self._task, command.actions)
-        except Exception as error:  # whatever a simulator raises is this episode's error, never its failure
+        except (Exception, SystemExit) as error:  # whatever a simulator raises is this episode's error
             self.close()
-            return Failed(_describe(error))
+            return Failed(in_one_line(error))
 
     def close(self) -> None:
         """Free the task. A broken simulator may fail at this too, which must not hide the first error."""
@@ -228,9 +241,3 @@ def _not_offered(spec: TaskSpec, names: Iterable[str]) -> str | None:
         if name not in offered:
             return f"task {spec.name} does not offer the observation {name}; it offers {', '.join(offered)}"
     return None
-
-
-def _describe(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    file = frame.filename.rsplit("/", 1)[-1]
-    return f"{type(error).__name__}: {error} ({file}:{frame.lineno})"

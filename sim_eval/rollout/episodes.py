@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,15 @@ from policies.observation import ObservationRequest
 from policies.policy import FrozenPolicy, UndecidedError
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
-from sim_eval.rollout.inference import Decider, Decision, PendingDecision, one_torch_thread, what_to_observe
+from sim_eval.rollout.inference import (
+    Decider,
+    Decision,
+    PendingDecision,
+    Undecided,
+    attempt,
+    one_torch_thread,
+    what_to_observe,
+)
 from sim_eval.rollout.pool import Pool
 from sim_eval.rollout.result import Cost, EpisodeResult
 from sim_eval.samplers.sampler import Models, Sampler
@@ -44,7 +52,7 @@ class Episode(EpisodeResult):
 
     actions: (steps, D) float32, as executed. first: what the first decision saw, with the vectors that the critic
     reads. trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are
-    empty unless `Keep` asks for them.
+    empty unless `Keep` asks for them. unpaired: whether two decisions with equal generators were found to differ.
     """
 
     key: EpisodeKey
@@ -52,6 +60,7 @@ class Episode(EpisodeResult):
     first: Observation = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     seen: tuple[Observation, ...] = ()
+    unpaired: bool = False
 
 
 def jerk(actions: np.ndarray) -> float | None:
@@ -81,6 +90,7 @@ class _Slot:
     steps: int = 0
     actions: list[np.ndarray] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    unpaired: bool = False
 
     def pending(self) -> PendingDecision:
         return PendingDecision(self.key, len(self.decisions), self.seen[-1])
@@ -141,6 +151,7 @@ class _Slot:
             first=self.first,
             trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},
             seen=tuple(self.seen) if self.keep.decisions else (),
+            unpaired=self.unpaired,
         )
 
 
@@ -157,8 +168,9 @@ def run_episodes(
     None in the place of a key: there is none at the moment, though one may follow while episodes are under way.
 
     An episode's result depends only on its key, the sampler and the models, not on the number of slots or worker
-    processes. Raises RunError if the task cannot be built, the models do not fit the task, or the sampler or critic
-    returns NaN or infinity; `label` names the sampler in errors.
+    processes. What the task or a model raises in an episode, NaN and infinity are that episode's error. Raises RunError
+    if no episode can run: the task cannot be built, or the models do not fit the task or their interface; `label` names
+    the sampler in errors.
     """
     waiting_keys, request = iter(keys), what_to_observe(models)
     active: dict[int, _Slot] = {}
@@ -202,26 +214,33 @@ def _starts(
 
 
 def _decisions(active: dict[int, _Slot], decider: Decider) -> tuple[dict[int, Command], list[Episode]]:
-    """The next chunk of every active episode, and the episodes that end as their policy has none for them.
+    """The next chunk of every active episode, and the episodes that end as there is none for them.
 
     In lockstep, all active episodes wait for a chunk. Those that end are taken from `active`.
     """
+    commands: dict[int, Command] = {}
     ended: list[Episode] = []
-    while active:
-        pending = {index: slot.pending() for index, slot in active.items()}
-        try:
-            decisions = decider.decide(list(pending.values()))
-        except UndecidedError as error:  # the others are decided again, with the same noise
-            rows = list(pending)
-            ended += [active.pop(rows[row]).fail(reason) for row, reason in error.reasons.items()]
-            continue
-        for index, slot in active.items():
-            if slot.latency_ms is None:
-                with suppress(UndecidedError):  # then it is measured at the next decision
-                    slot.latency_ms = decider.latency_ms(pending[index])
-        chosen = zip(active.items(), decisions, strict=True)
-        return {index: slot.decided(decision) for (index, slot), decision in chosen}, ended
-    return {}, ended
+    pending = {index: slot.pending() for index, slot in active.items()}
+    decided = decider.decide_each(list(pending.values())) if pending else []
+    for (index, waiting), decision in zip(pending.items(), decided, strict=True):
+        slot = active[index]
+        failed = decision if isinstance(decision, Undecided) else _time(slot, waiting, decider)
+        if failed is not None:
+            ended.append(active.pop(index).fail(failed.reason))
+        elif not isinstance(decision, Undecided):
+            commands[index] = slot.decided(decision)
+    return commands, ended
+
+
+def _time(slot: _Slot, waiting: PendingDecision, decider: Decider) -> Undecided | None:
+    """Measure the episode's latency, unless it is known; returns what the models raised."""
+    if slot.latency_ms is not None:
+        return None
+    measured = attempt(lambda: decider.latency_ms(waiting))
+    if isinstance(measured, Undecided):  # a server may fail now and then: it is measured at the next decision
+        return None if isinstance(measured.error, UndecidedError) else measured
+    slot.latency_ms, slot.unpaired = measured, decider.unpaired
+    return None
 
 
 def check_fit(spec: TaskSpec, models: Models) -> None:

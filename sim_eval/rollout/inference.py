@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -14,13 +15,17 @@ from torch import Tensor
 
 from policies.observation import ObservationRequest
 from policies.policy import FrozenPolicy, UndecidedError
-from sim_eval.errors import RunError
+from sim_eval.errors import ModelError, RunError, in_one_line
 from sim_eval.rollout.cost import NonFiniteQError, Rows, counted, described
 from sim_eval.rollout.keys import noise_generator
 from sim_eval.samplers.sampler import Models, Sampler, encode_for_critic, required_denoiser
 from tasks.task import EpisodeKey, Observation
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+#: Relative and absolute difference of chunks that count as equal.
+_SAME = 1e-3
 
 
 class Waiting(Protocol):
@@ -65,6 +70,22 @@ class Decision:
     q: float | None
 
 
+@dataclass(frozen=True)
+class Undecided:
+    """In the place of a result: what a model raised. `reason`: in one line."""
+
+    error: Exception | SystemExit
+    reason: str
+
+
+def attempt(call: Callable[[], T]) -> T | Undecided:
+    """The result of a call of the user's models, or what it raised: the error of an episode, not of the others."""
+    try:
+        return call()
+    except (Exception, SystemExit) as error:
+        return Undecided(error, in_one_line(error))
+
+
 class Decider:
     """Draws chunks with one sampler. `label` names the sampler in errors."""
 
@@ -72,6 +93,57 @@ class Decider:
         self._sampler, self._policy, self._label = sampler, models.policy, label
         self._rows = Rows()
         self._models = counted(models, self._rows)
+        self._works = self._told = False  # whether a row was decided, and a traceback shown
+        self._compared = not models.policy.repeatable  # whether a decision was made twice
+        self.unpaired = False  # whether it gave two chunks
+
+    def decide_each(self, pending: Sequence[Waiting]) -> list[Decision | Undecided]:
+        """`decide`, with the rows that fail kept from the others, whose chunks are what they are without them.
+
+        Raises ModelError if every row meets one, and none was ever decided.
+        """
+        size = self._policy.row_block
+        size = len(pending) if size == 1 else size
+        outcomes: list[Decision | Undecided] = []
+        for start in range(0, len(pending), size):
+            outcomes += self._decide_apart(pending[start : start + size])
+        failed = [outcome for outcome in outcomes if isinstance(outcome, Undecided)]
+        self._works = self._works or len(failed) < len(outcomes)
+        if not self._works and all(isinstance(outcome.error, ModelError) for outcome in failed):
+            raise failed[0].error
+        self._tell(failed)
+        return outcomes
+
+    def _decide_apart(self, rows: Sequence[Waiting]) -> list[Decision | Undecided]:
+        """A decision, or why there is none, for each row of at most a block."""
+        (block,) = decision_blocks(rows, self._policy.row_block)
+        together = attempt(lambda: self._decide_block(block))
+        if not isinstance(together, Undecided):
+            return list(together[: len(rows)])
+        error = together.error
+        if isinstance(error, UndecidedError) and error.reasons:
+            guilty = {row % len(rows): Undecided(error, why) for row, why in error.reasons.items()}
+            innocent = iter(self._decide_others(rows, guilty))
+            return [guilty[row] if row in guilty else next(innocent) for row in range(len(rows))]
+        if len(rows) == 1:
+            return [together]
+        alone = [self._decide_apart([row])[0] for row in rows]
+        guilty = {row: outcome for row, outcome in enumerate(alone) if isinstance(outcome, Undecided)}
+        if self._policy.row_block > 1 or not guilty:
+            return alone
+        innocent = iter(self._decide_others(rows, guilty))  # in a batch of their number, as without the guilty
+        return [guilty[row] if row in guilty else next(innocent) for row in range(len(rows))]
+
+    def _decide_others(self, rows: Sequence[Waiting], guilty: Container[int]) -> list[Decision | Undecided]:
+        others = [waiting for row, waiting in enumerate(rows) if row not in guilty]
+        return self._decide_apart(others) if others else []
+
+    def _tell(self, failed: Sequence[Undecided]) -> None:
+        """Show the first defect's traceback: an episode's error is one line."""
+        defects = [each.error for each in failed if not isinstance(each.error, RunError | UndecidedError)]
+        if defects and not self._told:
+            self._told = True
+            _LOG.warning("sampler %s: the episode ends in an error, the others go on", self._label, exc_info=defects[0])
 
     def decide(self, pending: Sequence[Waiting]) -> list[Decision]:
         """One chunk for each, decided in blocks of exactly the policy's `row_block`.
@@ -103,6 +175,13 @@ class Decider:
         except NonFiniteQError as error:
             culprit = batch[error.row // max(error.rows // size, 1) % size]
             raise RunError(f"the critic returned NaN or infinity, {self._where(culprit)}") from None
+        except RuntimeError as error:
+            if "nference tensor" not in str(error):  # torch has no type for it
+                raise
+            raise ModelError(
+                f"sampler {self._label} differentiates what a model has made under inference_mode ({error}); accepted: "
+                "torch.no_grad in `encode`, and neither in `clean` and `q`"
+            ) from None
         actions, normalised = unnormalised(self._policy, chunks), chunks.float().cpu().numpy()
         return [
             Decision(actions[row].copy(), normalised[row].copy(), *counts, None if q is None else q[row])
@@ -110,13 +189,32 @@ class Decider:
         ]
 
     def latency_ms(self, waiting: Waiting) -> float:
-        """Wall time of a decision for one episode alone, unpadded, as on a robot; waits for the device to finish."""
-        observation, generators = stacked([waiting.observation]), [waiting.generator()]
+        """Wall time of a decision for one episode alone, unpadded, as on a robot; waits for the device to finish.
+
+        The first is made once more, untimed: stderr is told if the models draw noise besides the generators'.
+        """
+        observation = stacked([waiting.observation])
+        generators = [waiting.generator()]
         self._synchronise()
         start = time.perf_counter()
-        self._sampler(self._models, observation, generators)
+        chunk = self._sampler(self._models, observation, generators)
         self._synchronise()
-        return 1e3 * (time.perf_counter() - start)
+        elapsed_ms = 1e3 * (time.perf_counter() - start)
+        if not self._compared:
+            self._compared = True
+            self._compare(chunk, self._sampler(self._models, dict(observation), [waiting.generator()]))
+        return elapsed_ms
+
+    def _compare(self, chunk: Tensor, again: Tensor) -> None:
+        """Warn if two decisions on one observation with equal generators differ by more than rounding on a GPU."""
+        self.unpaired = not torch.allclose(chunk.detach(), again.detach(), _SAME, _SAME, equal_nan=True)
+        if self.unpaired:
+            _LOG.warning(
+                "warning: sampler %s decides differently with equal generators: the policy or the sampler draws noise "
+                "of its own, as torch's global generator gives it. Starts are paired, this noise is not, and the run "
+                "cannot be repeated; accepted: randomness from the generators passed in",
+                self._label,
+            )
 
     def _synchronise(self) -> None:
         if self._policy.device.type == "cuda":
@@ -135,7 +233,7 @@ class Decider:
     def _check(self, chunks: Tensor, batch: Sequence[Waiting]) -> None:
         expected = (len(batch), self._policy.horizon, self._policy.action_dim)
         if not isinstance(chunks, Tensor) or tuple(chunks.shape) != expected:
-            raise RunError(f"sampler {self._label} returned {described(chunks)}, expected a tensor {expected}")
+            raise ModelError(f"sampler {self._label} returned {described(chunks)}, expected a tensor {expected}")
         bad = ~torch.isfinite(chunks).flatten(1).all(1)
         if bad.any():
             culprit = batch[int(bad.nonzero()[0, 0])]
@@ -174,13 +272,20 @@ def decision_blocks(rows: Sequence[T], size: int) -> list[list[T]]:
 
 
 def unnormalised(policy: FrozenPolicy, chunks: Tensor) -> np.ndarray:
-    """Normalised chunks (B, H, D) as the policy's actions. Raises RunError for NaN, infinity or another shape."""
+    """Normalised chunks (B, H, D) as the policy's actions.
+
+    Raises ModelError for another shape, RunError for NaN and what is infinite in float32.
+    """
     actions = policy.unnormalise(chunks)
-    if actions.shape != chunks.shape or not np.isfinite(actions).all():
-        raise RunError(
+    if not isinstance(actions, np.ndarray) or actions.shape != chunks.shape:
+        raise ModelError(
             f"the policy's unnormalise gave {described(actions)} for chunks {tuple(chunks.shape)}; "
-            "accepted: an array of the same shape without NaN or infinity"
+            "accepted: an array of the same shape"
         )
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(actions.astype(np.float32, copy=False)).all()
+    if not finite:
+        raise RunError("the policy's unnormalise gave NaN or infinity for finite chunks")
     return actions
 
 

@@ -24,6 +24,8 @@ from sim_eval.rollout.environment import Command, Environment, Failed, MakeTask,
 
 _START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.rollout.pool import serve; serve({handle})"
 
+_UNPICKLABLE = (AttributeError, TypeError, pickle.PicklingError)
+
 
 class Closing(ABC):
     """Closes at the end of a `with` block."""
@@ -96,10 +98,11 @@ def open_pool(make_task: MakeTask, workers: int, slots: int) -> Pool:
 
 
 def _checked(replies: dict[int, Reply]) -> dict[int, Reply]:
-    for reply in replies.values():
-        if isinstance(reply, Unbuildable):
-            raise RunError(reply.error)
-    return replies
+    """The replies. Raises RunError if no episode can run; where another one does, it is this episode's error."""
+    broken = {slot: reply for slot, reply in replies.items() if isinstance(reply, Unbuildable)}
+    if broken and len(broken) == len(replies):
+        raise RunError(next(iter(broken.values())).error)
+    return replies | {slot: Failed(reply.error) for slot, reply in broken.items()}
 
 
 class _Worker:
@@ -108,7 +111,7 @@ class _Worker:
     def __init__(self, make_task: MakeTask) -> None:
         try:
             self._factory = pickle.dumps(make_task)
-        except (AttributeError, TypeError, pickle.PicklingError) as error:
+        except _UNPICKLABLE as error:
             raise RunError(f"the task cannot be sent to worker processes: {error}; accepted: workers=0") from None
         self._start()
 
@@ -159,7 +162,11 @@ def serve(handle: int) -> None:
         factory = pipe.recv_bytes()
         while True:
             share: dict[int, Command] = pipe.recv()
-            pipe.send({slot: _handle(environments, factory, slot, share[slot]) for slot in share})
+            replies = {slot: _handle(environments, factory, slot, share[slot]) for slot in share}
+            try:
+                pipe.send(replies)  # pickles all before it sends anything
+            except _UNPICKLABLE:  # whatever a task observes
+                pipe.send({slot: _sendable(reply) for slot, reply in replies.items()})
     except (EOFError, ConnectionResetError, BrokenPipeError):
         pass
     for environment in environments.values():
@@ -171,3 +178,12 @@ def _handle(environments: dict[int, Environment], factory: bytes, slot: int, com
         # Unpickled when first built, so that a failing import is reported like a failing factory.
         environments[slot] = Environment(lambda: pickle.loads(factory)())
     return environments[slot].handle(command)
+
+
+def _sendable(reply: Reply) -> Reply:
+    """The reply, or the error of its episode if it cannot be pickled."""
+    try:
+        pickle.dumps(reply)
+    except _UNPICKLABLE as error:
+        return Failed(f"what the task observes cannot be sent to another process: {error}")
+    return reply

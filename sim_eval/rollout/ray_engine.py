@@ -29,6 +29,9 @@ from tasks.task import EpisodeKey, Task
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+#: Bytes of a folder that leave room, of the 107 of a socket's path, for ray/session_TIME_PID/sockets/plasma_store.
+_LONGEST_FOLDER = 36
+
 #: Seconds in which the head of a cluster must take a connection.
 _CONNECT_S = 10.0
 
@@ -137,16 +140,25 @@ def _connect(cluster: Cluster) -> bool:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
         cores = len(os.sched_getaffinity(0))
         options |= {"num_cpus": max(cores, cluster.cpus * (cluster.workers or 1)), "include_dashboard": False}
+        options |= _short_folder()
     elif cluster.address != "auto":
         _check_listening(cluster.address)
     try:
         ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         raise RunError(
             f"ray.address is {cluster.address}: {str(error).strip().splitlines()[0]}; accepted: local, or auto or "
             "HOST:PORT on a machine that `ray start` has made part of a cluster"
         ) from None
     return True
+
+
+def _short_folder() -> dict[str, str]:
+    """Another folder for Ray's sockets where TMPDIR is long: the system limits the length of a socket's path."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+        return {}
+    return {"_temp_dir": "/tmp/ray"}  # Ray's own choice without TMPDIR
 
 
 def _check_listening(address: str) -> None:

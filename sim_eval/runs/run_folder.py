@@ -51,6 +51,13 @@ class RunFolder:
         append_all(self.path, records, actions)
         self.done |= {(record.sampler, record.episode): record for record in records}
 
+    def note_unpaired(self, sampler: str) -> None:
+        """Say in this process's account that the sampler's noise is not paired. Raises RunError as `open_run`."""
+        *earlier, account = load_provenance(self.path)
+        noted = {sampler, *account.get("unpaired_noise", [])}
+        accounts = [*earlier, {**account, "unpaired_noise": sorted(noted)}]
+        write_text(self.path / PROVENANCE, json.dumps(accounts, indent=2) + "\n")
+
     def keep_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
         """Store pictures (H, W, 3) uint8 that the policy saw, by name, for the report. Raises RunError."""
         write_pictures(self.path, pictures)

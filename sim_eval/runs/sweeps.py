@@ -54,7 +54,7 @@ def read_sweep(path: Path) -> Sweep | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         stored.pop("assets", None)  # in files of earlier versions
         trials = tuple(_trial(trial) for trial in stored.pop("trials"))
         return Sweep(**stored, trials=trials)

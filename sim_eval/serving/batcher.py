@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim_eval.errors import RunError
+from sim_eval.errors import RunError, in_one_line
 from sim_eval.rollout.inference import Decider, decision_blocks, stacked, unnormalised
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models
@@ -118,7 +117,7 @@ def _decide_alike(models: Models, requests: list[Request]) -> list[Answer | Fail
         drawn = _chunks(models, requests) if requests[0].samples > 1 else _chunk(models, requests)
     except Exception as error:  # whatever a model raises is the fault of one request, which must not end the others
         if len(requests) == 1:
-            return [Failure(_described(error))]
+            return [Failure(in_one_line(error))]
         return [answer for request in requests for answer in _decide_alike(models, [request])]
     timing = {"infer_ms": 1e3 * (time.perf_counter() - start)}
     return [{"actions": actions, "normalised": chunk, "server_timing": timing} for actions, chunk in drawn]
@@ -150,11 +149,3 @@ def _drawn(models: Models, batch: list[Request]) -> list[tuple[np.ndarray, np.nd
     shape = (len(batch), samples, policy.horizon, policy.action_dim)
     actions, normalised = unnormalised(policy, chunks).reshape(shape), chunks.float().cpu().numpy().reshape(shape)
     return list(zip(actions, normalised, strict=True))
-
-
-def _described(error: Exception) -> str:
-    if isinstance(error, RunError):
-        return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    file = frame.filename.rsplit("/", 1)[-1]
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} ({file}:{frame.lineno})"

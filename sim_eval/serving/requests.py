@@ -20,6 +20,7 @@ from sim_eval.models.options import critic_method
 from sim_eval.models.store import ROOT
 from sim_eval.models.strengths import SHIPPED, known_strengths
 from sim_eval.rollout.inference import what_to_observe
+from sim_eval.rollout.rehearsal import blank, gradient_samplers, try_gradients
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.serving.options import ServeOptions
 from tasks.task import Observation
@@ -172,6 +173,8 @@ def build_offer(options: ServeOptions) -> Offer:
     )
     for name, sampler in samplers.items():
         check_needs(name, sampler, options.policy.label, models)
+    if (observation := blank(models)) is not None:
+        try_gradients(gradient_samplers(samplers, models), models, observation)
     configs = _with_tuned_strengths(options, models)
     handshake = offered(models, configs, options.limits.window, options.limits.samples)
     # A checkpoint and a critic are for one task; another policy's builder may have made one for any.

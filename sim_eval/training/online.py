@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from sim_eval.models.strengths import STRENGTHS, Tuned, scales_of, write_strengt
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
+from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
 from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
@@ -67,7 +69,9 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     with closing(make_task()) as probe:
         fitting = fitting_of(settings, probe.spec)
     critic = fitting.new(frozen.policy, settings.seed)
-    check_needs(settings.sampler_name, sampler, settings.policy.label, replace(frozen, critic=critic))
+    models, name = replace(frozen, critic=critic), settings.sampler_name
+    check_needs(name, sampler, settings.policy.label, models)
+    rehearse(settings.task_name, make_task, settings.workers, {name: sampler}, models, "train")
     options = {
         **settings.stored(),
         "fingerprints": dict(frozen.fingerprints),
@@ -136,9 +140,9 @@ class _Learner:
         settings = self.settings
         keys = [episode_key(settings.task_name, settings.seed, index, "train") for index in range(settings.rollouts)]
         if not self.folder.has_replay(0):
-            played = self._play(keys[:UNCUT], Unsteered(), self.frozen)
-            played += self._play(keys[UNCUT:], Unsteered(), self.frozen, _cut(played))
-            self.folder.write_replay(0, [trajectory_of(episode) for episode in played], settings.task_name)
+            played = self._play(keys[:UNCUT], Unsteered(), self.frozen, some=True)
+            played += self._play(keys[UNCUT:], Unsteered(), self.frozen, _cut(played), some=True)
+            self.folder.write_replay(0, _trajectories(played), settings.task_name)
         unsteered = self._replay(0)
         self.limit = _cut(unsteered[:UNCUT])
         rows = [state_rows(trajectory) for trajectory in unsteered]
@@ -155,9 +159,9 @@ class _Learner:
             episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
         ]
         chosen, models = round(settings.best_of_n * len(keys)), self._models()
-        played = self._play(keys[:chosen], BestOfN(), models, self.limit)
-        played += self._play(keys[chosen:], self._explorer(), models, self.limit)
-        trajectories = [trajectory_of(episode) for episode in played]
+        played = self._play(keys[:chosen], BestOfN(), models, self.limit, some=True)
+        played += self._play(keys[chosen:], self._explorer(), models, self.limit, some=True)
+        trajectories = _trajectories(played)
         self.folder.write_replay(number, trajectories, settings.task_name)
         self._add(number, trajectories)
         self.state.rounds, self.state.steps = number, self.state.steps + _steps(trajectories)
@@ -230,16 +234,28 @@ class _Learner:
         return self.folder.read_replay(number, tuple(self.fitting.sizes))
 
     def _play(
-        self, keys: Sequence[EpisodeKey], sampler: Sampler, models: Models, limit: int | None = None
+        self,
+        keys: Sequence[EpisodeKey],
+        sampler: Sampler,
+        models: Models,
+        limit: int | None = None,
+        some: bool = False,
     ) -> list[Episode]:
-        """Episodes of at most `limit` control steps in the order of their keys. Raises RunError if one crashes."""
+        """Episodes of at most `limit` control steps in the order of their keys.
+
+        Raises RunError if one ends in an error, which is neither a success nor a failure. With `some`, as there are
+        enough to learn from, it is left out, which stderr is told.
+        """
         keep = replace(keep_for(models.policy.request, tuple(self.fitting.sizes)), limit=limit)
         name = self.settings.sampler_name
         episodes = list(self.engine.play(keys, sampler, models, name, keep))
         for episode in episodes:
             if episode.error is not None:
-                raise RunError(f"{name}, episode {episode.key.episode}: {episode.error}")
-        return sorted(episodes, key=lambda episode: episode.key.episode)
+                problem = f"{name}, episode {episode.key.episode}: {episode.error}"
+                if not some:
+                    raise RunError(problem)
+                tqdm.write(f"left out: {problem}", file=sys.stderr)
+        return sorted((each for each in episodes if each.error is None), key=lambda episode: episode.key.episode)
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         """Add round `number` to what is learned from."""
@@ -285,6 +301,13 @@ class _Learner:
             scales_of(settings.sampler),
         )
         write_strengths(path, settings.task_name, settings.policy.label, tuned)
+
+
+def _trajectories(played: Sequence[Episode]) -> list[Trajectory]:
+    """What there is to learn from. Raises RunError if that is nothing."""
+    if not played:
+        raise RunError("every episode of the round ended in an error, see above: there is nothing to learn from")
+    return [trajectory_of(episode) for episode in played]
 
 
 def _cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:

@@ -60,7 +60,7 @@ def _finished(folder: Path) -> dict[int, Path]:
 def _keep_only(folder: Path, origin: str) -> None:
     """Delete the episodes of another origin."""
     stored = folder / "origin.json"
-    if stored.exists() and stored.read_text() == origin:
+    if stored.exists() and stored.read_text(encoding="utf-8") == origin:
         return
     for file in folder.glob("*.hdf5"):
         file.unlink()

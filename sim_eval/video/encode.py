@@ -13,6 +13,11 @@ import numpy as np
 from sim_eval.errors import RunError
 from sim_eval.files import replacing
 
+# A process that has drawn must not be forked, not even to start a program: it maps gigabytes, the meshes and textures
+# of GL contexts and the code that software GL compiles, and a kernel that overcommits little promises a fork all of
+# it again: "Cannot allocate memory". subprocess starts programs with vfork, which copies nothing, but only without
+# `preexec_fn`, which imageio-ffmpeg's own reader and writer set unless IMAGEIO_FFMPEG_NO_PREVENT_SIGINT is 1.
+
 # ffmpeg's options, and its filters behind the one that holds the last frame. crf 20 keeps small type clean; faststart
 # lets a browser play before it has the whole file. A GIF gets a palette of its own and stores what changes.
 _ENCODINGS = {

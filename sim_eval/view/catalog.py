@@ -107,5 +107,5 @@ def _locked() -> set[int]:
     """The inodes of all files that a process of this machine has locked."""
     if not _LOCKS.exists():
         return set()
-    fields = (line.split() for line in _LOCKS.read_text().splitlines())
+    fields = (line.split() for line in _LOCKS.read_text(encoding="utf-8").splitlines())
     return {int(each[5].rpartition(":")[2]) for each in fields if len(each) > 5 and each[1] == "FLOCK"}

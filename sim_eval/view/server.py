@@ -116,7 +116,7 @@ def _script(request: Request) -> Response:
 
 
 def _style(request: Request) -> Response:
-    text = stylesheet() + (_HERE / "page.css").read_text()
+    text = stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     return _safe(Response(text, media_type="text/css"))
 
 
