@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sim_eval import files
-from sim_eval.config.options import read
+from sim_eval.config.command_line import read
 from sim_eval.errors import RunError
 from sim_eval.evaluation.options import default_output
 from sim_eval.machine import git_revision
