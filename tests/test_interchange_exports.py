@@ -75,7 +75,7 @@ def test_a_csv_file_holds_the_table(runs: list[Path], tmp_path: Path) -> None:
 
 def test_a_latex_table_is_the_reports(runs: list[Path], tmp_path: Path) -> None:
     text = written(tmp_path / "table.tex", *runs, LEROBOT, "format=latex")
-    assert "qpilots\\_u & 40 & 90 (77--96) & $+40^{\\star}$ [$22$, $57$] & $8 \\cdot 10^{-4}$ & a & 4.4 \\\\" in text
+    assert "qpilots\\_u & 40 & 90 (77--96) & $+40^{\\star}$ [$20$, $57$] & $8 \\cdot 10^{-4}$ & a & 4.4 \\\\" in text
     assert "unsteered (lerobot\\_0.4.4.json) & 4 & 75 (30--95) & unpaired &  &  &  \\\\" in text
     body = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert {line.count(" & ") for line in body if "multicolumn" not in line} == {6}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
@@ -17,12 +18,14 @@ import matplotlib
 import numpy as np
 import pytest
 
+import sim_eval
 from benchmarks import made_run
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.table import Table
 from sim_eval.cli import read_command
 from sim_eval.commands import compare as compare_command
 from sim_eval.errors import RunError
+from sim_eval.report import formatting
 from sim_eval.report.comparison import terminal, write
 from sim_eval.report.episodes import starts, strips
 from sim_eval.report.figures import Panel, panels
@@ -470,3 +473,23 @@ def test_6000_records_make_a_small_page(tmp_path: Path) -> None:
     made_run.write(tmp_path, "made", outcomes)
     write(compare([tmp_path]), tmp_path)
     assert (tmp_path / "report.html").stat().st_size < 5e6
+
+
+def test_per_cent_is_rounded_as_on_the_page_of_view() -> None:
+    """Halves away from zero, of every count; the page computes Math.round(100 * successes / episodes)."""
+    for n, won in ((n, won) for n in range(1, 201) for won in range(n + 1)):
+        exact = (200 * won + n) // (2 * n)
+        assert formatting.percent(won / n) == str(exact) == str(math.floor(100 * won / n + 0.5))
+        assert formatting.signed(-won / n) == (f"-{exact}" if exact else "+0")
+    assert (formatting.percent(5 / 8), formatting.signed(-3 / 8), formatting.percent(23 / 40)) == ("63", "-38", "58")
+    page = (Path(sim_eval.__file__).parent / "view" / "templates" / "page.js").read_text()
+    assert "Math.round((100 * successes) / of)" in page
+
+
+def test_few_pairs_have_an_interval_of_some_width(tmp_path: Path) -> None:
+    """Without discordant pairs nothing is known to within less than 30 points; three lost of eight, p = 0.25, are no
+    difference."""
+    outcomes = {"unsteered": [1] * 8, "qpilots_u": [1] * 8, "best_of_n": [1] * 5 + [0] * 3}
+    said = terminal(compare([made_run.write(tmp_path / "run", "made", outcomes)]))
+    assert "+0 [-32..32]" in said
+    assert "-38 [-69..7]" in said

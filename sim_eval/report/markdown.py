@@ -13,12 +13,12 @@ from sim_eval.report.terminal import JERK, table_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
 _POOLED = (
-    "Every two rows over the pairs of all tables. The difference is the mean of the tables'; p is corrected over "
-    "the comparisons of this section."
+    "Every two rows over the pairs of all tables. The difference is the mean of the tables', with its bootstrap "
+    "95 % interval; p is corrected over the comparisons of this section."
 )
 _LEGEND = (
-    "Success rates have Wilson 95 % intervals. Won/lost, the p of the {test} and the difference in points with its "
-    "paired bootstrap interval compare a row with {reference} on the same episodes. Holm: p corrected over all "
+    "Success rates have Wilson 95 % intervals. Won/lost, the p of the {test} and the difference in points with "
+    "Tango's 95 % score interval compare a row with {reference} on the same episodes. Holm: p corrected over all "
     "{comparisons} comparisons of this report. group: rows that share a letter cannot be told apart. ms: median "
     "wall time of one decision. policy, critic, posterior: rows evaluated a decision. steps: mean of an episode."
 )
