@@ -477,7 +477,7 @@ def test_6000_records_make_a_small_page(tmp_path: Path) -> None:
 
 def test_per_cent_is_rounded_as_on_the_page_of_view() -> None:
     """Halves away from zero, of every count; the page computes Math.round(100 * successes / episodes)."""
-    for n, won in ((n, won) for n in range(1, 201) for won in range(n + 1)):
+    for n, won in ((count, won) for count in range(1, 201) for won in range(count + 1)):
         exact = (200 * won + n) // (2 * n)
         assert formatting.percent(won / n) == str(exact) == str(math.floor(100 * won / n + 0.5))
         assert formatting.signed(-won / n) == (f"-{exact}" if exact else "+0")

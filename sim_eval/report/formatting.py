@@ -1,6 +1,7 @@
 """How the reports write figures and names: absent figures as a dash, rates in per cent, differences in points.
 
-Per cent and points are whole numbers, halves rounded away from zero: 62.5 is 63. The page of `sim-eval view` does so, too.
+Per cent and points are whole numbers, halves rounded away from zero: 62.5 is 63. The page of `sim-eval view` does so,
+too.
 """
 
 from __future__ import annotations
