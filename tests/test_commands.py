@@ -47,7 +47,7 @@ def test_a_report_goes_where_it_is_asked_to(evaluated: Call) -> None:
         (["run", "out=x"], "unknown option out; accepted: output, "),
         (["run", "output="], "output is empty; accepted: a path"),
         (["output=new"], "there is no run to compare; accepted: sim-eval compare RUN [RUN ...] [output=DIR]"),
-        (["run", "output=run/records.jsonl"], "cannot write run/records.jsonl/summary.json: File exists"),
+        (["run", "output=run/records.jsonl"], "output is run/records.jsonl, which is a file; accepted: a folder"),
     ]:
         status, _, err = evaluated("compare", *arguments)
         assert (status, told in err) == (2, True), err
@@ -105,7 +105,7 @@ def test_an_interruption_while_modules_load_is_no_traceback(call: Call, monkeypa
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sim_eval.config.options, "read", interrupted)
+    monkeypatch.setattr(sim_eval.config.options, "Given", interrupted)
     assert call("evaluate")[0] == 130
 
 
