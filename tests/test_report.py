@@ -7,9 +7,11 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -153,9 +155,9 @@ def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> 
 
 
 def test_a_full_disk_does_not_keep_the_table(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").touch()
+    (tmp_path / "report" / "summary.json").mkdir(parents=True)  # so that the file cannot be written
     with pytest.raises(RunError, match="cannot write"):
-        compare_command.run(read_command("compare", [str(run), f"output={tmp_path / 'file' / 'report'}"]))
+        compare_command.run(read_command("compare", [str(run), f"output={tmp_path / 'report'}"]))
     assert "qpilots_u succeeds most often: 90 % against 50 %" in capsys.readouterr().out
 
 
@@ -493,3 +495,14 @@ def test_few_pairs_have_an_interval_of_some_width(tmp_path: Path) -> None:
     said = terminal(compare([made_run.write(tmp_path / "run", "made", outcomes)]))
     assert "+0 [-32..32]" in said
     assert "-38 [-69..7]" in said
+
+
+def test_a_command_is_quoted_as_a_shell_reads_it(run: Path) -> None:
+    account = json.loads((run / "provenance.json").read_text())
+    words = ["sim-eval", "evaluate", "output=my run", "task.instruction=open $1; it's"]
+    account[-1]["command"] = words
+    (run / "provenance.json").write_text(json.dumps(account))
+    comparison = compare([run])
+    assert shlex.split(re.findall(r"`(sim-eval .*?)`", markdown(comparison))[0]) == words
+    shown = re.findall(r"<pre>(sim-eval .*?)</pre>", html(comparison, run))
+    assert shlex.split(unescape(shown[0])) == words

@@ -7,6 +7,7 @@ too.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 
 ABSENT = "-"
@@ -49,6 +50,11 @@ def _hundredths(fraction: float) -> int:
 def p_value(p: float) -> str:
     """Three decimals, or one digit and an exponent."""
     return f"{p:.0e}".replace("e-0", "e-") if p < 0.001 else f"{p:.3f}"
+
+
+def command(words: Sequence[str]) -> str:
+    """The command of these words, as a shell reads it."""
+    return shlex.join(words)
 
 
 def listed(names: Sequence[str]) -> str:

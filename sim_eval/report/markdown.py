@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Pairing
-from sim_eval.report.formatting import listed, p_value, points
+from sim_eval.report.formatting import command, listed, p_value, points
 from sim_eval.report.headline import headline, test_name
 from sim_eval.report.terminal import JERK, table_cells
 
@@ -55,7 +55,7 @@ def markdown(comparison: Comparison) -> str:
             continue
         account = run.provenance[-1] if run.provenance else {}
         versions = ", ".join(f"{name} {version}" for name, version in account.get("versions", {}).items())
-        lines.append(f"- {_code(run.name)}: {_code(' '.join(account.get('command', [])))}; {escaped(versions)}")
+        lines.append(f"- {_code(run.name)}: {_code(command(account.get('command', [])))}; {escaped(versions)}")
     return "\n".join(lines) + "\n"
 
 

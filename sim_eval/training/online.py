@@ -73,7 +73,6 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
         "fingerprints": dict(frozen.fingerprints),
         "simulator": versions(SIMULATION),
     }
-    tell_of_compiling(settings.task.options)
     with (
         open_folder(settings.output, options) as folder,
         open_engine(make_task, settings.workers, settings.batch) as engine,
@@ -107,6 +106,7 @@ class _Learner:
     latest: list[Trajectory] = field(default_factory=list)  # of the latest round; round 0 is unsteered
     episodes: list[Played] = field(default_factory=list)  # of all rounds
     draws: PolicyDraws | None = None  # that the actors learn from
+    told: bool = False  # what the first episodes wait for
 
     def run(self) -> list[Evaluation]:
         settings = self.settings
@@ -233,6 +233,9 @@ class _Learner:
         self, keys: Sequence[EpisodeKey], sampler: Sampler, models: Models, limit: int | None = None
     ) -> list[Episode]:
         """Episodes of at most `limit` control steps in the order of their keys. Raises RunError if one crashes."""
+        if not self.told:
+            tell_of_compiling(self.settings.task.options)
+            self.told = True
         keep = replace(keep_for(models.policy.request, tuple(self.fitting.sizes)), limit=limit)
         name = self.settings.sampler_name
         episodes = list(self.engine.play(keys, sampler, models, name, keep))

@@ -26,10 +26,11 @@ from sim_eval.analysis.curves import CURVE, OPTIONS
 from sim_eval.errors import RunError
 from sim_eval.fields import read_json
 from sim_eval.files import replacing, write_text
-from sim_eval.runs.run_folder import lock, make_folder
+from sim_eval.runs import run_folder
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 
 _STATE = "state.pt"
+_REPLAY = "replay"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class LearnFolder:
             raise RunError(f"{path} is damaged or another program's ({told}); accepted: another output") from None
 
     def _replay(self, number: int) -> Path:
-        return self.path / "replay" / f"{number:05d}.hdf5"
+        return self.path / _REPLAY / f"{number:05d}.hdf5"
 
 
 @contextmanager
@@ -113,8 +114,7 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]
     `options`: plain values; those of "simulator", which folders of earlier versions lack, are taken for theirs. Raises
     RunError if the folder is in use, was made with other options or is damaged.
     """
-    make_folder(path, OPTIONS)
-    with lock(path):
+    with run_folder.open_folder(path, OPTIONS, _REPLAY):
         stored, asked = path / OPTIONS, json.loads(json.dumps(options))
         if stored.exists():
             there = {"simulator": asked.get("simulator"), **read_json(stored, dict[str, Any])}
