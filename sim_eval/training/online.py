@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -25,13 +26,14 @@ from critics.ensemble import EnsembleCritic
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.models.build import check_needs
-from sim_eval.models.checkpoints import fingerprints, save_checkpoint
+from sim_eval.models.checkpoints import fingerprints, is_whole, save_checkpoint
 from sim_eval.models.strengths import STRENGTHS, Tuned, scales_of, write_strengths
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
 from sim_eval.rollout.start import open_engine
 from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
+from sim_eval.training import outcomes
 from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
 from sim_eval.training.collect import keep_for, state_of, trajectory_of
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
@@ -111,6 +113,8 @@ class _Learner:
     def run(self) -> list[Evaluation]:
         settings = self.settings
         self._begin()
+        for told in outcomes.before_learning(self.latest, self.limit, settings.steps, settings.round):
+            tqdm.write(told, file=sys.stderr)
         earlier = self.folder.read_state()
         if earlier is None:
             self._fit(None)
@@ -126,6 +130,7 @@ class _Learner:
                     self._choose_strength()
                 self._evaluate_if_due()
                 if ended:
+                    self._mend()
                     return self.state.curve
                 bar.set_postfix(success=f"{self._round():.2f}")
                 self._fit(self.critic)
@@ -146,6 +151,17 @@ class _Learner:
         self.fitting = replace(self.fitting, mean=mean, deviation=deviation)
         self.critic = self.fitting.new(self.frozen.policy, settings.seed)
         self._add(0, unsteered)
+
+    def _mend(self) -> None:
+        """Write the files of an ended run again from its state, where they are missing or damaged."""
+        need = [*self.actors, "critic"]
+        chosen = self.state.strength is None or (self.folder.path / STRENGTHS).is_file()
+        if not chosen or not all(is_whole(self.folder.path, name, name, self.settings.task_name) for name in need):
+            self._save(self._models(), self.state.curve[-1].critic)
+            tqdm.write(
+                f"critic of {self.folder.path} written again, for a file was missing or damaged", file=sys.stderr
+            )
+        self.folder.write_curve(self.state.curve)
 
     def _round(self) -> float:
         """Play a round with the critic as it is, and keep its episodes. Returns the share of successes."""

@@ -1,5 +1,7 @@
 """The folder of a `sim-eval learn`. After any interruption the same command goes on in it, to the same result.
 
+When it has ended, the same command writes missing and damaged files of its critic again.
+
 options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
 critic.*            the critic of the last evaluation, for `critic=FOLDER`; also the actors', of samplers that have one
@@ -83,10 +85,13 @@ class LearnFolder:
 
     def write_state(self, state: LearnerState) -> None:
         """Keep the curve, then where the learner is. Raises OSError."""
-        curve = [asdict(point) for point in state.curve]
-        write_text(self.path / CURVE, json.dumps(curve, indent=1) + "\n")
+        self.write_curve(state.curve)
         with replacing(self.path / _STATE) as part:
             torch.save(asdict(state), part)
+
+    def write_curve(self, curve: Sequence[Evaluation]) -> None:
+        """Keep every evaluation. Raises RunError if it cannot be written."""
+        write_text(self.path / CURVE, json.dumps([asdict(point) for point in curve], indent=1) + "\n")
 
     def read_state(self) -> LearnerState | None:
         """Where an earlier run was; None if it has not finished anything. Raises RunError for a damaged file."""
