@@ -147,7 +147,7 @@ def test_a_start_that_fails_leaves_no_folder(call: Call, monkeypatch: pytest.Mon
             assert not list(Path.cwd().iterdir())
     Path("mine").mkdir()  # by the user, who may want it
     Path("a").mkdir()
-    for output in ("mine", "a/run"):
+    for name in ("mine", "a/run"):
         call("evaluate", *QUICK, f"output={name}")
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a", "mine"]
     assert not list(Path("a").iterdir())
