@@ -495,6 +495,9 @@ def test_few_pairs_have_an_interval_of_some_width(tmp_path: Path) -> None:
     said = terminal(compare([made_run.write(tmp_path / "run", "made", outcomes)]))
     assert "+0 [-32..32]" in said
     assert "-38 [-69..7]" in said
+    alike = {"unsteered": [1] * 8, "qpilots_u": [1] * 8}
+    (_, mean) = compare([made_run.write(tmp_path / task, task, alike) for task in ("one", "two")]).overall
+    assert mean.interval == pytest.approx((-0.194, 0.194), abs=1e-3)  # of 16 pairs
 
 
 def test_a_command_is_quoted_as_a_shell_reads_it(run: Path) -> None:

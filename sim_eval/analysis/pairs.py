@@ -116,10 +116,14 @@ def pairing_of(label: str, against: str, tallies: Sequence[Tally]) -> Pairing:
 
 
 def interval_of(tallies: Sequence[Tally]) -> tuple[float, float]:
-    """95 % interval of the difference on one task, or of its mean over several, as fractions; a `Tally` each."""
-    if len(tallies) == 1:
-        (tally,) = tallies
-        return paired_interval(tally.won, tally.lost, tally.clusters)
+    """95 % interval of the difference on one task, or of its mean over several, as fractions; a `Tally` each.
+
+    `paired_interval` of one task, `bootstrap_mean` of several. Without a discordant pair nothing can be resampled: then
+    it is `paired_interval` of all their pairs, too.
+    """
+    won, lost = sum(tally.won for tally in tallies), sum(tally.lost for tally in tallies)
+    if len(tallies) == 1 or won + lost == 0:
+        return paired_interval(won, lost, [cluster for tally in tallies for cluster in tally.clusters])
     return bootstrap_mean([tally.clusters for tally in tallies], np.random.default_rng(BOOTSTRAP_SEED))
 
 

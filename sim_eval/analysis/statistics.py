@@ -101,7 +101,7 @@ def bootstrap_mean(
 
     `tasks`: the clusters of each task, at least one. Clusters, such as all pairs from one start, are resampled whole,
     within each task. With fewer than about three discordant pairs the interval is too narrow (87 % coverage at an
-    expected two in a hundred), and with none it is a single point: rely on the exact test there.
+    expected two in a hundred), and with none it is a single point.
     """
     resampled = np.zeros(draws)
     for clusters in tasks:

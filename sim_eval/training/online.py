@@ -113,9 +113,10 @@ class _Learner:
     def run(self) -> list[Evaluation]:
         settings = self.settings
         self._begin()
-        for told in outcomes.before_learning(self.latest, self.limit, settings.steps, settings.round):
-            tqdm.write(told, file=sys.stderr)
         earlier = self.folder.read_state()
+        if earlier is None or earlier.steps < settings.steps:
+            for told in outcomes.before_learning(self.latest, self.limit, settings.steps, settings.round):
+                tqdm.write(told, file=sys.stderr)
         if earlier is None:
             self._fit(None)
         else:
