@@ -131,7 +131,7 @@ def test_the_commands(
         (["format=csv", "output=x"], "there is no run to export"),
         (["RUN", "format=csv", "output=x", "colour=1"], "unknown option colour"),
         ([str(LEROBOT), "format=parquet", "output=x"], "another harness's file, without keys and costs"),
-        (["RUN", "format=parquet", "output=RUN/records.jsonl/x"], "cannot write"),
+        (["RUN", "format=parquet", "output=RUN/records.jsonl/x"], "records.jsonl is a part of"),
         (["absent", "format=parquet", "output=x"], "is not a folder"),
     ],
 )
