@@ -3,7 +3,7 @@
 RUNS holds two run folders a task on the same keys: TASK-qpilots_u, with the critic that `sim-eval learn` learned from
 rounds that U steered (samplers unsteered, best_of_n and qpilots_u), and TASK-best_of_n, with the critic of rounds that
 best_of_n played. The rows of a task are its successes; below are every two columns over all tasks' pairs: the exact
-McNemar test, and the difference with its bootstrap interval.
+McNemar test, and the mean difference with its bootstrap interval.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.report import comparison as report
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.foreign import described
+from sim_eval.runs.outputs import check_report
 from sim_eval.runs.reader import Run, read_run, records_frame
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.video.options import RenderOptions
@@ -116,11 +117,14 @@ def compare(
     by: "sampler", "policy" for policies, checkpoints and options, None for what finds pairs. reference: label of the
         row that the others are compared with.
 
-    Raises RunError for a folder that is not a run's, a file of another program, and an unknown row.
+    Raises RunError for a folder that is not a run's, a file of another program, an unknown row, and an output that
+    would replace what is read or another run's report.
     """
     sources = [Path(folder) for folder in folders]
+    place = report_folder(sources) if output is None else Path(output)
+    check_report("output", place, sources)
     comparison = compare_folders(sources, described(policy, sampler), by, reference)
-    report.write(comparison, report_folder(sources) if output is None else Path(output))
+    report.write(comparison, place)
     return comparison
 
 

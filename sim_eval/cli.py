@@ -37,7 +37,7 @@ def main() -> None:
     except ValueError as error:
         if not _is_users(error):
             raise
-        print(f"sim-eval: error: {error}", file=sys.stderr)
+        print(f"sim-eval: error: {_on_one_line(str(error))}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("interrupted; what was written is kept", file=sys.stderr)
@@ -116,13 +116,21 @@ def read_command(name: str, arguments: Sequence[str]) -> Any:
     if "folder" in fields:
         if not arguments:
             raise RunError(f"a run folder is missing; accepted: sim-eval {name} DIR [option=value ...]")
-        return read(kind, arguments[1:], folder=Path(arguments[0]))
+        return read(kind, arguments[1:], folder=_place(arguments[0]))
     if "sources" in fields:  # files and folders may have a `=` in their names
-        options = [argument for argument in arguments if "=" in argument and not Path(argument).exists()]
-        return read(kind, options, sources=tuple(Path(name) for name in arguments if name not in options))
+        options = [argument for argument in arguments if "=" in argument and not os.path.exists(argument)]
+        return read(kind, options, sources=tuple(_place(name) for name in arguments if name not in options))
     if "what" in fields and arguments and "=" not in arguments[0]:
         arguments = [f"what={arguments[0]}", *arguments[1:]]
     return read(kind, arguments)
+
+
+def _place(argument: str) -> Path:
+    """A run folder or a file. Raises RunError for a path that none can have."""
+    from sim_eval.config.values import check_path
+
+    check_path("the path", Path(argument))
+    return Path(argument)
 
 
 def _takes_sources(command: ModuleType) -> bool:
@@ -137,6 +145,11 @@ def _overview() -> str:
         summary = (load(name).__doc__ or "").partition("\n")[0]
         lines += entry(name, summary, terminal_width(), column=14)
     return "\n".join([*lines, "", "`sim-eval task=can` is `sim-eval evaluate task=can`."])
+
+
+def _on_one_line(text: str) -> str:
+    """The text with what a terminal does not print, such as an argument's line break, as Python writes it."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _is_users(error: ValueError) -> bool:

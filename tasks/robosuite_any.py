@@ -1,4 +1,4 @@
-"""Any robosuite environment with one arm, by robosuite's registered name."""
+"""Any robosuite environment with one arm and a gripper, by robosuite's registered name."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from robosuite.environments import base
 
 import tasks
 from policies.observation import ObservationRequest
@@ -73,6 +74,14 @@ def test_the_object_is_what_robosuite_observes() -> None:
 def test_environments_that_do_not_exist_or_do_not_fit_are_refused(env: str | None) -> None:
     with pytest.raises(TaskError, match=rf"env is {env!r}; accepted: Lift, Stack, "):
         tasks.make("robosuite", env=env)
+
+
+def test_the_docs_name_the_environment_that_is_left_out() -> None:
+    accepted = environment_names()
+    registered = {name for name, kind in base.REGISTERED_ENVS.items() if kind.__module__.startswith("robosuite.")}
+    assert {name for name in registered - set(accepted) if not name.startswith("TwoArm")} == {"Wipe"}
+    table = (Path(__file__).parent.parent / "docs" / "tasks.md").read_text()
+    assert "any robosuite environment with one arm and a gripper, all but Wipe" in table
 
 
 def test_options_of_other_tasks_are_refused() -> None:

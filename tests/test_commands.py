@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+import sim_eval.evaluation.evaluate
 import sim_eval.evaluation.suite
 import sim_eval.models.build
+import sim_eval.training.online
 import tasks
 import tasks.osc
 from sim_eval import cli
 from sim_eval.config.components import TARGETS
+from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.models.checkpoints import CheckpointError
 from sim_eval.runs.records import RECORDS, read
@@ -47,7 +50,7 @@ def test_a_report_goes_where_it_is_asked_to(evaluated: Call) -> None:
         (["run", "out=x"], "unknown option out; accepted: output, "),
         (["run", "output="], "output is empty; accepted: a path"),
         (["output=new"], "there is no run to compare; accepted: sim-eval compare RUN [RUN ...] [output=DIR]"),
-        (["run", "output=run/records.jsonl"], "cannot write run/records.jsonl/summary.json: File exists"),
+        (["run", "output=run/records.jsonl"], "output is run/records.jsonl, which is a file; accepted: a folder"),
     ]:
         status, _, err = evaluated("compare", *arguments)
         assert (status, told in err) == (2, True), err
@@ -119,6 +122,35 @@ def test_a_first_run_says_on_a_terminal_that_it_compiles(
     assert capsys.readouterr().err == ""
     tell_of_compiling({"name": "can", "stepping": "fast"})
     assert capsys.readouterr().err == "compiling the control step, once: about a minute\n"
+
+
+def test_a_finished_run_does_not_say_that_it_compiles(evaluated: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.osc, "is_compiled", lambda: False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for asked, told in (([], False), (["episodes=4"], True)):
+        status, _, err = evaluated("evaluate", *QUICK, "output=run", *asked)
+        assert (status, "compiling" in err, "starting" in err) == (0, told, told), err
+
+
+def test_a_start_that_fails_leaves_no_folder(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any) -> None:
+        raise RunError("no cluster answers")
+
+    monkeypatch.setattr(sim_eval.evaluation.evaluate, "open_engine", fails)
+    monkeypatch.setattr(sim_eval.training.online, "open_engine", fails)
+    here = Path(__file__).parent
+    toy = [f"task={here}/toy_task.py:ToyTask", f"policy={here}/toy_models.py:ToyDenoiser", "workers=0"]
+    for command in (["evaluate", *QUICK], ["evaluate", *QUICK, "task=can,lift"], ["learn", *toy]):
+        for output in ([], ["output=a/b/run"]):
+            status, _, err = call(*command, *output)
+            assert (status, err) == (2, "sim-eval: error: no cluster answers\n")
+            assert not list(Path.cwd().iterdir())
+    Path("mine").mkdir()  # by the user, who may want it
+    Path("a").mkdir()
+    for name in ("mine", "a/run"):
+        call("evaluate", *QUICK, f"output={name}")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["a", "mine"]
+    assert not list(Path("a").iterdir())
 
 
 def test_a_folders_name_is_taken_as_it_stands(call: Call) -> None:

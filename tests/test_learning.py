@@ -6,6 +6,7 @@ import importlib.metadata
 import itertools
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -281,3 +282,46 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_played(tmp_path: 
 def test_a_bad_option_is_named(tmp_path: Path, argument: str, message: str) -> None:
     with pytest.raises(RunError, match=message):
         settings(tmp_path, argument).build_sampler()
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "no card", "bad card", "no curve"])
+def test_an_ended_run_writes_missing_and_damaged_files_again(reference: Path, tmp_path: Path, damage: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    weights, card, curve = run / "critic.safetensors", run / "critic.json", run / "curve.json"
+    if damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-10])
+    elif damage == "bad card":
+        card.write_text("{")
+    else:
+        {"missing": weights, "no card": card, "no curve": curve}[damage].unlink()
+    learn(settings(run))
+    assert learned(run) == learned(reference)
+    before = json.loads((reference / "critic.json").read_text())
+    assert json.loads(card.read_text()) == before | {"command": json.loads(card.read_text())["command"]}
+    asked = read_command("evaluate", [*TOY[:2], f"critic={run}", "samplers=[best_of_n]"])
+    assert asked.build_models(asked.build_samplers().values()).critic is not None
+
+
+def test_an_ended_run_writes_its_strengths_again(tmp_path: Path) -> None:
+    toy = [*(argument for argument in TOY if "strength" not in argument), "strengths=[0.1,0.4]", "steps=0"]
+    learn(read_command("learn", [*toy, f"output={tmp_path}"]))
+    before = (tmp_path / "strengths.yaml").read_bytes()
+    (tmp_path / "strengths.yaml").unlink()
+    learn(read_command("learn", [*toy, f"output={tmp_path}"]))
+    assert (tmp_path / "strengths.yaml").read_bytes() == before
+
+
+def test_a_round_that_steps_do_not_hold_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learn(settings(tmp_path, "steps=20", "evaluate=1000"))
+    said = capsys.readouterr().err
+    told = re.search(
+        r"steps is 20, and rounds are played whole: 4 episodes are some (\d+) steps; fewer with round=N", said
+    )
+    assert told is not None
+    assert 40 < int(told[1]) <= 160
+    assert re.search(
+        r"of 6 unsteered episodes, \d succeeded and \d failed: a critic learns little from fewer than 10", said
+    )
+    learn(settings(tmp_path, "steps=20", "evaluate=1000"))
+    assert capsys.readouterr().err == "", "an ended run lacks nothing"

@@ -341,7 +341,7 @@ def test_a_bad_option_is_named(learned: Path, tmp_path: Path, argument: str, mes
 
 
 def test_bad_files_are_named_before_anything_is_played(learned: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"none\.hdf5: no such file"):
+    with pytest.raises(RunError, match=r"data names none\.hdf5, which is no file"):
         probe(settings(tmp_path, f"critic={learned}", "data=[none.hdf5]"))
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -25,7 +25,9 @@ def test_the_bar_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(progress, "tqdm", Shown)
     with progress.Progress(3000) as bar:
         bar.begin([made_up_record(sampler="unsteered")])
-        assert "starting" in shown[0]
+        assert "starting" not in shown[-1], "a finished run starts nothing"
+        bar.start({"stepping": "fast"})
+        assert "starting" in shown[-1]
         for _ in range(3):
             bar.note(made_up_record(sampler="value_guided_at_0.6"))
     assert re.search(r"/min, value_guided_at_0.6 3/3$", shown[-1])

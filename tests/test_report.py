@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,12 +20,14 @@ import matplotlib
 import numpy as np
 import pytest
 
+import sim_eval
 from benchmarks import made_run
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.table import Table
 from sim_eval.cli import read_command
 from sim_eval.commands import compare as compare_command
 from sim_eval.errors import RunError
+from sim_eval.report import formatting
 from sim_eval.report.comparison import terminal, write
 from sim_eval.report.episodes import starts, strips
 from sim_eval.report.figures import Panel, panels
@@ -150,9 +155,9 @@ def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> 
 
 
 def test_a_full_disk_does_not_keep_the_table(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").touch()
+    (tmp_path / "report" / "summary.json").mkdir(parents=True)  # so that the file cannot be written
     with pytest.raises(RunError, match="cannot write"):
-        compare_command.run(read_command("compare", [str(run), f"output={tmp_path / 'file' / 'report'}"]))
+        compare_command.run(read_command("compare", [str(run), f"output={tmp_path / 'report'}"]))
     assert "qpilots_u succeeds most often: 90 % against 50 %" in capsys.readouterr().out
 
 
@@ -470,3 +475,37 @@ def test_6000_records_make_a_small_page(tmp_path: Path) -> None:
     made_run.write(tmp_path, "made", outcomes)
     write(compare([tmp_path]), tmp_path)
     assert (tmp_path / "report.html").stat().st_size < 5e6
+
+
+def test_per_cent_is_rounded_as_on_the_page_of_view() -> None:
+    """Halves away from zero, of every count; the page computes Math.round(100 * successes / episodes)."""
+    for n, won in ((count, won) for count in range(1, 201) for won in range(count + 1)):
+        exact = (200 * won + n) // (2 * n)
+        assert formatting.percent(won / n) == str(exact) == str(math.floor(100 * won / n + 0.5))
+        assert formatting.signed(-won / n) == (f"-{exact}" if exact else "+0")
+    assert (formatting.percent(5 / 8), formatting.signed(-3 / 8), formatting.percent(23 / 40)) == ("63", "-38", "58")
+    page = (Path(sim_eval.__file__).parent / "view" / "templates" / "page.js").read_text()
+    assert "Math.round((100 * successes) / of)" in page
+
+
+def test_few_pairs_have_an_interval_of_some_width(tmp_path: Path) -> None:
+    """Without discordant pairs nothing is known to within less than 30 points; three lost of eight, p = 0.25, are no
+    difference."""
+    outcomes = {"unsteered": [1] * 8, "qpilots_u": [1] * 8, "best_of_n": [1] * 5 + [0] * 3}
+    said = terminal(compare([made_run.write(tmp_path / "run", "made", outcomes)]))
+    assert "+0 [-32..32]" in said
+    assert "-38 [-69..7]" in said
+    alike = {"unsteered": [1] * 8, "qpilots_u": [1] * 8}
+    (_, mean) = compare([made_run.write(tmp_path / task, task, alike) for task in ("one", "two")]).overall
+    assert mean.interval == pytest.approx((-0.194, 0.194), abs=1e-3)  # of 16 pairs
+
+
+def test_a_command_is_quoted_as_a_shell_reads_it(run: Path) -> None:
+    account = json.loads((run / "provenance.json").read_text())
+    words = ["sim-eval", "evaluate", "output=my run", "task.instruction=open $1; it's"]
+    account[-1]["command"] = words
+    (run / "provenance.json").write_text(json.dumps(account))
+    comparison = compare([run])
+    assert shlex.split(re.findall(r"`(sim-eval .*?)`", markdown(comparison))[0]) == words
+    shown = re.findall(r"<pre>(sim-eval .*?)</pre>", html(comparison, run))
+    assert shlex.split(unescape(shown[0])) == words

@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -14,11 +16,13 @@ from statsmodels.stats.weightstats import DescrStatsW
 from sim_eval.analysis.statistics import (
     Cluster,
     binned_success,
-    bootstrap_difference,
+    bootstrap_mean,
     holm,
     interval_over_tasks,
     mcnemar,
+    paired_interval,
     roc_area,
+    tango,
     wilson,
 )
 
@@ -66,17 +70,85 @@ def alone(won: int, lost: int, pairs: int) -> tuple[Cluster, ...]:
     return Cluster(1, 1, won), Cluster(-1, 1, lost), Cluster(0, 1, pairs - won - lost)
 
 
+def test_tango_is_as_published() -> None:
+    """Tango 1998, section 6.1: 43, 0, 1, 0 lenses, lower 90 % limit. Fagerland, Lydersen & Laake 2017, Statistical
+    Analysis of Contingency Tables, chapter 8: complete responses before and after therapy, 59, 6, 16, 80."""
+    assert tango(0, 1, 44, level=0.9)[0] == pytest.approx(-0.096, abs=5e-4)
+    assert tango(6, 16, 161) == pytest.approx((-0.1240, -0.0054), abs=5e-5)
+
+
+def likeliest_loss_rate(won: int, lost: int, n: int, difference: float) -> float:
+    """The rate of lost pairs with the largest likelihood under a difference of rates."""
+
+    def surprise(rate: float) -> float:
+        told = [(won, rate + difference), (lost, rate), (n - won - lost, 1 - 2 * rate - difference)]
+        return -float(sum(xlogy(count, share) for count, share in told))
+
+    bounds = (max(0.0, -difference), (1 - difference) / 2)
+    return float(minimize_scalar(surprise, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x)
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 50])
+def test_tango_inverts_the_score_test(n: int) -> None:
+    """Against the largest likelihood under each end, found by search; without discordant pairs it has a width."""
+    for won, lost in itertools.product(range(n + 1), repeat=2):
+        if won + lost > n or (n == 50 and (won % 9 or lost % 7)):
+            continue
+        low, high = tango(won, lost, n)
+        assert -1 <= low <= (won - lost) / n <= high <= 1
+        assert high - low > 0.1
+        assert tango(lost, won, n) == pytest.approx((-high, -low), abs=1e-7)
+        for end in (low, high):
+            if abs(end) < 1 - 1e-6:
+                variance = (2 * likeliest_loss_rate(won, lost, n, end) + end - end**2) / n
+                assert abs((won - lost) / n - end) / np.sqrt(variance) == pytest.approx(1.959964, rel=2e-3)
+
+
+def test_the_interval_of_few_pairs_agrees_with_the_test() -> None:
+    assert paired_interval(0, 0, alone(0, 0, 8)) == pytest.approx((-0.324, 0.324), abs=1e-3)
+    low, high = paired_interval(0, 3, alone(0, 3, 8))  # p = 0.25
+    assert (low, high) == pytest.approx((-0.694, 0.071), abs=1e-3)
+
+
+def test_the_interval_of_starts_that_repeat_counts_a_start_once_where_its_pairs_agree() -> None:
+    """Two pairs of each start that always agree say no more than one of them, and without a difference, too."""
+    twice = (Cluster(2, 2, 30), Cluster(-2, 2, 10), Cluster(0, 2, 60))
+    assert paired_interval(60, 20, twice) == pytest.approx(paired_interval(30, 10, alone(30, 10, 100)), abs=2e-3)
+    assert paired_interval(0, 0, (Cluster(0, 2, 8),)) == paired_interval(0, 0, alone(0, 0, 8))
+    assert paired_interval(16, 0, (Cluster(2, 2, 8),)) == paired_interval(8, 0, alone(8, 0, 8))
+    assert paired_interval(1, 1, (Cluster(0, 9, 1),)) == pytest.approx(tango(1 / 9, 1 / 9, 1))
+
+
+def test_the_interval_of_starts_that_repeat_is_no_narrower_than_that_of_their_pairs() -> None:
+    apart = (Cluster(0, 2, 10), Cluster(0, 2, 40))  # each start of the first ten wins one pair and loses one
+    assert paired_interval(10, 10, apart) == tango(10, 10, 100)
+
+
+@pytest.mark.parametrize("agree", [0.0, 0.6])
+@pytest.mark.parametrize(("starts", "won", "lost"), [(50, 0.35, 0.05), (50, 0.2, 0.15), (8, 0.05, 0.05)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(agree: float, starts: int, won: float, lost: float) -> None:
+    """Three pairs of each start, of which a share `agree` ends as the start's first does."""
+    generator, studies, covered = np.random.default_rng(0), 2000, 0
+    for _ in range(studies):
+        outcomes = generator.choice([1, -1, 0], p=[won, lost, 1 - won - lost], size=(starts, 3))
+        outcomes = np.where(generator.random((starts, 3)) < agree, outcomes[:, :1], outcomes)
+        kinds = [Cluster(int(surplus), 3, 1) for surplus in outcomes.sum(1)]
+        low, high = paired_interval(int((outcomes == 1).sum()), int((outcomes == -1).sum()), kinds)
+        covered += low <= won - lost <= high
+    assert covered / studies >= 0.925
+
+
 def test_the_bootstrap_resamples_pairs() -> None:
-    low, high = bootstrap_difference([alone(120, 40, 400)], np.random.default_rng(1))
+    low, high = bootstrap_mean([alone(120, 40, 400)], np.random.default_rng(1))
     spread = np.sqrt((160 / 400 - 0.2**2) / 400)  # of the mean of differences in -1, 0, 1
     assert (low + high) / 2 == pytest.approx(0.2, abs=0.01)
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.06)
     # Paired: two samplers that always agree differ by exactly nothing, however noisy each is.
-    assert bootstrap_difference([alone(0, 0, 400)], np.random.default_rng(1)) == (0.0, 0.0)
+    assert bootstrap_mean([alone(0, 0, 400)], np.random.default_rng(1)) == (0.0, 0.0)
 
 
 def test_the_bootstrap_over_tasks_weighs_them_alike() -> None:
-    low, high = bootstrap_difference([alone(40, 0, 400), alone(12, 0, 40)], np.random.default_rng(1))
+    low, high = bootstrap_mean([alone(40, 0, 400), alone(12, 0, 40)], np.random.default_rng(1))
     spread = np.sqrt(0.1 * 0.9 / 400 + 0.3 * 0.7 / 40) / 2
     assert (low + high) / 2 == pytest.approx(0.2, abs=0.01)
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.06)
@@ -87,7 +159,7 @@ def test_the_bootstrap_covers_the_truth_as_often_as_it_says(pairs: int, won: flo
     generator, studies, covered = np.random.default_rng(0), 2000, 0
     for _ in range(studies):
         wins, losses, _ties = (int(count) for count in generator.multinomial(pairs, [won, lost, 1 - won - lost]))
-        low, high = bootstrap_difference([alone(wins, losses, pairs)], generator, draws=1000)
+        low, high = bootstrap_mean([alone(wins, losses, pairs)], generator, draws=1000)
         covered += low - 1e-9 <= won - lost <= high + 1e-9
     assert 0.93 <= covered / studies <= 0.97
 
@@ -95,8 +167,8 @@ def test_the_bootstrap_covers_the_truth_as_often_as_it_says(pairs: int, won: flo
 def test_the_bootstrap_resamples_starts_whole() -> None:
     """Two pairs of each start that always agree say no more than one of them."""
     twice = (Cluster(2, 2, 30), Cluster(-2, 2, 10), Cluster(0, 2, 60))
-    once = bootstrap_difference([alone(30, 10, 100)], np.random.default_rng(1))
-    assert bootstrap_difference([twice], np.random.default_rng(1)) == once
+    once = bootstrap_mean([alone(30, 10, 100)], np.random.default_rng(1))
+    assert bootstrap_mean([twice], np.random.default_rng(1)) == once
 
 
 def test_the_interval_over_tasks_is_students() -> None:

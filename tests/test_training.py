@@ -103,6 +103,47 @@ def test_a_critic_and_a_posterior_net_for_a_policy_from_outside(tmp_path: Path, 
         build_models("toy_task", other, None, Component("default"), needs, tmp_path / "mine", "cpu")
 
 
+@pytest.mark.parametrize("won", [True, False])
+def test_training_says_why_there_is_no_score_and_what_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], won: bool
+) -> None:
+    """Rollouts of one outcome; evaluations take the folder of all checkpoints, and that of the task."""
+    folders = [f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine"]
+    settings = read_command("train", [*OUTSIDE, *folders])
+    run_stages(["rollouts"], settings.workspace(), settings.recipe(), settings.workers)
+    path = tmp_path / "data" / "toy_task" / "rollouts_toy_models.ToyDenoiser.hdf5"
+    with h5py.File(path, "r+") as file:
+        for name in file["data"]:
+            file["data"][name]["rewards"][-1] = float(won)
+    capsys.readouterr()
+    run_stages(["critic"], settings.workspace(), settings.recipe(), settings.workers)
+    said, folder = capsys.readouterr().out, tmp_path / "mine" / "toy_task"
+    few = "0 failed" if won else "0 succeeded"
+    assert f"warning: of 4 rollouts in {path}, " in said
+    assert few in said
+    assert f"toy_task monte_carlo critic in {folder}/critic.safetensors\n" in said
+    missing = "failed" if won else "succeeded"
+    assert f"on 1 held-out rollouts: no area under the ROC curve, for none of these 1 {missing}\n" in said
+    assert f"to use critic critic: sim-eval evaluate critic={folder}, with the same task, policy" in said
+    for named in (folder, tmp_path / "mine"):
+        asked = read_command("evaluate", [*OUTSIDE[:2], f"critic={named}", "samplers=[best_of_n]"])
+        models = asked.build_models(asked.build_samplers().values())
+        assert models.fingerprints["critic"]
+        assert models.critic is not None
+
+
+def test_a_folder_of_train_holds_the_critics_of_several_policies() -> None:
+    """The one of this policy is taken; a folder without one is refused by name."""
+    for policy, name in (("flow", "critic"), ("flow_weak", "critic_flow_weak")):
+        for named in (ROOT, ROOT / "can"):
+            asked = read_command("evaluate", ["task=can", f"policy={policy}", f"critic={named}"])
+            models = asked.build_models(asked.build_samplers().values())
+            stored = json.loads((ROOT / "can" / f"{name}.json").read_text())
+            assert models.critic.config.method == stored["config"]["method"]
+    with pytest.raises(RunError, match=f"critic is {ROOT}/all_tasks; accepted: .* a folder of sim-eval learn or train"):
+        read_command("evaluate", ["task=can", f"critic={ROOT}/all_tasks"])
+
+
 def test_a_policy_without_features_is_refused_before_it_is_rolled_out(tmp_path: Path) -> None:
     asked = [*OUTSIDE, f"data={tmp_path}/data", f"checkpoints={tmp_path}/mine"]
     settings = read_command("train", [*asked, f"policy={HERE}/toy_models.py:ToyPolicy"])

@@ -173,6 +173,16 @@ def test_text_fits() -> None:
     assert fitted("can", font, 240) == "can"
 
 
+@pytest.mark.parametrize("letter", "éŁŠřωЖأאĂ→≤✓")
+def test_letters_of_many_scripts_are_drawn(letter: str) -> None:
+    """What a typeface lacks is the box of a character that does not exist."""
+
+    def drawn(text: str) -> bytes:
+        return bytes(Scale(256).font(12).getmask(text))
+
+    assert drawn(letter) != drawn("\uffff")
+
+
 def test_a_contact_sheet(tmp_path: Path) -> None:
     shades = [np.full((128, 128, 3), 20 + 25 * number, np.uint8) for number in range(COLUMNS)]
     pictures = np.stack([np.repeat(np.repeat(shade, 2, 0), 2, 1) for shade in shades])

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.analysis.grouping import run_warnings
-from sim_eval.analysis.pairs import BOOTSTRAP_SEED, corrected, pairing_of
+from sim_eval.analysis.pairs import corrected, interval_of, pairing_of
 from sim_eval.analysis.rows import ALPHA, Pairing
 from sim_eval.analysis.sequential import decided_at, running_p
-from sim_eval.analysis.statistics import bootstrap_difference, interval_over_tasks, letters
+from sim_eval.analysis.statistics import interval_over_tasks, letters
 from sim_eval.analysis.table import Table, refer, reference_warnings, tables_of
 from sim_eval.errors import RunError
 from sim_eval.runs.foreign import UNDESCRIBED, Described
@@ -26,8 +26,8 @@ class Overall:
     """One sampler or policy over all tables, each with equal weight. Rates and differences are fractions.
 
     `baseline`: the one that it is compared with in every table. `rate`, `baseline_rate` and `difference` are then
-    means over the pairs of the two, `interval` is the paired bootstrap 95 % interval of the difference (starts
-    resampled within each table), `interval_over_tasks` that over tasks like these, and `episodes` the number of pairs.
+    means over the pairs of the two, `interval` is the 95 % interval of the difference (`interval_of`),
+    `interval_over_tasks` that over tasks like these, and `episodes` the number of pairs.
     Without a baseline, `rate` and `episodes` are over its own episodes.
     """
 
@@ -184,8 +184,6 @@ def _paired_overall(label: str, baseline: str, pairings: list[Pairing]) -> Overa
         baseline=baseline,
         baseline_rate=float(np.mean([pairing.rate_against for pairing in pairings])),
         difference=float(np.mean(differences)),
-        interval=bootstrap_difference(
-            [pairing.clusters for pairing in pairings], np.random.default_rng(BOOTSTRAP_SEED)
-        ),
+        interval=interval_of(pairings),
         interval_over_tasks=interval_over_tasks(differences),
     )

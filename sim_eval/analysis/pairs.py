@@ -13,7 +13,7 @@ from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import different_simulators
 from sim_eval.analysis.rows import Pairing, Row, Tally, key_of
 from sim_eval.analysis.sequential import anytime_p, evidence, running_p
-from sim_eval.analysis.statistics import Cluster, bootstrap_difference, holm, mcnemar
+from sim_eval.analysis.statistics import Cluster, bootstrap_mean, holm, mcnemar, paired_interval
 from sim_eval.runs.records import Record
 
 #: Fixed, so that the same runs give the same report.
@@ -100,7 +100,6 @@ def pairing_of(label: str, against: str, tallies: Sequence[Tally]) -> Pairing:
         p = float(running_p(process)[-1])
     else:
         p = anytime_p(won, lost) if any(tally.evidence for tally in tallies) else mcnemar(won, lost)
-    clusters = [tally.clusters for tally in tallies]
     return Pairing(
         label=label,
         against=against,
@@ -108,12 +107,24 @@ def pairing_of(label: str, against: str, tallies: Sequence[Tally]) -> Pairing:
         both=both,
         won=won,
         lost=lost,
-        clusters=tuple(cluster for part in clusters for cluster in part),
+        clusters=tuple(cluster for tally in tallies for cluster in tally.clusters),
         evidence=process,
         p=p,
         difference=float(np.mean([(tally.won - tally.lost) / tally.pairs for tally in tallies])),
-        interval=bootstrap_difference(clusters, np.random.default_rng(BOOTSTRAP_SEED)),
+        interval=interval_of(tallies),
     )
+
+
+def interval_of(tallies: Sequence[Tally]) -> tuple[float, float]:
+    """95 % interval of the difference on one task, or of its mean over several, as fractions; a `Tally` each.
+
+    `paired_interval` of one task, `bootstrap_mean` of several. Without a discordant pair nothing can be resampled: then
+    it is `paired_interval` of all their pairs, too.
+    """
+    won, lost = sum(tally.won for tally in tallies), sum(tally.lost for tally in tallies)
+    if len(tallies) == 1 or won + lost == 0:
+        return paired_interval(won, lost, [cluster for tally in tallies for cluster in tally.clusters])
+    return bootstrap_mean([tally.clusters for tally in tallies], np.random.default_rng(BOOTSTRAP_SEED))
 
 
 def corrected(pairings: Sequence[Pairing]) -> list[Pairing]:

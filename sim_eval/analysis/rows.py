@@ -37,8 +37,8 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairing(Tally):
-    """One sampler against another. `difference`: first minus second success rate over the pairs, `interval` its paired
-    bootstrap 95 % interval; fractions. `p`: exact McNemar, or the anytime-valid p with `evidence`; `p_holm`: corrected
+    """One sampler against another. `difference`: first minus second success rate over the pairs, `interval` its 95 %
+    interval (`interval_of`); fractions. `p`: exact McNemar, or the anytime-valid p with `evidence`; `p_holm`: corrected
     over all pairs of samplers in all tables. `decided`: with `evidence`, the number of pairs after which the corrected
     p was significant; None if it never was.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 from sim_eval.config.options import Given, option
 from sim_eval.errors import RunError
 from sim_eval.runs.foreign import Described, described
+from sim_eval.runs.outputs import check_report
 
 USAGE = (
     "sim-eval compare RUN [RUN ...] [FILE ...] [option=value ...]\n\n"
@@ -57,6 +58,7 @@ class Options:
 
             given["fail_if"] = read_fail_if(given["fail_if"])
         given["output"] = given["output"] or report_folder(given["sources"])
+        check_report("output", given["output"], given["sources"])
 
     @property
     def described(self) -> Described:

@@ -9,6 +9,7 @@ from sim_eval.config.options import Given, option
 from sim_eval.config.values import one_of
 from sim_eval.errors import RunError
 from sim_eval.runs.foreign import Described, described
+from sim_eval.runs.outputs import check_file
 
 USAGE = (
     "sim-eval export RUN [RUN ...] [FILE ...] format=FORMAT output=FILE\n\n"
@@ -43,6 +44,7 @@ class Options:
         if given["output"] is None:
             raise RunError("output is null; accepted: the file to write")
         one_of("format", given["format"], FORMATS)
+        check_file("output", given["output"], given["sources"])
         described(given["policy"], Described.sampler)
 
 

@@ -10,6 +10,7 @@ USAGE = "sim-eval learn [option=value ...]    e.g. sim-eval learn task=can sampl
 def run(options: Options) -> int:
     from sim_eval.training.online import learn
 
-    learn(options)
+    curve = learn(options)
+    print(f"{curve[-1].steps} steps played")
     print(f"{options.output}; sim-eval evaluate uses its critic with critic={options.output}")
     return 0

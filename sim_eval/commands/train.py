@@ -17,6 +17,7 @@ from sim_eval.fields import load_yaml
 from sim_eval.files import resource
 from sim_eval.models import store
 from sim_eval.models.options import DEVICES
+from sim_eval.runs.outputs import check_folder
 from sim_eval.training.names import LEAST_STEPS, METHODS, OUTSIDE, STAGES
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Options(EngineOptions, TaskOptions):
     @staticmethod
     def resolve(given: Given) -> None:
         one_of("ship_critic", given["ship_critic"], given["critic_methods"])
+        check_folder("data", given["data"])
+        check_folder("checkpoints", given["checkpoints"])
         _check_demos(given["critic.demos"], given["critic.inputs"])
         choice, task = given["policy"], given["task"].full_name
         if choice is None or choice.value is None:

@@ -9,6 +9,7 @@ from sim_eval.config.options import Given, option
 from sim_eval.config.values import one_of, worker_count
 from sim_eval.fields import load_yaml
 from sim_eval.files import resource
+from sim_eval.runs.outputs import check_folder
 from sim_eval.training.names import LEAST_STEPS
 
 USAGE = "sim-eval train-vla [option=value ...]    e.g. sim-eval train-vla variant=mini_vla_strong checkpoints=DIR"
@@ -36,6 +37,8 @@ class Options:
     @staticmethod
     def resolve(given: Given) -> None:
         one_of("variant", given["variant"], load_yaml(RECIPES)["variants"])
+        check_folder("data", given["data"])
+        check_folder("checkpoints", given["checkpoints"])
         given["workers"] = worker_count(given["workers"])
 
 

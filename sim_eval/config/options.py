@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sim_eval.config.values import did_you_mean, one_of, shown, unquoted
+from sim_eval.config.values import check_path, did_you_mean, one_of, shown, unquoted
 from sim_eval.errors import RunError
 from sim_eval.files import expanded
 
@@ -108,6 +108,9 @@ class Option:
     def check(self, value: Any) -> None:
         """Raise RunError for a value of the right kind that is not accepted."""
         for entry in value if isinstance(value, tuple) else (value,):
+            named = entry.value if isinstance(entry, Choice) else entry
+            if isinstance(named, Path) or (isinstance(entry, Choice) and isinstance(named, str)):
+                check_path(self.name, Path(named))  # a choice may name a file or a folder
             if self.choices and entry is not None:
                 one_of(self.name, entry, self.choices)
             if isinstance(entry, int | float) and not isinstance(entry, bool):

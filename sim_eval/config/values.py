@@ -6,6 +6,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -50,6 +51,21 @@ def typed(text: str, annotation: object) -> Any:
 def unquoted(text: str) -> str:
     """The text without the pair of quotes around it, if there is one."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else str(text)
+
+
+#: Bytes that file systems take for the name of a file, and Linux for a path.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
+
+
+def check_path(option: str, path: Path) -> None:
+    """Raise RunError for a path that no file can have."""
+    text = str(path)
+    if "\0" in text:
+        raise RunError(f"{option} is {text!r}; accepted: a path without the character NUL")
+    if max(len(os.fsencode(part)) for part in (*path.parts, "")) > _LONGEST_NAME:
+        raise RunError(f"{option} is {text:.40}..., too long; accepted: names of at most {_LONGEST_NAME} bytes")
+    if len(os.fsencode(text)) > _LONGEST_PATH:
+        raise RunError(f"{option} is {text:.40}..., too long; accepted: a path of at most {_LONGEST_PATH} bytes")
 
 
 def one_of(option: str, value: object, accepted: Iterable[str], also: str = "") -> str:

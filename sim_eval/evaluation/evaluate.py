@@ -9,7 +9,7 @@ import numpy as np
 from policies.observation import ObservationRequest
 from policies.policy import FrozenPolicy
 from sim_eval.evaluation.options import EvaluateOptions
-from sim_eval.evaluation.progress import Progress, Track, tell_of_compiling, tracking
+from sim_eval.evaluation.progress import Progress, Track, tracking
 from sim_eval.evaluation.stopping import playing_on, rounds
 from sim_eval.models.build import LoadedPolicies, check_needs
 from sim_eval.rollout.engine import Engine
@@ -58,7 +58,6 @@ def _prepared(
     if options.videos:
         check_output(video_options(options), options.task_name, options.policy.label, options.episodes)
         check_rendering(options.task.factory(), options.task_name)
-    tell_of_compiling(options.task.options)
     return samplers, models
 
 
@@ -126,6 +125,8 @@ def _run_sampler(
         for episode in numbers
         if (name, episode) not in folder.done
     ]
+    if missing:
+        progress.start(settings.task.options)
     strength, noted = settings.sampler[name].get("strength"), False
     for episodes in engine.finished(missing, sampler, models, name):
         records = [record_of(episode, settings.policy.label, name, strength) for episode in episodes]

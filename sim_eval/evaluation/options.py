@@ -22,6 +22,7 @@ from sim_eval.models import store
 from sim_eval.models.options import CriticOptions, ModelOptions, critic_method
 from sim_eval.models.strengths import SHIPPED, Tuned, fill_strengths, known_strengths
 from sim_eval.rollout.keys import BLOCKS
+from sim_eval.runs.outputs import check_file, check_folder
 from sim_eval.runs.stored_options import DECIDED, stored_options
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class EvaluateOptions(EngineOptions, TunedOptions):
                 f"until is {DECIDED}, which compares samplers; accepted: at least two samplers, or {UNTIL[0]}"
             )
         given["output"] = given["output"] or default_output(given["task"].full_name, given["policy"].label)
+        check_folder("output", given["output"])
 
     def stored(self) -> dict[str, Any]:
         """The content of the run folder's config.yaml: plain values. Some defaults are left out."""
@@ -223,6 +225,8 @@ class SweepOptions(EngineOptions, RolloutOptions, CriticOptions):
                     f"{turned} is given, and strengths={tried} are tried; accepted: what to try in strengths=..."
                 )
         given["output"] = given["output"] or given["results"] / "strengths.yaml"
+        check_folder("results", given["results"])
+        check_file("output", given["output"])
 
     @property
     def steered(self) -> list[str]:

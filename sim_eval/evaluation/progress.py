@@ -22,13 +22,12 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         self._task, self._tally = "", dict[str, tuple[int, int]]()
-        self._start, self._new = time.perf_counter(), 0
+        self._start, self._new, self._started = time.perf_counter(), 0, False
         self._bar = tqdm(
             total=total,
             disable=None,
             dynamic_ncols=True,
             bar_format="{n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining}{postfix}",
-            postfix="starting; the first run on a machine compiles",
         )
 
     def begin(self, done: Sequence[Record], task: str = "") -> None:
@@ -39,6 +38,13 @@ class Progress:
         if not self._bar.disable:
             self._bar.initial += len(done)  # they are done, but not at this rate
             self._bar.update(len(done))
+
+    def start(self, task: Mapping[str, Any]) -> None:
+        """Say once that the first new episodes are on their way, and what they wait for. task: its options."""
+        if not self._started:
+            self._started = True
+            tell_of_compiling(task)
+            self._bar.set_postfix_str("starting")
 
     def note(self, record: Record) -> tuple[int, int]:
         """Count one more episode; returns its sampler's successes and episodes without errors so far."""

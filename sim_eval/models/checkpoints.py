@@ -96,6 +96,15 @@ def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpo
     return Checkpoint(path, card, weights)
 
 
+def is_whole(directory: Path, name: str, kind: str, task: str) -> bool:
+    """Whether the checkpoint is there and undamaged."""
+    try:
+        read_checkpoint(directory, name, kind, task)
+    except CheckpointError:
+        return False
+    return True
+
+
 def _read_card(path: Path) -> dict[str, Any]:
     """The card. Raises CheckpointError for what is no JSON, for a missing field and for one of another type."""
     try:

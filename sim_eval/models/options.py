@@ -14,7 +14,7 @@ from sim_eval.fields import read_json
 from sim_eval.files import expanded
 from sim_eval.models import store
 
-#: The target of a critic that `sim-eval learn` wrote.
+#: The target of a critic in a folder that `sim-eval learn` or `sim-eval train` wrote.
 LEARNED = "sim_eval.models.checkpoints:critic_in"
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -54,8 +54,8 @@ class CriticOptions(ModelOptions):
 
     critic: Component | None = option(
         Choice("default"),
-        "default: the policy's; another checkpoint (mini_vla for critic_mini_vla), the folder of a sim-eval learn, "
-        "none, or as for policy. critic.OPTION=VALUE is passed to it",
+        "default: the policy's; another checkpoint (mini_vla for critic_mini_vla), the folder of a sim-eval learn "
+        "or train, none, or as for policy. critic.OPTION=VALUE is passed to it",
         kind="Choice",
     )
 
@@ -66,21 +66,21 @@ class CriticOptions(ModelOptions):
 
 def _critic(choice: Choice, policy: Component, root: Path | None, task: str) -> Component | None:
     """The critic of a choice. Raises RunError for a missing checkpoint, an unknown component, and surplus options."""
-    learned = _critic_folder(choice.value)
+    learned = _in_folder(choice.value, policy, task)
     if choice.options and (choice.value == "none" or learned is not None):
         raise RunError(f"critic.{next(iter(choice.options))}: critic={choice.value} takes no options")
     if choice.value is None or choice.value == "none":
         return None
     if learned is not None:
-        return Component(learned.name, LEARNED, {"folder": str(learned)}, "critic")
+        return learned
     critics = store.critics(root, task)
     if policy.target is not None and root is None:
         critics["default"] = store.CRITIC  # the shipped ones do not fit this policy: `build_models` refuses if needed
     if policy.target is None and policy.label not in store.FAMILIES:
         critics["default"] = store.critic_of(policy.label)  # may be missing, as above
     also = (
-        f"none, a folder of sim-eval learn, {TARGETS}, a checkpoint in {store.task_folder(root, task)}; "
-        "sim-eval train stage=critic writes iql, monte_carlo and sarsa"
+        f"none, a folder of sim-eval learn or train with a critic of this task, {TARGETS}, a checkpoint in "
+        f"{store.task_folder(root, task)}; sim-eval train stage=critic writes iql, monte_carlo and sarsa"
     )
     critic = component("critic", choice, critics, also)
     return critic if critic.target is not None else replace(critic, label=critics[critic.label])
@@ -90,17 +90,28 @@ def critic_method(critic: Component | None, task: str, root: Path | None) -> str
     """The objective that trained a critic of this project, by its card; None for others, and for an unreadable card."""
     if critic is None or critic.target not in (None, LEARNED):
         return None
-    folder = Path(critic.options["folder"]) if critic.target else store.task_folder(root, task)
-    card = store.card(folder, store.CRITIC if critic.target else critic.label)
+    folder, name = store.task_folder(root, task), critic.label
+    if critic.target:
+        folder, name = Path(critic.options["folder"]), critic.options.get("critic", store.CRITIC)
+    card = store.card(folder, name)
     try:
         return str(read_json(card, dict[str, Any])["config"]["method"])
     except (OSError, ValueError, KeyError, TypeError):  # loading the critic tells what is wrong with its card
         return None
 
 
-def _critic_folder(value: object) -> Path | None:
-    """The folder that `critic`=`value` names, if it is one that `sim-eval learn` wrote a critic into."""
+def _in_folder(value: object, policy: Component, task: str) -> Component | None:
+    """The critic in the folder `critic`=`value`, if `sim-eval learn` or `sim-eval train` wrote one into it.
+
+    `sim-eval train` writes into checkpoints/<task>; both folders name its critic.
+    """
     if not isinstance(value, str):
         return None
-    folder = expanded(value)
-    return folder.resolve() if store.weights(folder, store.CRITIC).is_file() else None
+    named = expanded(value)
+    own = policy.target is None and policy.label not in store.FAMILIES
+    for folder in (named, named / task):
+        for name in (*([store.critic_of(policy.label)] if own else []), store.CRITIC):
+            if store.weights(folder, name).is_file():
+                options = {"folder": str(folder.resolve()), **({} if name == store.CRITIC else {"critic": name})}
+                return Component(folder.resolve().name, LEARNED, options, "critic")
+    return None

@@ -11,6 +11,7 @@ from sim_eval.config.options import Choice, Given, option
 from sim_eval.config.values import worker_count
 from sim_eval.errors import RunError
 from sim_eval.evaluation.options import TunedOptions, default_output
+from sim_eval.runs.outputs import check_folder
 
 #: The sampler that draws from the frozen policy; its `steps` are those of every draw of a probe.
 UNSTEERED = "unsteered"
@@ -77,9 +78,13 @@ class ProbeOptions(TunedOptions):
             raise RunError(
                 f"oracle is {oracle}, and episodes is {episodes}; accepted: a whole number from 0 to episodes"
             )
+        for path in given["data"]:
+            if not path.is_file():
+                raise RunError(f"data names {path}, which is no file; accepted: files of sim-eval train stage=rollouts")
         given["strengths_tried"] = tuple(sorted(set(given["strengths_tried"])))
         given["workers"] = worker_count(given["workers"])
         output = given["output"] = given["output"] or default_output("probe", given["task"].name, given["policy"].label)
+        check_folder("output", output, (PROBE, PAGE), given["data"])
         if (output / PROBE).exists():
             raise RunError(
                 f"output={output} holds the figures of a probe, which are kept; accepted: another output=DIR"

@@ -20,7 +20,7 @@ from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, read_json
 from sim_eval.models.checkpoints import read_checkpoint
 from sim_eval.models.options import LEARNED
-from sim_eval.models.store import ROOT
+from sim_eval.models.store import CRITIC, ROOT
 from sim_eval.probing.options import ProbeOptions
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.collect import keep_for
@@ -115,15 +115,18 @@ def _fitting(settings: ProbeOptions, critic: EnsembleCritic) -> CriticFit:
 
 def _effort(settings: ProbeOptions) -> tuple[int, int]:
     """The optimiser steps of the critic's fit, and the rows of a mini-batch. Raises RunError if no file names them."""
-    if learned := settings.critic.options.get("folder"):
+    learned, task = settings.critic.options.get("folder"), settings.task_name
+    folder, name = (settings.checkpoints or ROOT) / task, settings.critic.label
+    if learned:
+        folder, name = Path(learned), settings.critic.options.get("critic", CRITIC)
+    checkpoint = read_checkpoint(folder, name, "critic", task)
+    path, names = checkpoint.path.with_suffix(".json"), ("steps", "batch")
+    stored = checkpoint.card.get("training", {})
+    if learned and not stored:  # sim-eval learn fitted it
         path, names = Path(learned, OPTIONS), ("updates", "rows")
         if not path.is_file():
             raise RunError(f"{path} is missing, so that it is not known how the critic was fitted")
         stored = read_json(path, dict[str, Any])
-    else:
-        root, names = settings.checkpoints or ROOT, ("steps", "batch")
-        checkpoint = read_checkpoint(root / settings.task_name, settings.critic.label, "critic", settings.task_name)
-        path, stored = checkpoint.path.with_suffix(".json"), checkpoint.card.get("training", {})
     check_fields(str(path), stored, dict.fromkeys(names, int))
     return stored[names[0]], stored[names[1]]
 

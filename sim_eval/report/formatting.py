@@ -1,7 +1,13 @@
-"""How the reports write figures and names: absent figures as a dash, rates in per cent, differences in points."""
+"""How the reports write figures and names: absent figures as a dash, rates in per cent, differences in points.
+
+Per cent and points are whole numbers, halves rounded away from zero: 62.5 is 63. The page of `sim-eval view` does so,
+too.
+"""
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Sequence
 
 ABSENT = "-"
@@ -17,7 +23,7 @@ def number(value: float | None, form: str) -> str:
 
 def percent(fraction: float | None) -> str:
     """A fraction in per cent, without the sign %."""
-    return ABSENT if fraction is None else f"{round(100 * fraction)}"
+    return ABSENT if fraction is None else f"{_hundredths(fraction)}"
 
 
 def interval(ends: tuple[float, float] | None, between: str = "-") -> str:
@@ -32,12 +38,23 @@ def points(difference: float, ends: tuple[float, float]) -> str:
 
 def signed(difference: float) -> str:
     """A difference of rates in points, with its sign; +0 for what rounds to none."""
-    return f"{round(100 * difference):+d}"
+    return f"{_hundredths(difference):+d}"
+
+
+def _hundredths(fraction: float) -> int:
+    # 23 of 40 are 57.49999999999999 hundredths as a float; no count of episodes needs nine decimals
+    size = math.floor(round(100 * abs(fraction), 9) + 0.5)
+    return -size if fraction < 0 else size
 
 
 def p_value(p: float) -> str:
     """Three decimals, or one digit and an exponent."""
     return f"{p:.0e}".replace("e-0", "e-") if p < 0.001 else f"{p:.3f}"
+
+
+def command(words: Sequence[str]) -> str:
+    """The command of these words, as a shell reads it."""
+    return shlex.join(words)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Pairing
-from sim_eval.report.formatting import listed, p_value, points
+from sim_eval.report.formatting import command, listed, p_value, points
 from sim_eval.report.headline import headline, test_name
 from sim_eval.report.terminal import JERK, table_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
 _POOLED = (
-    "Every two rows over the pairs of all tables. The difference is the mean of the tables'; p is corrected over "
-    "the comparisons of this section."
+    "Every two rows over the pairs of all tables. The difference is the mean of the tables', with its bootstrap "
+    "95 % interval; p is corrected over the comparisons of this section."
 )
 _LEGEND = (
-    "Success rates have Wilson 95 % intervals. Won/lost, the p of the {test} and the difference in points with its "
-    "paired bootstrap interval compare a row with {reference} on the same episodes. Holm: p corrected over all "
+    "Success rates have Wilson 95 % intervals. Won/lost, the p of the {test} and the difference in points with "
+    "Tango's 95 % score interval compare a row with {reference} on the same episodes. Holm: p corrected over all "
     "{comparisons} comparisons of this report. group: rows that share a letter cannot be told apart. ms: median "
     "wall time of one decision. policy, critic, posterior: rows evaluated a decision. steps: mean of an episode."
 )
@@ -55,7 +55,7 @@ def markdown(comparison: Comparison) -> str:
             continue
         account = run.provenance[-1] if run.provenance else {}
         versions = ", ".join(f"{name} {version}" for name, version in account.get("versions", {}).items())
-        lines.append(f"- {_code(run.name)}: {_code(' '.join(account.get('command', [])))}; {escaped(versions)}")
+        lines.append(f"- {_code(run.name)}: {_code(command(account.get('command', [])))}; {escaped(versions)}")
     return "\n".join(lines) + "\n"
 
 

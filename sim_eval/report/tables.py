@@ -74,7 +74,7 @@ def latex_table(comparison: Comparison) -> str:
     against = listed(references) or "nothing"
     legend = (
         f"% Success in per cent with its Wilson 95 % interval. Difference in points from {against} on the "
-        f"same episodes, with its paired bootstrap 95 % interval. p: {test_name(comparison)}, Holm's correction over "
+        f"same episodes, with Tango's 95 % score interval. p: {test_name(comparison)}, Holm's correction over "
         f"{comparison.comparisons} comparisons; star: p < {ALPHA}. Rows that share a letter cannot be told "
         "apart. ms: median wall time of a decision."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from sim_eval.files import locked, write_text
 from sim_eval.machine import versions
 from sim_eval.runs.provenance import provenance, stored_request
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
-from sim_eval.runs.records import Record, append_all, drop_torn_line
+from sim_eval.runs.records import RECORDS, Record, append_all, drop_torn_line
 from sim_eval.runs.videos import write_pictures
 from tasks.packages import SIMULATION
 
@@ -77,8 +78,7 @@ def open_run(
     named = {"task": TaskChoice.stored_as(config["task"]).full_name, "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
         check_name(what, name)
-    make_folder(path, CONFIG)
-    with lock(path):
+    with open_folder(path, CONFIG, RECORDS):
         stored, earlier, merged = load_config(path), load_provenance(path), dict(config)
         records = [] if stored is None else read_records(path, stored)
         if stored is None or not records:  # nothing has been recorded here yet
@@ -102,8 +102,28 @@ def lock(folder: Path) -> AbstractContextManager[None]:
     return locked(folder / LOCK, f"another process is writing {folder}: wait for it or choose another output")
 
 
-def make_folder(path: Path, marker: str) -> None:
-    """Create the folder. Raises RunError if that fails, and if the folder holds something, but no file `marker`."""
+@contextmanager
+def open_folder(path: Path, marker: str, begun: str) -> Iterator[None]:
+    """Create the folder, and keep other processes from writing into it.
+
+    A folder that is new is removed, with those above that were made for it, if the block ends before there is a file or
+    folder `begun` in it: a failed start leaves nothing. Raises RunError as `lock`, if the folder cannot be created, and
+    if it holds something, but no file `marker`.
+    """
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    _make(path, marker)
+    with lock(path):
+        try:
+            yield
+        finally:
+            if new and not (path / begun).exists():
+                shutil.rmtree(path)
+                for folder in new[1:]:
+                    if not any(folder.iterdir()):
+                        folder.rmdir()
+
+
+def _make(path: Path, marker: str) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -51,8 +51,9 @@ def train_critic(
     rollouts: Sequence[Trajectory],
     read: Sequence[Tensor],
     data: Mapping[str, str],
-) -> dict[str, float | None]:
-    """Train one critic of the frozen policy, save it under each of `names`, return its scores on held-out rollouts.
+) -> tuple[dict[str, float | None], Sequence[Trajectory]]:
+    """Train one critic of the frozen policy, save it under each of `names`; returns its scores, and the held-out
+    rollouts that they are over.
 
     `read`: the `critic_inputs` of the demonstrations, then of the rollouts. `data`: file names to hashes, for the card.
     """
@@ -87,8 +88,8 @@ def train_critic(
         held_out={**scores, **figures},
     )
     for name in names:
-        save_checkpoint(workspace.checkpoints / workspace.task, name, critic, card)
-    return scores
+        save_checkpoint(workspace.folder, name, critic, card)
+    return scores, held_out
 
 
 def new_critic(method: str, sizes: dict[str, int], policy: FrozenPolicy, **options: Any) -> EnsembleCritic:

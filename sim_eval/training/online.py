@@ -26,7 +26,7 @@ from critics.ensemble import EnsembleCritic
 from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.models.build import check_needs
-from sim_eval.models.checkpoints import fingerprints, save_checkpoint
+from sim_eval.models.checkpoints import fingerprints, is_whole, save_checkpoint
 from sim_eval.models.strengths import STRENGTHS, Tuned, scales_of, write_strengths
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.episodes import Episode
@@ -34,6 +34,7 @@ from sim_eval.rollout.keys import episode_key, episode_keys
 from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
+from sim_eval.training import outcomes
 from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
 from sim_eval.training.collect import keep_for, state_of, trajectory_of
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
@@ -77,7 +78,6 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
         "fingerprints": dict(frozen.fingerprints),
         "simulator": versions(SIMULATION),
     }
-    tell_of_compiling(settings.task.options)
     with (
         open_folder(settings.output, options) as folder,
         open_engine(make_task, settings.workers, settings.batch) as engine,
@@ -111,11 +111,15 @@ class _Learner:
     latest: list[Trajectory] = field(default_factory=list)  # of the latest round; round 0 is unsteered
     episodes: list[Played] = field(default_factory=list)  # of all rounds
     draws: PolicyDraws | None = None  # that the actors learn from
+    told: bool = False  # what the first episodes wait for
 
     def run(self) -> list[Evaluation]:
         settings = self.settings
         self._begin()
         earlier = self.folder.read_state()
+        if earlier is None or earlier.steps < settings.steps:
+            for told in outcomes.before_learning(self.latest, self.limit, settings.steps, settings.round):
+                tqdm.write(told, file=sys.stderr)
         if earlier is None:
             self._fit(None)
         else:
@@ -130,6 +134,7 @@ class _Learner:
                     self._choose_strength()
                 self._evaluate_if_due()
                 if ended:
+                    self._mend()
                     return self.state.curve
                 bar.set_postfix(success=f"{self._round():.2f}")
                 self._fit(self.critic)
@@ -150,6 +155,17 @@ class _Learner:
         self.fitting = replace(self.fitting, mean=mean, deviation=deviation)
         self.critic = self.fitting.new(self.frozen.policy, settings.seed)
         self._add(0, unsteered)
+
+    def _mend(self) -> None:
+        """Write the files of an ended run again from its state, where they are missing or damaged."""
+        need = [*self.actors, "critic"]
+        chosen = self.state.strength is None or (self.folder.path / STRENGTHS).is_file()
+        if not chosen or not all(is_whole(self.folder.path, name, name, self.settings.task_name) for name in need):
+            self._save(self._models(), self.state.curve[-1].critic)
+            tqdm.write(
+                f"critic of {self.folder.path} written again, for a file was missing or damaged", file=sys.stderr
+            )
+        self.folder.write_curve(self.state.curve)
 
     def _round(self) -> float:
         """Play a round with the critic as it is, and keep its episodes. Returns the share of successes."""
@@ -246,6 +262,9 @@ class _Learner:
         Raises RunError if one ends in an error, which is neither a success nor a failure. With `some`, as there are
         enough to learn from, it is left out, which stderr is told.
         """
+        if not self.told:
+            tell_of_compiling(self.settings.task.options)
+            self.told = True
         keep = replace(keep_for(models.policy.request, tuple(self.fitting.sizes)), limit=limit)
         name = self.settings.sampler_name
         episodes = list(self.engine.play(keys, sampler, models, name, keep))

@@ -1,5 +1,7 @@
 """The folder of a `sim-eval learn`. After any interruption the same command goes on in it, to the same result.
 
+When it has ended, the same command writes missing and damaged files of its critic again.
+
 options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
 critic.*            the critic of the last evaluation, for `critic=FOLDER`; also the actors', of samplers that have one
@@ -26,10 +28,11 @@ from sim_eval.analysis.curves import CURVE, OPTIONS
 from sim_eval.errors import RunError
 from sim_eval.fields import read_json
 from sim_eval.files import replacing, write_text
-from sim_eval.runs.run_folder import lock, make_folder
+from sim_eval.runs import run_folder
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 
 _STATE = "state.pt"
+_REPLAY = "replay"
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,13 @@ class LearnFolder:
 
     def write_state(self, state: LearnerState) -> None:
         """Keep the curve, then where the learner is. Raises OSError."""
-        curve = [asdict(point) for point in state.curve]
-        write_text(self.path / CURVE, json.dumps(curve, indent=1) + "\n")
+        self.write_curve(state.curve)
         with replacing(self.path / _STATE) as part:
             torch.save(asdict(state), part)
+
+    def write_curve(self, curve: Sequence[Evaluation]) -> None:
+        """Keep every evaluation. Raises RunError if it cannot be written."""
+        write_text(self.path / CURVE, json.dumps([asdict(point) for point in curve], indent=1) + "\n")
 
     def read_state(self) -> LearnerState | None:
         """Where an earlier run was; None if it has not finished anything. Raises RunError for a damaged file."""
@@ -103,7 +109,7 @@ class LearnFolder:
             raise RunError(f"{path} is damaged or another program's ({told}); accepted: another output") from None
 
     def _replay(self, number: int) -> Path:
-        return self.path / "replay" / f"{number:05d}.hdf5"
+        return self.path / _REPLAY / f"{number:05d}.hdf5"
 
 
 @contextmanager
@@ -113,8 +119,7 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]
     `options`: plain values; those of "simulator", which folders of earlier versions lack, are taken for theirs. Raises
     RunError if the folder is in use, was made with other options or is damaged.
     """
-    make_folder(path, OPTIONS)
-    with lock(path):
+    with run_folder.open_folder(path, OPTIONS, _REPLAY):
         stored, asked = path / OPTIONS, json.loads(json.dumps(options))
         if stored.exists():
             there = {"simulator": asked.get("simulator"), **read_json(stored, dict[str, Any])}

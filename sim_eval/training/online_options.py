@@ -13,6 +13,7 @@ from sim_eval.config.values import shown
 from sim_eval.errors import RunError
 from sim_eval.evaluation.options import RolloutOptions, default_output
 from sim_eval.models.strengths import SHIPPED, fill_strengths, known_strengths
+from sim_eval.runs.outputs import check_folder
 from sim_eval.runs.stored_options import stored_options
 from sim_eval.training.names import LEAST_STEPS, METHODS
 
@@ -83,6 +84,7 @@ class LearnOptions(EngineOptions, RolloutOptions):
                 "count; accepted with it: explore=0"
             )
         given["output"] = given["output"] or default_output("learn", task.name, policy, name)
+        check_folder("output", given["output"])
 
     @property
     def sampler_name(self) -> str:

@@ -37,4 +37,4 @@ def train_policy(workspace: Workspace, family: str, trajectories: Sequence[Traje
     facts = {"steps": steps, "batch": batch, "last_logged_loss": history[-1], "demonstrations": len(trajectories)}
     data = file_hashes([workspace.demos])
     card = workspace.card("policy", data, schedule=type(policy.schedule).__name__, training=facts)
-    save_checkpoint(workspace.checkpoints / workspace.task, workspace.named(family), policy, card)
+    save_checkpoint(workspace.folder, workspace.named(family), policy, card)

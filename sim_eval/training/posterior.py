@@ -80,7 +80,7 @@ def train_posterior(
         },
         **agreed,
     )
-    save_checkpoint(workspace.checkpoints / workspace.task, store.posterior_of(label), net, card)
+    save_checkpoint(workspace.folder, store.posterior_of(label), net, card)
     return agreed
 
 

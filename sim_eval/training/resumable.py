@@ -38,18 +38,22 @@ def play_to(
     folder = path.with_suffix(".unfinished")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock", busy=f"{folder} is in use by another command; accepted: another data=DIR"):
-        _keep_only(folder, json.dumps(origin, indent=1, sort_keys=True, default=str))
-        finished = _finished(folder)
-        if finished:
-            tqdm.write(
-                f"{folder} holds {len(finished)} finished episodes, which are kept; delete it to play them again"
-            )
-        with closing(play(finished)) as played:
-            for number, trajectory in played:
-                write_hdf5(folder / f"{number:05d}.hdf5", [trajectory], task)
-        episodes = list(_finished(folder).values())[:count]
-        join_hdf5(path, episodes, task, policy_sha256)
-        shutil.rmtree(folder)
+        try:
+            _keep_only(folder, json.dumps(origin, indent=1, sort_keys=True, default=str))
+            finished = _finished(folder)
+            if finished:
+                tqdm.write(
+                    f"{folder} holds {len(finished)} finished episodes, which are kept; delete it to play them again"
+                )
+            with closing(play(finished)) as played:
+                for number, trajectory in played:
+                    write_hdf5(folder / f"{number:05d}.hdf5", [trajectory], task)
+            episodes = list(_finished(folder).values())[:count]
+            join_hdf5(path, episodes, task, policy_sha256)
+            shutil.rmtree(folder)
+        finally:
+            if folder.exists() and not _finished(folder):  # a start that failed leaves nothing
+                shutil.rmtree(folder)
 
 
 def _finished(folder: Path) -> dict[int, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from sim_eval.samplers import Models
 from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, state_of
 from sim_eval.training.critic import CriticRecipe, critic_inputs, train_critic
 from sim_eval.training.draws import check_draws_vary
+from sim_eval.training.outcomes import said_of_scores, warning
 from sim_eval.training.policy import train_policy
 from sim_eval.training.posterior import PosteriorRecipe, train_posterior
 from sim_eval.training.resumable import play_to
@@ -106,6 +108,8 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     path = workspace.rollouts(first.label)
     rollouts = _read_rollouts(path, first.label, models)
     check_draws_vary(models.policy, first.label, rollouts, workspace.seed)
+    if (told := warning(f"rollouts in {path}", rollouts, "rollouts=N")) is not None:
+        tqdm.write(told)
     shown = recipe.critic_demos or ([] if recipe.from_outside else [workspace.demos])
     demos = [trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations))]
     data = file_hashes([*shown, path])
@@ -116,8 +120,12 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
         several = [f"{name}_{method}"] if len(recipe.critic_methods) > 1 else []
         names = [*several, *([name] if method == recipe.ship_critic else [])]
         how = CriticRecipe(method, recipe.critic_inputs, recipe.critic_steps, recipe.batch)
-        scores = train_critic(workspace, models, how, names, demos, rollouts, read, data)
-        tqdm.write(f"{workspace.task} {method} critic, held-out rollouts: {scores}")
+        scores, held_out = train_critic(workspace, models, how, names, demos, rollouts, read, data)
+        saved = " and ".join(str(store.weights(workspace.folder, name)) for name in names)
+        tqdm.write(f"{workspace.task} {method} critic in {saved}")
+        tqdm.write(f"  on {len(held_out)} held-out rollouts: {said_of_scores(scores, held_out)}")
+    used = f"sim-eval evaluate critic={shlex.quote(str(workspace.folder))}"
+    tqdm.write(f"to use critic {name}: {used}, with the same task, policy and checkpoints")
 
 
 def train_posteriors(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:

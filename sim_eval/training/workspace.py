@@ -47,6 +47,11 @@ class Workspace:
     def demos(self) -> Path:
         return self.data / self.task / f"{self.named('demos')}.hdf5"
 
+    @property
+    def folder(self) -> Path:
+        """Where the task's checkpoints are written."""
+        return self.checkpoints / self.task
+
     def named(self, name: str) -> str:
         """The name of a file or a policy of this variant: "flow" or "flow_weak"."""
         return name if self.variant is None else f"{name}_{self.variant}"

@@ -9,6 +9,7 @@ from sim_eval.analysis.episode_selection import Pick, read_pick
 from sim_eval.config.engine import EngineOptions
 from sim_eval.config.options import Given, option
 from sim_eval.errors import RunError
+from sim_eval.runs.outputs import check_folder
 
 #: File formats of videos.
 FORMATS = ("mp4", "gif")
@@ -46,6 +47,7 @@ class RenderOptions(EngineOptions):
             raise RunError(f"size is {given['size']}; accepted: an even number of pixels")
         given["videos"] = read_pick(given["videos"])
         given["output"] = given["output"] or default_output(given["folder"])
+        check_folder("output", given["output"])
 
 
 def default_output(run: Path) -> Path:

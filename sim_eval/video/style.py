@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from PIL import ImageFont
 
@@ -22,6 +23,7 @@ GUTTER = 52
 #: Pictures of this many pixels a side have type and margins as given; those of other sizes scale with it.
 _REFERENCE = 256
 _SMALLEST_TYPE = 8
+_NARROWED = 0.92  # DejaVu Sans is wide
 
 
 class Scale:
@@ -35,15 +37,15 @@ class Scale:
         return max(1, round(length * self._factor))
 
     def font(self, height: float) -> ImageFont.FreeTypeFont:
-        """Pillow's own typeface at a height given for 256 pixels; never too small to read."""
-        return _font(max(_SMALLEST_TYPE, round(height * self._factor)))
+        """DejaVu Sans at a height given for 256 pixels; never too small to read."""
+        return _font(round(_NARROWED * max(_SMALLEST_TYPE, height * self._factor)))
 
 
 @functools.cache
 def _font(height: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(height)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+    import matplotlib  # takes a moment; its package brings the typeface, which has the letters of most scripts
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", height)
 
 
 def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
