@@ -17,7 +17,7 @@ import numpy as np
 from tasks.task import TaskError
 
 #: robosuite puts collision geometry in group 0 and visual geometry in group 1.
-_COLLISION_GROUP = 0
+COLLISION_GROUP = 0
 _MAX_SIZE = 2048
 #: Size of the first buffer, pixels; a larger image needs a new buffer, which takes seconds if textures are large.
 _LEAST_BUFFER = 256
@@ -29,21 +29,21 @@ _LIBRARIES = {
 
 
 class OffscreenRenderer:
-    """Draws square images of one model through its fixed cameras, as robosuite does.
+    """Draws square images of one model through its own cameras, as robosuite does.
 
-    Uses EGL or OSMesa: the one named by the environment variable MUJOCO_GL, else the first that opens. Raises
-    TaskError if none does.
+    `hidden_group`: the group of geoms that is not drawn, besides those that MuJoCo hides. Uses EGL or OSMesa: the one
+    named by the environment variable MUJOCO_GL, else the first that opens. Raises TaskError if none does.
     """
 
-    def __init__(self, model: mujoco.MjModel) -> None:
-        self._model = model
+    def __init__(self, model: mujoco.MjModel, hidden_group: int = COLLISION_GROUP) -> None:
+        self._model, self._hidden = model, hidden_group
         self._shared = _shared_buffers(model)
         self._shared.context.make_current()
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._options = mujoco.MjvOption()
-        self._options.geomgroup[_COLLISION_GROUP] = 0
+        self._options.geomgroup[hidden_group] = 0
         self._samples = model.vis.quality.offsamples
         # Freed later, during interpreter shutdown, mujoco's context would print a traceback.
         atexit.register(self.close)
@@ -75,7 +75,7 @@ class OffscreenRenderer:
         groups = self._model.geom_group
         original = groups.copy()
         if cull:
-            groups[out_of_view(self._model, data, self._camera.fixedcamid)] = _COLLISION_GROUP
+            groups[out_of_view(self._model, data, self._camera.fixedcamid)] = self._hidden
         mujoco.mjv_updateScene(
             self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )

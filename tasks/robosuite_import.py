@@ -26,7 +26,7 @@ def load_robosuite() -> ModuleType:
     Raises TaskError if robosuite is missing or another release.
     """
     if "robosuite" not in sys.modules:
-        with _no_gl():
+        with without_gl():
             _install_quiet_macros()
             import robosuite
 
@@ -39,7 +39,7 @@ def load_robosuite() -> ModuleType:
 
 
 @contextmanager
-def _no_gl() -> Iterator[None]:
+def without_gl() -> Iterator[None]:
     """Hide GL from mujoco and robosuite during their import: `tasks.rendering` opens its own context later."""
     before = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disable"
