@@ -223,7 +223,7 @@ def test_a_saved_state_is_restored_bit_for_bit(task: Task, stepping: str, at: in
     actions[:5, 3:6] = 0.0  # without a rotation the controller keeps the goal orientation of the step before
     task.reset(key(task, 3))
     others[:, 2] = -1.0  # down to the table
-    for action in np.resize(others, (at % task.spec.max_steps, 7)):
+    for action in np.resize(others, (at % task.spec.max_steps, actions.shape[1])):
         task.step(action)
     state = task.save()
     before, seen = task.state_hash(), observe(task, *task.spec.observations)

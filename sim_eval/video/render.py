@@ -51,7 +51,7 @@ def check_rendering(make_task: MakeTask, task: str) -> None:
     probe = make_task()
     try:
         probe.reset(episode_key(task, 0, 0))
-        probe.frame("agentview", 64)
+        probe.frame(probe.spec.cameras[0], 64)
     finally:
         probe.close()
 
