@@ -49,7 +49,7 @@ def typed(text: str, annotation: object) -> Any:
 
 def unquoted(text: str) -> str:
     """The text without the pair of quotes around it, if there is one."""
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else str(text)  # no subclass
 
 
 def one_of(option: str, value: object, accepted: Iterable[str], also: str = "") -> str:

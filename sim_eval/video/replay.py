@@ -64,7 +64,7 @@ def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Drawn
     pictures, observed, request = _on_disk((len(steps), view.size, view.size, 3)), None, view.observed
     if request is not None:
         observed = _on_disk((len(decisions), len(request.names), request.image_size, request.image_size, 3))
-    camera = view.camera or task.spec.cameras[0]
+    camera = view.camera or first_camera(task)
     for step in _steps(task, record, actions):
         if step in steps:
             pictures[steps.index(step)] = task.frame(camera, view.size)
@@ -72,6 +72,11 @@ def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Drawn
             seen = task.observe(request)
             observed[decisions.index(step)] = [seen[name] for name in request.names]
     return DrawnEpisode(record, steps, pictures, observed)
+
+
+def first_camera(task: Task) -> str:
+    """The camera of videos unless told otherwise; a user's task that declares none is asked for "agentview"."""
+    return (*task.spec.cameras, "agentview")[0]
 
 
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
