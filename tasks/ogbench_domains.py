@@ -23,8 +23,8 @@ class Robot:
 
 
 ARM = Robot("ur5e", 5, 20, ("front", "front_pixels"))
-ANT = Robot("ant", 8, 10, ("back",))
-HUMANOID = Robot("humanoid", 21, 40, ("back",))
+ANT = Robot("ant", 8, 10, ("top", "back"))
+HUMANOID = Robot("humanoid", 21, 40, ("top", "back"))
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,10 @@ class MazeTask(OGBenchTask):
     def _goal(self) -> np.ndarray:
         return np.asarray(self._env.cur_goal_xy)
 
+    def _view(self, camera: str) -> Any:
+        """OGBench's own view from above is a free camera; "back", which follows the robot, is one of the model's."""
+        return self._env.custom_camera if camera == "top" else camera
+
 
 def clear_unseeded(model: Any, data: Any) -> None:
     """Clear what OGBench's reset of an arm's scene leaves to chance, and derive the rest from the state again."""

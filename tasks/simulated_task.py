@@ -91,6 +91,10 @@ class SimulatedTask(ABC):
     def _free(self) -> None:
         """Free the simulator."""
 
+    def _view(self, camera: str) -> Any:
+        """What the renderer takes for one of `spec.cameras`: its name in the model, or a MuJoCo camera."""
+        return camera
+
     # The protocol ----------------------------------------------------------------------------------------
 
     def reset(self, key: EpisodeKey) -> None:
@@ -120,7 +124,7 @@ class SimulatedTask(ABC):
         """The view of `camera`, (size, size, 3) uint8, upright. Needs a GL library."""
         if camera not in self.spec.cameras:
             raise TaskError(f"camera is {camera!r}; accepted: {', '.join(self.spec.cameras)}")
-        return np.ascontiguousarray(self._drawing().draw(self._data, camera, size)[::-1])
+        return np.ascontiguousarray(self._drawing().draw(self._data, self._view(camera), size)[::-1])
 
     def state_hash(self) -> str:
         """Hex SHA-256 of the state; each class says of which parts."""
@@ -159,9 +163,8 @@ class SimulatedTask(ABC):
             raise TaskError(f"observation is {name!r}; accepted: {', '.join((*self._vectors, *images, 'instruction'))}")
         if request.image_orientation not in _ORIENTATIONS:
             raise TaskError(f"image_orientation is {request.image_orientation!r}; accepted: {', '.join(_ORIENTATIONS)}")
-        drawn = self._drawing().draw(
-            self._data, camera, request.image_size, reflections=request.reflections, multisampling=request.multisampling
-        )
+        shine = {"reflections": request.reflections, "multisampling": request.multisampling}
+        drawn = self._drawing().draw(self._data, self._view(camera), request.image_size, **shine)
         return np.ascontiguousarray(drawn[_ORIENTATIONS[request.image_orientation]])
 
     def _drawing(self) -> OffscreenRenderer:
