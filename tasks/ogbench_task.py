@@ -208,4 +208,4 @@ def clear_unseeded(model: Any, data: Any) -> None:
 
 def build(name: str, domain: Domain, index: int, sparse: bool = False) -> OGBenchTask:
     """The task of a domain; `index` 1 to 5. Compiles the model, which takes a second."""
-    return (ArmTask if domain.robot is ARM else MazeTask)(name, domain, index, sparse)
+    return (ArmTask if domain.robot == ARM else MazeTask)(name, domain, index, sparse)

@@ -66,7 +66,7 @@ def goal_reached(env: Any, data: Any) -> None:
 
 def compare(domain: str, index: int, episodes: int) -> int:
     """Play `episodes` on both sides, the goal reached in the middle of each; how many of them succeeded."""
-    arm, name = DOMAINS[domain].robot is ARM, full_name("ogbench", env=domain, index=index)
+    arm, name = DOMAINS[domain].robot == ARM, full_name("ogbench", env=domain, index=index)
     task, env, solved = tasks.make("ogbench", env=domain, index=index), theirs(domain, index), 0
     for episode in range(episodes):
         seed = 1000 + episode
@@ -105,7 +105,7 @@ def test_reward_success_and_end_are_the_wheels(domain: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_reward_success_and_end_are_the_wheels_in_every_domain(domain: str) -> None:
-    episodes = 20 if DOMAINS[domain].robot is ARM else 5
+    episodes = 20 if DOMAINS[domain].robot == ARM else 5
     assert compare(domain, 2, episodes) == episodes // 2
 
 
