@@ -118,5 +118,6 @@ def _join(path: Path, episodes: Sequence[_Episode]) -> None:
     for episode in episodes:
         with np.load(episode.file) as rows:
             parts.append(dict(rows))
+    whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     with replacing(path) as file:
-        np.savez_compressed(file, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        np.savez_compressed(file, **whole)
