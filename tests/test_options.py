@@ -236,6 +236,12 @@ def test_options_of_components_are_typed_as_their_parameters(tmp_path: Path, mon
     assert asked.policy.options == {"revision": "0123", "size": 3, "cameras": {"a": "b"}, "path": "12e4567"}
 
 
+def test_a_text_of_a_task_can_be_stored() -> None:
+    """As a plain text, which YAML has, and not as what the command line made of it."""
+    asked = read_command("evaluate", ["task=robosuite", "task.env=Stack", "policy=mini_vla", "samplers=unsteered"])
+    assert type(asked.task.options["env"]) is str
+
+
 def test_values_from_python_are_checked_like_those_of_the_command_line() -> None:
     asked = from_values(EvaluateOptions, samplers=["unsteered"], episodes=3, output="here")
     assert (asked.episodes, asked.output, tuple(asked.sampler)) == (3, Path("here"), ("unsteered",))
