@@ -13,8 +13,9 @@ from sim_eval.errors import RunError
 from sim_eval.training import play_data
 from sim_eval.training.play_data import validation_path, write_play
 from tasks.ogbench_domains import DOMAINS
-from tasks.ogbench_import import load_ogbench
+from tasks.ogbench_import import load_ogbench, quiet
 from tasks.ogbench_play import OraclePlay
+from tasks.random_state import seeded
 from tasks.task import TaskError
 
 
@@ -43,6 +44,29 @@ def test_an_episode_follows_from_seed_and_number(domain: str) -> None:
     assert again["observations"].shape[0] == 61
     assert again["terminals"].tolist() == [False] * 60 + [True]
     assert ("button_states" in again) == (domain != "cube-double")
+
+
+def test_an_episode_is_what_ogbenchs_oracle_plays() -> None:
+    """Step by step as OGBench's script plays it, with the same random numbers."""
+    with quiet():
+        env = load_ogbench().make("cube-double-v0", terminate_at_goal=False, mode="data_collection")
+    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
+
+    oracle, seen, targets = CubePlanOracle(env=env, noise=0.1, noise_smoothing=0.5), [], 0
+    with seeded(7), quiet():
+        observation, info = env.reset(seed=7)
+        p_stack = np.random.uniform(0.0, 0.25)  # noqa: NPY002
+        oracle.reset(observation, info)
+        while len(seen) < 161:
+            seen.append(observation)
+            observation, _, _, _, info = env.step(np.clip(oracle.select_action(observation, info), -1, 1))
+            if oracle.done:
+                targets += 1
+                oracle.reset(*env.unwrapped.set_new_target(p_stack=p_stack))
+    with seeded(7), quiet():
+        rows = OraclePlay(DOMAINS["cube-double"])._played(7, 160)
+    np.testing.assert_array_equal(rows["observations"], np.array(seen, np.float32))
+    assert targets > 0
 
 
 @pytest.mark.usefixtures("short")
