@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import tasks
 from policies.observation import ObservationRequest
+from sim_eval.cli import run
 from sim_eval.evaluation.suite import Suite, read_evaluation
 from sim_eval.listing.tasks import suite_rows, task_rows
 from tasks import EpisodeKey, TaskError
@@ -187,3 +190,44 @@ def test_an_evaluation_takes_several_of_a_domain() -> None:
     )
     assert isinstance(found, Suite)
     assert [run.task_name for run in found.runs] == [f"ogbench_scene_{index}" for index in (2, 3, 4)]
+
+
+POLICY = """
+import torch
+from policies.observation import ObservationRequest
+from policies.policy import Denoiser
+from policies.schedule import LinearPath
+
+
+class Random(Denoiser):
+    def __init__(self):
+        self.schedule, self.horizon, self.execute, self.action_dim = LinearPath(), 4, 4, 5
+        self.request = ObservationRequest(("state", "front_pixels_image"), image_size=16)
+        self._weight = 0.1 * torch.randn(28, 5, generator=torch.Generator().manual_seed(0))
+
+    def encode(self, observation):
+        return torch.tanh(torch.from_numpy(observation["state"]) @ self._weight)
+
+    def repeat(self, context, copies):
+        return context.repeat_interleave(copies, 0)
+
+    def clean(self, x, t, context):
+        return context[:, None, :].expand_as(x) * 0.5 + 0.5 * x * t
+
+    def features(self, context):
+        return context
+"""
+
+
+@pytest.mark.slow
+def test_a_policy_of_five_numbers_is_evaluated_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(POLICY)
+    choice = ["task=ogbench", "task.env=cube-single", "task.index=2", "policy=./own.py:Random", "critic=none"]
+    assert run([*choice, "samplers=unsteered", "episodes=2", "videos=1", "workers=2", "output=run"]) == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    assert [(record["task"], record["steps"], record["error"]) for record in records] == [
+        ("ogbench_cube-single_2", 200, None)
+    ] * 2
+    (video,) = (tmp_path / "videos" / "run").glob("*.mp4")
+    assert video.stat().st_size > 10_000

@@ -26,12 +26,13 @@ class TaskRow(NamedTuple):
     instruction: str
 
 
-#: Of OGBench's scenes.
-_OTHER_CAMERAS = dict.fromkeys(camera for domain in DOMAINS.values() for camera in domain.robot.cameras)
+#: Of OGBench's scenes, by robot.
+_OTHER_CAMERAS = {domain.robot.name: ", ".join(domain.robot.cameras) for domain in DOMAINS.values()}
 
 #: What is the same for all tasks of the suite, and what the rows do not say.
 NOTES = (
-    f"cameras: {', '.join(CAMERAS)}; of OGBench {', '.join(sorted(_OTHER_CAMERAS))}",
+    f"cameras: {', '.join(CAMERAS)}; of ogbench's "
+    + "; ".join(f"{robot} {cameras}" for robot, cameras in sorted(_OTHER_CAMERAS.items())),
     "steps: control steps of an episode, 20 a second, ant 10, humanoid 40; starts: those that the benchmark publishes",
     "a task of your own: task=package.module:NAME or task=./file.py:NAME",
 )
