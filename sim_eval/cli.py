@@ -16,7 +16,7 @@ from sim_eval.errors import RunError
 #: The commands, in the order of `sim-eval --help`.
 COMMANDS = (
     *("evaluate", "compare", "render", "view", "export", "plan", "list", "doctor"),
-    *("train", "train-vla", "sweep", "learn", "probe", "serve"),
+    *("data", "train", "train-vla", "sweep", "learn", "probe", "serve"),
 )
 
 

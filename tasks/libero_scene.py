@@ -9,9 +9,10 @@ import numpy as np
 
 from tasks.libero_files import asset_folder
 from tasks.libero_import import load_libero
-from tasks.panda_task import CONTROL_HZ, release_free_memory
+from tasks.panda_task import CONTROL_HZ
 from tasks.random_state import seeded
 from tasks.robosuite_import import load_robosuite
+from tasks.simulated_task import release_free_memory
 from tasks.task import TaskError
 
 #: Seeds the first placement, which every reset replaces; nothing else about LIBERO's models is random.

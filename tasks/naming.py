@@ -5,13 +5,19 @@ from __future__ import annotations
 #: The task that builds any robosuite environment.
 ANY_ROBOSUITE = "robosuite"
 
+#: The tasks of OGBench's domains.
+OGBENCH = "ogbench"
+
 
 def full_name(name: str, index: int = 0, env: str | None = None, perturbation: str | None = None, **_: object) -> str:
     """A task's name in keys, records and checkpoints, from the options that `make` takes.
 
     Task 0 of a suite has the suite's name, the others the suite's name and their index ("libero_goal_7"). A
-    perturbation comes in between ("libero_goal_swap_7"). Other robosuite environments are "robosuite_Stack" and so on.
+    perturbation comes in between ("libero_goal_swap_7"). Other robosuite environments are "robosuite_Stack" and so on,
+    OGBench's tasks "ogbench_cube-double_2".
     """
+    if name == OGBENCH:
+        return f"{name}_{env}_{index}"
     if name == ANY_ROBOSUITE:
         return f"{name}_{env}"
     suite = f"{name}_{perturbation}" if perturbation else name

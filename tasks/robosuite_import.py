@@ -29,7 +29,7 @@ def load_robosuite() -> ModuleType:
     """
     if "robosuite" not in sys.modules:
         ensure_cache()
-        with _no_gl():
+        with without_gl():
             _install_quiet_macros()
             import robosuite
 
@@ -42,7 +42,7 @@ def load_robosuite() -> ModuleType:
 
 
 @contextmanager
-def _no_gl() -> Iterator[None]:
+def without_gl() -> Iterator[None]:
     """Hide GL from mujoco and robosuite during their import: `tasks.rendering` opens its own context later."""
     before = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disable"

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tasks.panda_task import CONTROL_HZ, PandaTask, release_free_memory
+from tasks.panda_task import CONTROL_HZ, PandaTask
 from tasks.proprioception import xyzw
 from tasks.random_state import seeded
 from tasks.robosuite_import import load_robosuite
+from tasks.simulated_task import release_free_memory
 
 MAX_STEPS = 400
 

@@ -85,9 +85,13 @@ def test_the_docs_name_the_environment_that_is_left_out() -> None:
 
 
 def test_options_of_other_tasks_are_refused() -> None:
-    with pytest.raises(TaskError, match=r"env is 'Stack' for task 'can'; accepted for task 'robosuite' alone"):
+    with pytest.raises(
+        TaskError, match=r"env is 'Stack' for task 'can'; accepted for tasks 'robosuite' and 'ogbench' alone"
+    ):
         tasks.make("can", env="Stack")
-    with pytest.raises(TaskError, match=r"index is 3 for task 'robosuite'; accepted for LIBERO's suites alone"):
+    with pytest.raises(
+        TaskError, match=r"index is 3 for task 'robosuite'; accepted for LIBERO's suites and ogbench alone"
+    ):
         tasks.make("robosuite", env="Stack", index=3)
 
 

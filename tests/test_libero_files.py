@@ -99,7 +99,7 @@ def test_a_suite_that_does_not_exist() -> None:
 
 
 def test_libero_s_options_are_refused_elsewhere() -> None:
-    with pytest.raises(TaskError, match=r"index is 3 for task 'lift'; accepted for LIBERO's suites alone"):
+    with pytest.raises(TaskError, match=r"index is 3 for task 'lift'; accepted for LIBERO's suites and ogbench alone"):
         tasks.make("lift", index=3)
     with pytest.raises(TaskError, match="perturbation is 'swap' for task 'can'; accepted for LIBERO's suites alone"):
         tasks.make("can", perturbation="swap")

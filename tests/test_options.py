@@ -93,12 +93,12 @@ def test_one_sampler_is_picked_like_any_other_group() -> None:
             "polcy=flow",
             "unknown option polcy; accepted: task, policy, posterior, device, checkpoints, critic, samplers, ",
         ),
-        ("task.env=Stack", "env is 'Stack' for task 'can'; accepted for task 'robosuite' alone"),
+        ("task.env=Stack", "env is 'Stack' for task 'can'; accepted for tasks 'robosuite' and 'ogbench' alone"),
         ("task.gain=0", "gain is 0; accepted: a number above 0, at most 2"),
         ("task.gain=true", "gain is True; accepted: a number above 0, at most 2"),
         (
             "task.size=3",
-            "task 'can' takes no option size; accepted: index, perturbation, env, instruction, gain, stepping",
+            "task 'can' takes no option size; accepted: index, perturbation, env, instruction, gain, sparse, stepping",
         ),
         ("task.stepping=slow", "stepping is 'slow'; accepted: fast, stock"),
         ("policy=flaw", "policy is flaw; accepted: diffusion, flow, flow_weak, mini_vla, "),
@@ -234,6 +234,12 @@ def test_options_of_components_are_typed_as_their_parameters(tmp_path: Path, mon
     given = ["policy.revision=0123", "policy.size=3", "policy.cameras={a:b}", "policy.path=12e4567"]
     asked = read_command("evaluate", ["policy=./own.py:build", *given, "critic=none", "samplers=unsteered"])
     assert asked.policy.options == {"revision": "0123", "size": 3, "cameras": {"a": "b"}, "path": "12e4567"}
+
+
+def test_a_text_of_a_task_can_be_stored() -> None:
+    """As a plain text, which YAML has, and not as what the command line made of it."""
+    asked = read_command("evaluate", ["task=robosuite", "task.env=Stack", "policy=mini_vla", "samplers=unsteered"])
+    assert type(asked.task.options["env"]) is str
 
 
 def test_values_from_python_are_checked_like_those_of_the_command_line() -> None:

@@ -82,10 +82,11 @@ class TaskOptions:
 
     task: TaskChoice = option(
         Choice("can"),
-        "lift, can, square, libero_spatial, libero_object, libero_goal, libero_10, libero_90, robosuite, or as for "
-        "policy. task.instruction=TEXT: what the policy is told instead; task.gain=0.6: the hand moves less far for an "
-        "action; task.stepping=stock: robosuite's own control loop; LIBERO's suites take task.index=N and "
-        "task.perturbation=lan|object|swap|task, robosuite takes task.env=NAME",
+        "lift, can, square, libero_spatial, libero_object, libero_goal, libero_10, libero_90, robosuite, ogbench, or "
+        "as for policy. task.instruction=TEXT: what the policy is told instead; task.gain=0.6: the hand moves less far "
+        "for an action; task.stepping=stock: robosuite's own control loop; LIBERO's suites take task.index=N and "
+        "task.perturbation=lan|object|swap|task, robosuite takes task.env=NAME, ogbench task.env=DOMAIN, "
+        "task.index=1 to 5 and task.sparse=true",
         kind="Choice",
     )
 

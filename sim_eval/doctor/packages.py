@@ -30,6 +30,7 @@ EXTRAS = {
     "libero": "task=libero_...",
     "language": "instructions that mini_vla was not trained on",
     "lerobot": "policy=lerobot",
+    "ogbench": "task=ogbench",
     "ray": "engine=ray",
 }
 

@@ -13,11 +13,18 @@ from sim_eval.errors import RunError
 from sim_eval.evaluation.options import EvaluateOptions, default_output
 from sim_eval.runs.reader import CONFIG
 from tasks.libero_suites import SUITES
+from tasks.naming import OGBENCH
+from tasks.ogbench_domains import TASKS_OF_A_DOMAIN
 from tasks.registry import names
 
 #: The six main tasks, as the option `task` names them together.
 SIX = "six"
 
+#: The numbers of the tasks that `task.index` selects from.
+_NUMBERS = {
+    **{name: range(suite.tasks) for name, suite in SUITES.items()},
+    OGBENCH: range(1, TASKS_OF_A_DOMAIN + 1),
+}
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -56,7 +63,7 @@ def tasks_of(choice: Choice) -> Iterator[Choice]:
     named = value.split(",") if isinstance(value, str) else [value]
     for name in (task for part in named for task in (names()[:6] if part == SIX else [part])):
         index = choice.options.get("index")
-        if not isinstance(index, Text) or name not in SUITES or index.isdecimal():
+        if not isinstance(index, Text) or name not in _NUMBERS or index.isdecimal():
             yield replace(choice, value=name)
             continue
         for number in _indices(name, index):
@@ -65,15 +72,19 @@ def tasks_of(choice: Choice) -> Iterator[Choice]:
 
 def _indices(suite: str, text: str) -> list[int]:
     """The indices that `all`, `0-4` or `0-4,7` names. Raises RunError for another text."""
-    most = SUITES[suite].tasks - 1
+    numbers = _NUMBERS[suite]
+    least, most = numbers[0], numbers[-1]
     if text == "all":
-        return list(range(most + 1))
+        return list(numbers)
     found: list[int] = []
     for part in text.strip("[]").split(","):
         ends = _RANGE.fullmatch(part.strip())
-        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
-        if not first <= last <= most:
-            raise RunError(f"task.index is {text}; accepted for {suite}: all, or numbers from 0 to {most}, as in 0-4,7")
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (least, -1)
+        if not least <= first <= last <= most:
+            example = "0-4,7" if suite in SUITES else "1-3,5"
+            raise RunError(
+                f"task.index is {text}; accepted for {suite}: all, or numbers from {least} to {most}, as in {example}"
+            )
         found += range(first, last + 1)
     return list(dict.fromkeys(found))
 

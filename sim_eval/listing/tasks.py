@@ -1,4 +1,5 @@
-"""Tasks as rows. Every fact comes from the registry and from LIBERO's files; no simulator is built."""
+"""Tasks as rows. Every fact comes from the registry, the tables of OGBench's domains and LIBERO's files; no simulator
+is built."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from typing import Any, NamedTuple
 from sim_eval.config.components import entry_points
 from sim_eval.listing.cards import Card, policies_of
 from tasks.libero_suites import SUITES, is_libero
-from tasks.naming import ANY_ROBOSUITE, full_name
+from tasks.naming import ANY_ROBOSUITE, OGBENCH, full_name
+from tasks.ogbench_domains import DOMAINS, TASKS_OF_A_DOMAIN
 from tasks.panda_task import CAMERAS
 from tasks.registry import TASKS, known_of, published_starts, task_options
 from tasks.robosuite_any import environment_names
@@ -24,10 +26,14 @@ class TaskRow(NamedTuple):
     instruction: str
 
 
+#: Of OGBench's scenes, by robot.
+_OTHER_CAMERAS = {domain.robot.name: ", ".join(domain.robot.cameras) for domain in DOMAINS.values()}
+
 #: What is the same for all tasks of the suite, and what the rows do not say.
 NOTES = (
-    f"cameras: {', '.join(CAMERAS)}",
-    "steps: control steps of an episode, 20 a second; starts: those that the benchmark publishes",
+    f"cameras: {', '.join(CAMERAS)}; of ogbench's "
+    + "; ".join(f"{robot} {cameras}" for robot, cameras in sorted(_OTHER_CAMERAS.items())),
+    "steps: control steps of an episode, 20 a second, ant 10, humanoid 40; starts: those that the benchmark publishes",
     "a task of your own: task=package.module:NAME or task=./file.py:NAME",
 )
 
@@ -54,6 +60,10 @@ def _row(name: str, policies: Mapping[str, list[str]]) -> TaskRow:
         )
     if name == ANY_ROBOSUITE:
         return TaskRow(name, str(MAX_STEPS), "", f"the environment task.env in words; listed by task={name}")
+    if name == OGBENCH:
+        limits = [domain.max_steps for domain in DOMAINS.values()]
+        told = f"{len(DOMAINS) * TASKS_OF_A_DOMAIN} tasks of {len(DOMAINS)} domains, listed by task={name}"
+        return TaskRow(name, f"{min(limits)} .. {max(limits)}", "", told)
     return _known(name, name, {}, policies)
 
 
@@ -66,9 +76,10 @@ def _policies_of_suite(policies: Mapping[str, list[str]]) -> list[str]:
 
 
 def suite_rows(name: str, options: Mapping[str, Any], cards: Iterable[Card]) -> list[TaskRow]:
-    """A row for each task that `name` stands for: the tasks of a suite, robosuite's environments, or one task.
+    """A row for each task that `name` stands for: the tasks of a suite, robosuite's environments, OGBench's domains, or
+    one task.
 
-    options: of the task, such as `index` and `perturbation`; with an index, the row of that task alone. Raises
+    options: of the task, such as `index` and `perturbation`, which leave the rows of these alone. Raises
     TaskError as `tasks.registry.task_options`.
     """
     policies = policies_by_task(cards)
@@ -76,6 +87,11 @@ def suite_rows(name: str, options: Mapping[str, Any], cards: Iterable[Card]) -> 
         every: list[dict[str, Any]] = [{"index": index} for index in range(SUITES[name].tasks)]
     elif name == ANY_ROBOSUITE and "env" not in options:
         every = [{"env": env} for env in sorted(environment_names())]
+    elif name == OGBENCH:
+        domains = () if "env" in options else DOMAINS
+        numbers = () if "index" in options else range(1, TASKS_OF_A_DOMAIN + 1)
+        every = [{"env": env} for env in domains] or [{}]
+        every = [{**own, "index": index} for own in every for index in numbers] or every
     else:
         every = [{}]
     rows = []

@@ -30,7 +30,7 @@ class RenderOptions(EngineOptions):
     side_by_side: bool = option(False, "one video per episode, with a column per sampler in the order of samplers")
     sheet: bool = option(False, "also draw contact sheets: evenly spaced frames of every rendered episode")
     format: str = option("mp4", "mp4 or gif", choices=FORMATS)
-    camera: str = option("agentview", "agentview or robot0_eye_in_hand")
+    camera: str | None = option(None, "agentview, robot0_eye_in_hand or another of the task's; null: the task's first")
     size: int = option(256, "width and height of each picture in pixels, even", least=16)
     every: int = option(1, "draw a frame every N control steps; the video plays in real time", least=1)
     observed: bool | None = option(

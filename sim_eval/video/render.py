@@ -24,7 +24,7 @@ from sim_eval.video.encode import check_encoder
 from sim_eval.video.episode_video import EpisodeVideo, draw_video, write_sheet
 from sim_eval.video.options import RenderOptions
 from sim_eval.video.remote import draw_elsewhere
-from sim_eval.video.replay import ReplayError, View
+from sim_eval.video.replay import ReplayError, View, first_camera
 from sim_eval.video.selection import chosen_records, planned_sheets, planned_videos, video_path
 
 
@@ -51,7 +51,7 @@ def check_rendering(make_task: MakeTask, task: str) -> None:
     probe = make_task()
     try:
         probe.reset(episode_key(task, 0, 0))
-        probe.frame("agentview", 64)
+        probe.frame(first_camera(probe), 64)
     finally:
         probe.close()
 

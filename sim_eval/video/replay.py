@@ -24,10 +24,11 @@ class ReplayError(RunError):
 class View:
     """The camera, the size of pictures (`size` x `size` pixels), and how often: after `every` steps, and at the end.
 
+    `camera`: None for the task's first.
     `observed`: the pictures that the policy saw when it decided, drawn again as it asked for them; None for none.
     """
 
-    camera: str
+    camera: str | None
     size: int
     every: int
     observed: ObservationRequest | None = None
@@ -63,13 +64,19 @@ def replay(task: Task, record: Record, actions: np.ndarray, view: View) -> Drawn
     pictures, observed, request = _on_disk((len(steps), view.size, view.size, 3)), None, view.observed
     if request is not None:
         observed = _on_disk((len(decisions), len(request.names), request.image_size, request.image_size, 3))
+    camera = view.camera or first_camera(task)
     for step in _steps(task, record, actions):
         if step in steps:
-            pictures[steps.index(step)] = task.frame(view.camera, view.size)
+            pictures[steps.index(step)] = task.frame(camera, view.size)
         if observed is not None and request is not None and step in decisions:
             seen = task.observe(request)
             observed[decisions.index(step)] = [seen[name] for name in request.names]
     return DrawnEpisode(record, steps, pictures, observed)
+
+
+def first_camera(task: Task) -> str:
+    """The camera of videos unless told otherwise; a user's task that declares none is asked for "agentview"."""
+    return (*task.spec.cameras, "agentview")[0]
 
 
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:

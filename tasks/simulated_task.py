@@ -1,0 +1,194 @@
+"""What all tasks of the suite share: one MuJoCo model, built once, behind the protocol of `tasks.task.Task`."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tasks.task import EpisodeKey, Observation, ObservationRequest, Outcome, TaskError, TaskSpec
+
+if TYPE_CHECKING:
+    from tasks.rendering import OffscreenRenderer
+
+_MAX_SEED = 2**32 - 1
+#: How each orientation indexes an image as OpenGL draws it, bottom row first.
+_ORIENTATIONS = {
+    "upright": np.s_[::-1, :],
+    "opengl": np.s_[:, :],
+    "rotated": np.s_[::-1, ::-1],
+}
+
+
+class Advanced(NamedTuple):
+    """What a control step led to, before the step limit. `ended`: the task ends the episode here."""
+
+    reward: float
+    success: bool
+    ended: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _SavedEpisode:
+    """A state of the episode that the token `episode` stands for."""
+
+    episode: object
+    steps_left: int
+    simulation: Any
+
+
+class SimulatedTask(ABC):
+    """A `Task` over a MuJoCo model; a subclass starts and advances its simulation.
+
+    A subclass sets `spec`, `_model` and `_data` (MuJoCo's), and `_vectors`, name to a function that reads the vector.
+    Images are (size, size, 3) uint8.
+
+    Raises TaskError for a key of another task, a seed outside 0 to 2^32 - 1, an action of another size or with
+    entries that are not finite, a step outside an episode, an unknown observation, an unknown camera and a saved state
+    of another episode.
+    """
+
+    spec: TaskSpec
+    _model: Any
+    _data: Any
+    _vectors: Mapping[str, Callable[[], np.ndarray]]
+    #: Group of the geoms that pictures leave out.
+    hidden_group = 0
+
+    def __init__(self) -> None:
+        self._renderer: OffscreenRenderer | None = None
+        self._steps_left = 0
+        self._episode = object()
+
+    # What a subclass adds --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self, key: EpisodeKey) -> None:
+        """Put the simulation where the key's episode starts, whatever ran before."""
+
+    @abstractmethod
+    def _advance(self, action: np.ndarray) -> Advanced:
+        """Advance one control step under the checked action (D,)."""
+
+    @abstractmethod
+    def _hashed(self) -> Iterable[np.ndarray]:
+        """The arrays that distinguish one start from another."""
+
+    @abstractmethod
+    def _save(self) -> Any:
+        """A copy of all that the next control step depends on."""
+
+    @abstractmethod
+    def _restore(self, simulation: Any) -> None:
+        """Go back to what `_save` returned."""
+
+    @abstractmethod
+    def _free(self) -> None:
+        """Free the simulator."""
+
+    def _view(self, camera: str) -> Any:
+        """What the renderer takes for one of `spec.cameras`: its name in the model, or a MuJoCo camera."""
+        return camera
+
+    # The protocol ----------------------------------------------------------------------------------------
+
+    def reset(self, key: EpisodeKey) -> None:
+        """Start the episode that `key.env_seed` names; nothing that ran before influences it."""
+        if key.task != self.spec.name:
+            raise TaskError(f"the episode key is for task {key.task!r}; this task is {self.spec.name!r}")
+        if not 0 <= key.env_seed <= _MAX_SEED:
+            raise TaskError(f"env_seed is {key.env_seed}; accepted: 0 to {_MAX_SEED}")
+        self._steps_left = 0
+        self._episode = object()
+        self._begin(key)
+        self._steps_left = self.spec.max_steps
+
+    def step(self, action: np.ndarray) -> Outcome:
+        """Advance one control step. `action` is (D,), clipped to [-1, 1]."""
+        if self._steps_left == 0:
+            raise TaskError(f"task {self.spec.name!r} has no episode under way; call reset(key) first")
+        reward, success, ended = self._advance(_checked_action(action, self.spec.action.shape))
+        self._steps_left = 0 if ended else self._steps_left - 1
+        return Outcome(reward, success, done=self._steps_left == 0)
+
+    def observe(self, request: ObservationRequest) -> Observation:
+        """The current observations in `request.names`; nothing else is computed or drawn."""
+        return {name: self._observed(name, request) for name in request.names}
+
+    def frame(self, camera: str, size: int) -> np.ndarray:
+        """The view of `camera`, (size, size, 3) uint8, upright. Needs a GL library."""
+        if camera not in self.spec.cameras:
+            raise TaskError(f"camera is {camera!r}; accepted: {', '.join(self.spec.cameras)}")
+        return np.ascontiguousarray(self._drawing().draw(self._data, self._view(camera), size)[::-1])
+
+    def state_hash(self) -> str:
+        """Hex SHA-256 of the state; each class says of which parts."""
+        digest = hashlib.sha256()
+        for array in self._hashed():
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def save(self) -> _SavedEpisode:
+        """The state of the episode under way, for `restore`."""
+        return _SavedEpisode(self._episode, self._steps_left, self._save())
+
+    def restore(self, state: _SavedEpisode) -> None:
+        """Go back to `state`, also from beyond the episode's end."""
+        if state.episode is not self._episode:
+            raise TaskError(f"the saved state is not of the present episode of task {self.spec.name!r}")
+        self._restore(state.simulation)
+        self._steps_left = state.steps_left
+
+    def close(self) -> None:
+        """Free the renderer and the simulator; the task cannot be used afterwards."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+        self._steps_left = 0
+        self._free()
+
+    def _observed(self, name: str, request: ObservationRequest) -> np.ndarray | str:
+        if name in self._vectors:
+            return self._vectors[name]().astype(np.float32)
+        if name == "instruction":
+            return self.spec.instruction
+        camera, cameras = name.removesuffix("_image"), self.spec.cameras
+        if camera == name or camera not in cameras:
+            images = (f"{camera}_image" for camera in cameras)
+            raise TaskError(f"observation is {name!r}; accepted: {', '.join((*self._vectors, *images, 'instruction'))}")
+        if request.image_orientation not in _ORIENTATIONS:
+            raise TaskError(f"image_orientation is {request.image_orientation!r}; accepted: {', '.join(_ORIENTATIONS)}")
+        shine = {"reflections": request.reflections, "multisampling": request.multisampling}
+        drawn = self._drawing().draw(self._data, self._view(camera), request.image_size, **shine)
+        return np.ascontiguousarray(drawn[_ORIENTATIONS[request.image_orientation]])
+
+    def _drawing(self) -> OffscreenRenderer:
+        if self._renderer is None:
+            from tasks.rendering import OffscreenRenderer  # imported late: evaluation without images needs no GL
+
+            self._renderer = OffscreenRenderer(self._model, self.hidden_group)
+        return self._renderer
+
+
+def release_free_memory() -> None:
+    """Return the memory freed by compiling the model to the system: about 40 MB per environment.
+
+    glibc would keep it. Other C libraries need no such call.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _checked_action(action: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.asarray(action, dtype=np.float64)
+    if array.shape != shape:
+        raise TaskError(f"action has shape {array.shape}; accepted: {shape}")
+    if not np.isfinite(array).all():
+        raise TaskError(f"action is {array.tolist()}; accepted: finite numbers only")
+    return np.clip(array, -1.0, 1.0)
