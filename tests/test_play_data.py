@@ -52,7 +52,8 @@ def test_an_episode_is_what_ogbenchs_oracle_plays() -> None:
         env = load_ogbench().make("cube-double-v0", terminate_at_goal=False, mode="data_collection")
     from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
-    oracle, seen, targets = CubePlanOracle(env=env, noise=0.1, noise_smoothing=0.5), [], 0
+    oracle, targets = CubePlanOracle(env=env, noise=0.1, noise_smoothing=0.5), 0
+    seen: list[np.ndarray] = []
     with seeded(7), quiet():
         observation, info = env.reset(seed=7)
         p_stack = np.random.uniform(0.0, 0.25)  # noqa: NPY002
