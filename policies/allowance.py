@@ -15,7 +15,7 @@ _CONSTRUCTORS = frozenset(
 )
 #: Values that a model may have beside those that its file stores: tables of positions, buffers, tied weights.
 _BESIDE = 2**25
-_MOST_TENSORS = 200_000
+_MOST_TENSORS = 20_000
 
 
 class Allowance(TorchFunctionMode):

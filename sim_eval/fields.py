@@ -35,6 +35,16 @@ _WORDS = {
 _NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,199}")
 
 
+#: The fields of a task's options that a folder need not hold.
+STORED_TASK = {
+    "target": str | None,
+    "options": dict[str, Any],
+    "index": int,
+    "env": str | None,
+    "perturbation": str | None,
+}
+
+
 def check_name(what: str, name: str) -> None:
     """Raise RunError unless the name is safe as part of a path: it cannot lead out of its folder."""
     if not _NAME.fullmatch(name):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 from policies.observation import ObservationRequest
 from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, check_name, check_optional, load_yaml, read_entries
+from sim_eval.fields import STORED_TASK, check_fields, check_name, check_optional, load_yaml, read_entries
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
@@ -36,7 +36,7 @@ class _Config(TypedDict):
     block: str
 
 
-#: Fields that a configuration need not have, and those of its task.
+#: Fields that a configuration need not have.
 _OPTIONAL = {
     "critic_options": dict[str, Any],
     "policy_options": dict[str, Any],
@@ -48,7 +48,6 @@ _OPTIONAL = {
     "device": str,
     "until": str | None,
 }
-_TASK = {"target": str | None, "options": dict[str, Any], "index": int, "env": str | None, "perturbation": str | None}
 
 
 class _Machine(TypedDict):
@@ -148,7 +147,7 @@ def load_config(folder: Path) -> dict[str, Any] | None:
         raise RunError(f"{path}: block is {config['block']:.80}; accepted: {', '.join(BLOCKS)}")
     check_fields(f"{path}: sampler", config["sampler"], dict.fromkeys(config["samplers"], dict[str, Any]))
     check_optional(str(path), config, _OPTIONAL)
-    check_optional(f"{path}: task", config["task"], _TASK)
+    check_optional(f"{path}: task", config["task"], STORED_TASK)
     names = {"task": TaskChoice.stored_as(config["task"]).full_name, "policy": config["policy"]}
     for what, name in [*names.items(), *(("samplers", name) for name in config["samplers"])]:
         check_name(f"{path}: {what}", name)  # they become parts of paths
