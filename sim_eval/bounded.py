@@ -23,6 +23,9 @@ MOST_YAML, MOST_JSON, MOST_LINES = 200_000, 100_000_000, 2_000_000_000
 #: Lone halves of a pair, and characters that move a terminal's cursor or that no XML may hold; line ends and tabs stay.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
+#: What stands in the place of a NUL, which no path may hold.
+NUL = "\u2400"
+
 #: What JSON of harmless values does not contain: only such texts are looked through value by value.
 _SUSPECT = re.compile(
     r"\\[urbf]|[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff]|[0-9]{20}|[0-9][eE]\+?[0-9]{3}|NaN|Infinity"
@@ -87,4 +90,4 @@ def bounded(value: Any, where: str, depth: int = 0) -> Any:
 
 def clean(text: str) -> str:
     """The text with other systems' line ends as this one's, and a mark in place of each unprintable character."""
-    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", NUL))

@@ -41,6 +41,8 @@ _OPTIONAL = {"policy_sha256": str, "action_mean": list[float], "action_std": lis
 #: Number formats of weights, and the largest size of a layer, an input or a chunk.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _LARGEST_SIZE = 1_000_000
+#: Of a weights file, which is hashed as a whole; the largest of the suite's has 7 MB.
+_MOST_BYTES = 2_000_000_000
 
 
 class CheckpointError(RunError):
@@ -94,6 +96,8 @@ def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpo
         raise CheckpointError(f"{path} is a {card['kind']}; a {kind} is needed")
     if card["task"] != task:
         raise CheckpointError(f"{path} was trained for task {card['task']}; task {task} was asked for")
+    if path.stat().st_size > _MOST_BYTES:
+        raise CheckpointError(f"{path} has {path.stat().st_size} bytes; accepted: {_MOST_BYTES}")
     if sha256(path) != card["weights_sha256"]:
         raise CheckpointError(f"{path} is truncated or altered: its SHA-256 is not the one on its card")
     try:
@@ -139,7 +143,8 @@ def _restore(make: Callable[[], Module], checkpoint: Checkpoint) -> Module:
     except (PolicyError, ValueError, ArithmeticError) as error:  # a size of 0, or beyond what torch counts
         raise CheckpointError(f"{checkpoint.path}: bad config ({error})") from None
     except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint.path}: the weights do not fit the card's config ({error})") from error
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{checkpoint.path}: the weights do not fit the card's config ({reason:.2000})") from None
     return module.requires_grad_(False).eval()
 
 

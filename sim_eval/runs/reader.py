@@ -160,6 +160,8 @@ def load_provenance(folder: Path) -> list[dict[str, Any]]:
     accounts = read_entries(path, _Account)
     for account in accounts:
         check_optional(str(path), account, _ACCOUNT)
+        account.setdefault("started", "")
+        account.setdefault("command", [])
         request = account.get("request", {})
         check_optional(f"{path}: request", request, _REQUEST)
         for name in request.get("names", []):

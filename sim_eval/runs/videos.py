@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image
 
-from sim_eval.bounded import shown
+from sim_eval.bounded import NUL, shown
 from sim_eval.errors import RunError
 from sim_eval.fields import read_entries
 from sim_eval.files import locked, replacing, write_text
@@ -54,10 +54,15 @@ def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown
 
 def _resolved(folder: Path, file: str) -> Path:
     """Where a stored path leads. Raises RunError for one that leads nowhere."""
+    if NUL in file:
+        raise RunError(f"{folder / INDEX}: file is {shown(file)}; accepted: a path without a NUL")
     try:
-        return (folder / file).resolve()
+        os.lstat(path := (folder / file).resolve())
+    except FileNotFoundError:  # a video that was removed since
+        return path
     except (ValueError, OSError, RuntimeError) as error:  # a NUL, a loop of links, a name that is too long
         raise RunError(f"{folder / INDEX}: file is {shown(file)}, which is no path: {error}") from None
+    return path
 
 
 def read_videos(folder: Path, records: Iterable[Record]) -> dict[tuple[str, int], Path]:

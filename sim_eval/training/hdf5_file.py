@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     except _DAMAGE as error:
         raise DatasetError(f"{path}: not a readable HDF5 file ({error})") from error
     with file:
-        if not holds(file, "data") or not isinstance(member(path, file, "data"), h5py.Group):
+        if not holds(path, file, "data") or not isinstance(member(path, file, "data"), h5py.Group):
             raise DatasetError(f"{path}: no group 'data'; robomimic's layout is data/demo_k/obs, actions, rewards")
         yield file
 
@@ -56,9 +56,12 @@ def names_in(path: Path, group: h5py.Group) -> list[str]:
         raise DatasetError(f"{path}: {group.name} cannot be read ({error})") from None
 
 
-def holds(group: h5py.Group, name: str) -> bool:
+def holds(path: Path, group: h5py.Group, name: str) -> bool:
     """Whether the group has a member of this name, wherever it leads; `name in group` would follow a link."""
-    return bool(group.id.links.exists(name.encode(errors="surrogateescape")))
+    try:
+        return bool(group.id.links.exists(name.encode(errors="surrogateescape")))
+    except _DAMAGE as error:
+        raise DatasetError(f"{path}: {group.name} cannot be read ({error})") from None
 
 
 def member(path: Path, group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:

@@ -203,7 +203,7 @@ def _sizes(trajectory: Trajectory) -> dict[str, int]:
 def _read_demo(path: Path, demo: h5py.Group, observations: Sequence[str] | None) -> Trajectory:
     where = f"{path}: {demo.name.lstrip('/')}"
     for field_name in ("obs", "actions", "rewards"):
-        if not holds(demo, field_name):
+        if not holds(path, demo, field_name):
             there = ", ".join(sorted(names_in(path, demo)))
             raise DatasetError(f"{where} has no '{field_name}'; there are {there:.300}")
     rewards = values_of(path, array_in(path, demo, "rewards"))
@@ -237,7 +237,7 @@ def _observations(
 
 
 def _decisions(path: Path, demo: h5py.Group) -> dict[str, StoredRows]:
-    if not holds(demo, "decisions"):
+    if not holds(path, demo, "decisions"):
         return {}
     group = group_in(path, demo, "decisions")
     arrays = {name: array_in(path, group, name, by_row=True) for name in names_in(path, group)}

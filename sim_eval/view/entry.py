@@ -145,7 +145,7 @@ def _of_run(entry: Entry, run: Run, videos: Videos) -> Entry:
         shares=shares,
         done=done,
         asked=asked,
-        started=str(run.provenance[0].get("started", entry.started)) if run.provenance else entry.started,
+        started=(run.provenance[0]["started"] if run.provenance else "") or entry.started,
         episodes=tuple(played),
     )
 
@@ -197,7 +197,7 @@ class Videos:
 
     def address_of(self, video: Path | None) -> str | None:
         """The address of an existing video; None if there is none, or it lies elsewhere."""
-        if video is None or not self._holds(video) or not video.is_file():
+        if video is None or not self._holds(video) or not os.path.isfile(video):
             return None
         return video.relative_to(self.base).as_posix()
 
@@ -207,7 +207,7 @@ class Videos:
             path = (self.base / address).resolve()
         except (ValueError, OSError, RuntimeError):  # a NUL, too long a name, links that lead in a circle
             return None
-        return path if path.suffix == ".mp4" and self._holds(path) and path.is_file() else None
+        return path if path.suffix == ".mp4" and self._holds(path) and os.path.isfile(path) else None
 
     def _holds(self, path: Path) -> bool:
         return any(path.is_relative_to(place) for place in self.places)
