@@ -7,8 +7,11 @@ whose reader waits for ever.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,10 @@ from sim_eval.errors import RunError
 #: Values in one array: an episode of 10,000 steps may have 5,000 numbers a step. A file of a few bytes can name more.
 _MOST_VALUES = 50_000_000
 _MOST_MEMBERS = 1_000_000
+#: The longest that a file may take to be read once, in seconds, and what of it a reader touches.
+_LONGEST_S = 300
+_ATTRIBUTES = ("env_args", "policy_sha256", "stride", "total")
+_LEVELS = 4
 #: What h5py raises for a damaged file, by the error of the library below it.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
@@ -148,3 +155,39 @@ def env_args(path: Path, file: h5py.File) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: attribute env_args of /data is {stored!r:.80}; accepted: a JSON object")
     return content
+
+
+def check_readable(path: Path) -> None:
+    """Read the file once in another process: the HDF5 library itself crashes on some damage, which nothing can catch.
+
+    It takes half a second. Raises DatasetError if that process crashes, or waits longer than `_LONGEST_S`.
+    """
+    code = "import sys; from sim_eval.training.hdf5_file import walk; walk(sys.argv[1])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", code, str(path)], env=environment, capture_output=True, timeout=_LONGEST_S
+        )
+    except subprocess.TimeoutExpired:
+        raise DatasetError(f"{path}: reading it takes longer than {_LONGEST_S} s") from None
+    if ended.returncode < 0:
+        raise DatasetError(f"{path}: not a readable HDF5 file (it crashes the HDF5 library)")
+
+
+def walk(name: str) -> None:
+    """Touch everything that a reader of the file `name` may touch. Its errors are told when the file is read."""
+    path = Path(name)
+    with suppress(RunError), opened(path) as file:
+        waiting = [group_in(path, file, "data")]
+        while waiting:
+            group = waiting.pop()
+            for key in _ATTRIBUTES:
+                with suppress(RunError):
+                    attribute(path, group, key)
+            for key in names_in(path, group):
+                with suppress(RunError):
+                    found = member(path, group, key)
+                    if isinstance(found, h5py.Group) and group.name.count("/") <= _LEVELS:
+                        waiting.append(found)
+                    elif array_in(path, group, key).ndim <= 2:  # pictures are read one at a time
+                        values_of(path, found)

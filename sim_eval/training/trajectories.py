@@ -29,6 +29,7 @@ from sim_eval.training.hdf5_file import (
     DatasetError,
     array_in,
     attribute,
+    check_readable,
     env_args,
     group_in,
     holds,
@@ -167,12 +168,15 @@ def read_hdf5(path: Path, observations: Sequence[str] | None = None, task: str |
     """Every demonstration of `path`, in the order of its number, with the observations named, by robomimic's names.
 
     The default is all that are vectors; pictures are left out. A demonstration counts as successful if any of its
-    rewards is positive. `task`: the full name of the task that they must be of; None: any.
+    rewards is positive. `task`: the full name of the task that they must be of, for files from elsewhere; None: a file
+    that this suite wrote.
 
     Raises DatasetError for a file that cannot be read or holds none, for one of another environment or with absolute
     actions, and for a demonstration whose arrays are no numbers, lie elsewhere, differ in length, differ from the first
     one's in size, or hold NaN or infinity.
     """
+    if task is not None and path.is_file():
+        check_readable(path)
     with opened(path) as file:
         check_environment(path, env_args(path, file), task)
         data = group_in(path, file, "data")
