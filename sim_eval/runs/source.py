@@ -42,7 +42,10 @@ def _read(path: Path, name: str, described: Described) -> list[Run]:
 def read_results(path: Path) -> ForeignResults:
     """The content of another harness's file. Raises RunError as `read_sources`."""
     where = str(path)
-    content = parse_json(read_bytes(path, MOST_JSON), where)
+    try:
+        content = parse_json(read_bytes(path, MOST_JSON), where)
+    except RunError as error:
+        raise RunError(f"{error}; accepted: {_ACCEPTED}") from None
     if isinstance(content, dict) and is_eval_info(content):
         results = read_eval_info(where, content)
     elif isinstance(content, dict) and is_result(content):

@@ -137,7 +137,8 @@ def attribute(path: Path, group: h5py.Group, name: str) -> Any:
         raise DatasetError(f"{path}: attribute {name} of {group.name} cannot be read ({error})") from None
     plain = plain.item() if isinstance(plain, np.generic) else plain
     if not isinstance(plain, str | int | float):
-        raise DatasetError(f"{path}: attribute {name} of {group.name} is {plain!r:.80}; accepted: a number or a text")
+        told = " ".join(repr(plain).split())
+        raise DatasetError(f"{path}: attribute {name} of {group.name} is {told:.80}; accepted: a number or a text")
     return plain
 
 

@@ -58,8 +58,10 @@ def _actions(folder: Path, record: Record, size: int) -> np.ndarray:
     """The executed actions (steps, size) of a record."""
     path = actions_path(folder, record.sampler, record.episode)
     try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            raise FileNotFoundError(path)
         # Mapped, so that an array that claims more values than the file holds takes no memory.
-        actions: np.ndarray = np.load(path, mmap_mode="r") if path.is_file() else np.zeros(0)
+        actions: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         raise ReplayError(f"{title(record)}: its actions cannot be read from {path}") from None
     if not isinstance(actions, np.ndarray):  # an archive of several
