@@ -1,6 +1,6 @@
 """Damages files that anybody may have written, in many ways, and counts what must never happen.
 
-usage: python -m benchmarks.attacks [CASES [SEED]]
+usage: python -m benchmarks.attacks [CASES [SEED [TARGET ...]]]
 
 A run folder is read, compared, exported and shown on the page; a folder of `sim-eval learn` is drawn; a robomimic file,
 a checkpoint of this suite and LeRobot folders are loaded. An error of one line is right. Counted are tracebacks (any
@@ -29,7 +29,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from benchmarks import made_run
 from benchmarks.mutations import NASTY, change_bytes, change_file, change_value
@@ -173,7 +173,8 @@ def _no_defects() -> Any:
     def raised(*unused: Any) -> None:
         raise
 
-    told, entry._log.exception = entry._log.exception, raised  # type: ignore[method-assign]
+    told = entry._log.exception
+    entry._log.exception = raised  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -240,7 +241,7 @@ def _damage_hdf5(folder: Path, draw: random.Random, mark: Path) -> None:
             links = (h5py.SoftLink("/data/demo_0"), h5py.SoftLink(f"/{name}"), h5py.ExternalLink("/dev/zero", "/data"))
             file[name] = draw.choice((*links, h5py.ExternalLink("demos.hdf5", "/data/demo_0/actions")))
             return None
-        arrays = (
+        arrays: tuple[Any, ...] = (
             np.zeros(0),
             np.zeros((6, 0)),
             np.full((6, 7), np.nan),
@@ -341,7 +342,7 @@ def _too_long(*unused: Any) -> None:
     raise _TooLong
 
 
-def main(cases: int, seed: int, chosen: list[str]) -> int:
+def main(cases: int = 300, seed: int = 0, *chosen: str) -> int:
     """Print the counts and the first example of each traceback. Returns how many cases went wrong."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     signal.signal(signal.SIGALRM, _too_long)
@@ -362,10 +363,9 @@ def main(cases: int, seed: int, chosen: list[str]) -> int:
             wrong += bad
             print(f"{label}: {dict(target.found)}", flush=True)
             for text in target.examples.values():
-                print(text)
+                print("\n".join(text.splitlines()[-12:]))
     return wrong
 
 
 if __name__ == "__main__":
-    arguments = [int(each) for each in sys.argv[1:3]]
-    sys.exit(bool(main(*(arguments + [300, 0][len(arguments) :]), sys.argv[3:])))
+    sys.exit(bool(main(*map(int, sys.argv[1:3]), *sys.argv[3:])))

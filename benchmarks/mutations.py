@@ -79,6 +79,12 @@ def change_bytes(content: bytes, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
+def _make_large(path: Path) -> None:
+    """A file of 10 TB that takes no place on the disk."""
+    path.touch()
+    os.truncate(path, 10**13)
+
+
 def change_file(path: Path, draw: random.Random) -> None:
     """Put something else in the place of a file: nothing, a folder, a pipe, a link in a circle, much or no content."""
     path.unlink()
@@ -90,6 +96,6 @@ def change_file(path: Path, draw: random.Random) -> None:
         lambda: path.symlink_to("/dev/zero"),
         path.touch,
         lambda: path.write_bytes(b"a: [1, 2, {b: c}]\n" * 600_000),
-        lambda: (path.touch(), os.truncate(path, 10**13)),
+        lambda: _make_large(path),
     )
     draw.choice(kinds)()

@@ -28,7 +28,8 @@ class Allowance(TorchFunctionMode):
     def __init__(self, where: str, stored: int) -> None:
         super().__init__()
         self._where, self._stored = where, stored
-        self._left, self._tensors = 3 * stored + _BESIDE, _MOST_TENSORS
+        self._left: float = 3 * stored + _BESIDE
+        self._tensors = _MOST_TENSORS
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ _WORDS = {
     list: "a list",
     dict: "a mapping",
 }
+_MOST_BRACKETS = 64
 _NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,199}")
 
 
@@ -77,6 +79,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
     try:
         text = read_bytes(path, MOST_YAML).decode()
+        if _opened_brackets(text) > _MOST_BRACKETS:  # each costs the reader as much as all before it
+            raise RunError(f"{path} is nested deeper than {_MOST_BRACKETS} levels")
         if "&" in text and any(isinstance(token, AnchorToken) for token in scan(text)):
             raise RunError(f"{path} has a YAML anchor; accepted: plain values")  # a few lines can stand for millions
         content = OmegaConf.load(io.StringIO(text))
@@ -88,6 +92,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, DictConfig) or not isinstance(plain, dict):
         raise RunError(f"{path} is not a mapping of options")
     return {str(name): value for name, value in bounded(plain, str(path)).items()}
+
+
+def _opened_brackets(text: str) -> int:
+    """The most brackets that are open at the same place of a YAML text; those in quotes count, too."""
+    steps = (1 if found in "[{" else -1 for found in re.findall(r"[\[\]{}]", text))
+    return max(itertools.accumulate(steps), default=0)
 
 
 def read_json(path: Path, kind: Any) -> Any:

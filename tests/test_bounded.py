@@ -31,18 +31,21 @@ def change_record(folder: Path, **fields: Any) -> None:
     path.write_text("\n".join([json.dumps({**json.loads(first), **fields}), *others]) + "\n")
 
 
+BAD: dict[str, tuple[Any, ...]] = {
+    "steps": (10**400, 2**63, -1, 1.5, None, "3", True, [1]),
+    "wall_s": (10**400, float("nan"), float("inf"), 1e308, None, "1", []),
+    "q": ([10**400], [float("nan")], [1e308], [None], ["1"], 3, {}),
+    "mean_q": (-(10**400), 1e308, "high"),
+    "cost": (None, [], {"policy_rows": 10**400}),
+    "strength": (1e308, "strong", [1.0]),
+    "instruction": (3, ["lift"]),
+    "added_later": (10**400, float("nan"), 1e308, {"a": [float("inf")]}),
+}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [
-        *(("steps", value) for value in (10**400, 2**63, -1, 1.5, None, "3", True, [1])),
-        *(("wall_s", value) for value in (10**400, float("nan"), float("inf"), 1e308, None, "1", [])),
-        *(("q", value) for value in ([10**400], [float("nan")], [1e308], [None], ["1"], 3, {})),
-        *(("mean_q", value) for value in (-(10**400), 1e308, "high")),
-        *(("cost", value) for value in (None, [], {"policy_rows": 10**400})),
-        *(("strength", value) for value in (1e308, "strong", [1.0])),
-        *(("instruction", value) for value in (3, ["lift"])),
-        *(("added_later", value) for value in (10**400, float("nan"), 1e308, {"a": [float("inf")]})),
-    ],
+    [(field, value) for field, values in BAD.items() for value in values],
     ids=lambda value: repr(value)[:20],
 )
 def test_a_value_out_of_bounds_is_named(folder: Path, field: str, value: Any) -> None:

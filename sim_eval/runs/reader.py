@@ -52,6 +52,9 @@ _OPTIONAL = {
 
 class _Machine(TypedDict):
     processor: str
+    cores: int
+    memory_gb: float
+    platform: str
 
 
 class _Git(TypedDict):
