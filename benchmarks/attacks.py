@@ -342,7 +342,7 @@ def _too_long(*unused: Any) -> None:
     raise _TooLong
 
 
-def main(cases: int = 300, seed: int = 0, *chosen: str) -> int:
+def main(cases: int, seed: int, *chosen: str) -> int:
     """Print the counts and the first example of each traceback. Returns how many cases went wrong."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     signal.signal(signal.SIGALRM, _too_long)
@@ -368,4 +368,6 @@ def main(cases: int = 300, seed: int = 0, *chosen: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(*map(int, sys.argv[1:3]), *sys.argv[3:])))
+    numbers = [int(text) for text in sys.argv[1:3]]
+    asked = numbers + [300, 0][len(numbers) :]
+    sys.exit(bool(main(asked[0], asked[1], *sys.argv[3:])))
