@@ -181,3 +181,11 @@ def test_weights_of_another_number_format_are_refused(copy: Path) -> None:
     name = next(key for key in weights if "action_head.weight" in key)
     save_file({**weights, name: weights[name].long()}, copy / "model.safetensors")
     assert f"{name} in model.safetensors is I64; accepted: F32, BF16, F16" in refusal(copy)
+
+
+@pytest.mark.parametrize("eps", ["small", None, -1, 2, [1]])
+def test_a_normaliser_adds_a_small_number(copy: Path, eps: Any) -> None:
+    content = json.loads((copy / POST).read_text())
+    next(each for each in content["steps"] if each["registry_name"] == UNNORMALISER)["config"]["eps"] = eps
+    (copy / POST).write_text(json.dumps(content))
+    assert "eps is " in refusal(copy)

@@ -63,7 +63,11 @@ class Processors:
     def _affine(self, action_dim: int, folder: Path) -> tuple[Tensor, Tensor]:
         """The post-processor as shift + scale * normalised, the form of all of LeRobot's normalisations."""
         probes = torch.tensor([0.0, 1.0, -0.5], device=self._device)[:, None, None].expand(3, 1, action_dim)
-        zero, unit, half = self._post(probes.clone()).float().to(self._device)[:, 0]
+        try:
+            zero, unit, half = self._post(probes.clone()).float().to(self._device)[:, 0]
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # options of another type
+            reason = " ".join(str(error).split())
+            raise PolicyError(f"policy.path={folder}: its post-processor takes no actions: {reason:.300}") from None
         if not torch.allclose(half, zero - (unit - zero) / 2, atol=1e-4):
             raise PolicyError(f"policy.path={folder}: its post-processor does more than shift and scale actions")
         return zero, unit - zero

@@ -81,6 +81,8 @@ def _step(folder: Path, where: str, step: Any) -> Step:
         raise PolicyError(f"{where}: registry_name is {shown(name)}; accepted: {', '.join(sorted(KNOWN))}")
     if not isinstance(config, dict) or "stats" in config:
         raise PolicyError(f"{where}: config is {shown(config)}; accepted: an object without stats")
+    if not isinstance(eps := config.get("eps", 0.0), int | float) or not 0 <= eps <= 1:
+        raise PolicyError(f"{where}: eps is {shown(eps)}; accepted: 0 to 1")
     if config.get("enabled") is True and "_actions_" in name:
         raise PolicyError(f"{where}: {name} is enabled; accepted: a checkpoint whose actions are scaled one by one")
     return Step(name, config, {} if state is None else _state(folder, where, state))
