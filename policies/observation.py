@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_LARGEST_IMAGE, _LONGEST_HISTORY = 4096, 1000
 ORIENTATIONS = ("upright", "opengl", "rotated")
 
 
@@ -20,7 +21,8 @@ class ObservationRequest:
     reflections, multisampling: how images are drawn. Both are on in MuJoCo and LIBERO; each about halves the frame
         rate of software GL.
 
-    Raises ValueError for names in one string, an image size or a history below 1, and an unknown orientation.
+    Raises ValueError for names in one string or with characters of paths, an image size beyond 1 to 4096, a history
+    beyond 1 to 1000, and an unknown orientation. A server may send a request, and a file hold one.
     """
 
     names: tuple[str, ...]
@@ -34,12 +36,15 @@ class ObservationRequest:
         if isinstance(self.names, str):
             raise ValueError(f"names={self.names!r}: accepted is a tuple of names, ({self.names!r},)")
         object.__setattr__(self, "names", tuple(self.names))
+        for name in self.names:  # a picture's file is called so
+            if not isinstance(name, str) or not name.isprintable() or "/" in name or not 0 < len(name) <= 200:
+                raise ValueError(f"names has {name!r:.80}: accepted are names of observations")
         if self.image_orientation not in ORIENTATIONS:
             raise ValueError(f"image_orientation={self.image_orientation!r}: accepted are {', '.join(ORIENTATIONS)}")
-        for name in ("image_size", "history"):
+        for name, most in (("image_size", _LARGEST_IMAGE), ("history", _LONGEST_HISTORY)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r}: accepted is a whole number of at least 1")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise ValueError(f"{name}={value!r:.80}: accepted is a whole number of 1 to {most}")
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -96,6 +96,14 @@ def names() -> tuple[str, ...]:
     return _COMPLETE
 
 
+def environment_of(task: str) -> str | None:
+    """robosuite's name of the environment of a task; None for LIBERO's and a user's own. `task`: its full name."""
+    if task in _BY_NAME:
+        return _BY_NAME[task].env_name
+    prefix = f"{ANY_ROBOSUITE}_"
+    return task.removeprefix(prefix) if task.startswith(prefix) else None
+
+
 def published_starts(task: str) -> int | None:
     """How many starts (env_seed 0, 1, ...) the task's benchmark publishes, None if none. `task`: its full name."""
     return INIT_STATES if is_libero(task) else None

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from policies.chunk_policy import ChunkPolicy
 from sim_eval.config.components import Component
@@ -144,6 +145,23 @@ def width_as_text(root: Path) -> None:
     edit_card(root, "critic", lambda card: card["config"].update(width="wide"))
 
 
+def config_of(name: str, **fields: object) -> Callable[[Path], None]:
+    return lambda root: edit_card(root, name, lambda card: card["config"].update(fields))
+
+
+def weights_of(name: str, key: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], None]:
+    """Change one tensor, or remove it, and put the new hash on the card, as who means harm would."""
+
+    def damage(root: Path) -> None:
+        path = root / "toy" / f"{name}.safetensors"
+        tensors = load_file(path)
+        changed = change(tensors.pop(key))
+        save_file(tensors if changed is None else {**tensors, key: changed}, path)
+        edit_card(root, name, lambda card: card.update(weights_sha256=sha256(path)))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -156,8 +174,8 @@ def width_as_text(root: Path) -> None:
         (other_policy, "trained from another flow policy"),
         (other_width, "do not fit the card's config"),
         (unknown_config_field, "bad config .*colour"),
-        (unreadable_card, "not a readable card"),
-        (no_mapping, r"critic\.json: the card is \[\]; accepted: a mapping"),
+        (unreadable_card, r"critic\.json is not JSON"),
+        (no_mapping, r"critic\.json: the content is \[\]; accepted: a mapping"),
         (width_as_text, r'critic\.json: config: width is "wide"; accepted: a whole number of at least 0'),
         (other_type("flow", config=3), r"flow\.json: config is 3; accepted: a mapping"),
         (other_type("flow", weights_sha256=[1]), r"flow\.json: weights_sha256 is \[1\]; accepted: text"),
@@ -168,6 +186,20 @@ def width_as_text(root: Path) -> None:
             r"action_std is \[\[1\.0\], 2\.0\]; accepted: a list of a number",
         ),
         (other_type("posterior_flow", policy_sha256=7), r"policy_sha256 is 7; accepted: text"),
+        (config_of("flow", width=200_000), "describes a larger model than the .* values of its weights file"),
+        (config_of("flow", depth=1_000_000), "describes a larger model than"),
+        (config_of("flow", depth=10**12), r"depth is 1000000000000; accepted: 1 to 1000000"),
+        (config_of("flow", width=0), "width is 0; accepted: 1 to"),
+        (config_of("flow", execute=9), "execute is 9; accepted: at most the horizon, 8"),
+        (config_of("critic", heads=10**12), r"heads is 1000000000000; accepted: 1 to 1000000"),
+        (config_of("critic", heads=1_000_000), "describes a larger model than"),
+        (config_of("critic", observation_sizes={}), "the weights do not fit the card's config"),
+        (weights_of("flow", "action_std", lambda tensor: tensor * 0), r"action_std holds 0; accepted: more than 0"),
+        (weights_of("flow", "action_mean", lambda tensor: tensor * torch.nan), "action_mean holds NaN or infinity"),
+        (weights_of("flow", "action_mean", lambda tensor: tensor.long()), "action_mean is torch.int64; accepted: "),
+        (weights_of("flow", "action_mean", lambda tensor: tensor.to(torch.complex64)), "is torch.complex64; accepted"),
+        (weights_of("critic", "scale", lambda tensor: -tensor), r"scale holds -1; accepted: more than 0"),
+        (weights_of("flow", "action_mean", lambda tensor: None), "do not fit the card's config"),
     ],
 )
 def test_damage_is_named(root: Path, damage: Callable[[Path], None], message: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -176,3 +179,148 @@ def test_what_each_decision_saw_comes_back(tmp_path: Path) -> None:
     (tmp_path / "rollouts.hdf5").unlink()
     with pytest.raises(DatasetError, match=r"rollouts.hdf5: /data/demo_0/decisions/agentview_image can no longer be"):
         read.decision(0)
+
+
+def outside(tmp_path: Path) -> Path:
+    """Another file, which a reader must not open."""
+    write_hdf5(tmp_path / "other.hdf5", [trajectory(4, True)], "lift")
+    return tmp_path / "other.hdf5"
+
+
+def external_link(data: h5py.Group, tmp_path: Path) -> None:
+    del data["demo_1/actions"]
+    data["demo_1/actions"] = h5py.ExternalLink(outside(tmp_path), "data/demo_0/actions")
+
+
+def link_to_a_pipe(data: h5py.Group, tmp_path: Path) -> None:
+    """Its reader would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.hdf5")
+    del data["demo_1"]
+    data["demo_1"] = h5py.ExternalLink(tmp_path / "pipe.hdf5", "data")
+
+
+def soft_link_over_an_external_one(data: h5py.Group, tmp_path: Path) -> None:
+    data["elsewhere"] = h5py.ExternalLink(outside(tmp_path), "data/demo_0")
+    del data["demo_1/obs"]
+    data["demo_1/obs"] = h5py.SoftLink("/data/elsewhere/obs")
+
+
+def virtual(data: h5py.Group, tmp_path: Path) -> None:
+    layout = h5py.VirtualLayout((4, 7), "f4")
+    layout[:] = h5py.VirtualSource(outside(tmp_path), "data/demo_0/actions", (4, 7))
+    del data["demo_1/actions"]
+    data["demo_1"].create_virtual_dataset("actions", layout)
+
+
+def external_storage(data: h5py.Group, tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(bytes(4 * 7 * 4))
+    del data["demo_1/actions"]
+    data["demo_1"].create_dataset("actions", (4, 7), "f4", external=[(str(tmp_path / "raw"), 0, 112)])
+
+
+def texts(data: h5py.Group, tmp_path: Path) -> None:
+    del data["demo_1/actions"]
+    data["demo_1/actions"] = np.array([b"a", b"b"])
+
+
+def complex_numbers(data: h5py.Group, tmp_path: Path) -> None:
+    del data["demo_1/rewards"]
+    data["demo_1/rewards"] = np.zeros(4, np.complex64)
+
+
+def a_group(data: h5py.Group, tmp_path: Path) -> None:
+    del data["demo_1/actions"]
+    data.create_group("demo_1/actions")
+
+
+def a_number(data: h5py.Group, tmp_path: Path) -> None:
+    del data["demo_1/rewards"]
+    data["demo_1/rewards"] = 1.0
+
+
+def an_array_for_a_demonstration(data: h5py.Group, tmp_path: Path) -> None:
+    del data["demo_1"]
+    data["demo_1"] = np.zeros(3)
+
+
+def more_than_the_memory(data: h5py.Group, tmp_path: Path) -> None:
+    """No row is stored, all are 0: the file stays small."""
+    del data["demo_1/actions"]
+    data["demo_1"].create_dataset("actions", (10**9, 7), "f4", chunks=(1000, 7))
+
+
+def poses(data: h5py.Group, tmp_path: Path) -> None:
+    data["demo_1/actions"][2, 0] = 1.7
+
+
+def no_stride(data: h5py.Group, tmp_path: Path) -> None:
+    data["demo_1"].attrs["stride"] = 0
+
+
+def many_strides(data: h5py.Group, tmp_path: Path) -> None:
+    data["demo_1"].attrs["stride"] = np.arange(3)
+
+
+def a_decision_too_many(data: h5py.Group, tmp_path: Path) -> None:
+    data["demo_1/decisions/object"] = np.zeros((5, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (external_link, "/data/demo_1/actions is a link; accepted: what lies in the file itself"),
+        (link_to_a_pipe, "/data/demo_1 is a link"),
+        (soft_link_over_an_external_one, "/data/demo_1/obs is a link"),
+        (virtual, "/data/demo_1/actions lies in another file"),
+        (external_storage, "/data/demo_1/actions lies in another file"),
+        (texts, r"/data/demo_1/actions holds \|S1; accepted: numbers"),
+        (complex_numbers, "/data/demo_1/rewards holds complex64; accepted: numbers"),
+        (a_group, "/data/demo_1/actions is no array"),
+        (a_number, r"/data/demo_1/rewards has the shape \(\)"),
+        (an_array_for_a_demonstration, "/data/demo_1 is no group"),
+        (more_than_the_memory, r"/data/demo_1/actions has the shape \(1000000000, 7\)"),
+        (poses, "data/demo_1/actions has entries up to 1.7; accepted: -1 to 1"),
+        (no_stride, "data/demo_1: attribute stride is 0"),
+        (many_strides, r"attribute stride of /data/demo_1 is array"),
+        (a_decision_too_many, "data/demo_1/decisions/object has 5 rows; accepted: 4"),
+    ],
+)
+def test_what_lies_elsewhere_or_is_no_number_is_refused(
+    tmp_path: Path, damage: Callable[[h5py.Group, Path], None], message: str
+) -> None:
+    path = tmp_path / "demos.hdf5"
+    write_hdf5(path, [trajectory(4, True), trajectory(4, False, seed=1)], "lift")
+    with h5py.File(path, "r+") as file:
+        damage(file["data"], tmp_path)
+    with pytest.raises(DatasetError, match=message):
+        read_hdf5(path)
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({"env_name": "NutAssembly"}, "env_name of env_args is 'NutAssembly'; accepted for task lift: Lift"),
+        ({"env_name": ["Lift"]}, "env_name of env_args is"),
+        ({"env_kwargs": {"controller_configs": {"control_delta": False}}}, "its actions are absolute"),
+        (
+            {"env_kwargs": {"controller_configs": {"body_parts": {"right": {"input_type": "absolute"}}}}},
+            "its actions are absolute",
+        ),
+        ([], "attribute env_args of /data is '\\[\\]'; accepted: a JSON object"),
+        ({"env_name": 10**400}, "env_args"),
+    ],
+)
+def test_demonstrations_of_another_environment_are_refused(tmp_path: Path, described: Any, message: str) -> None:
+    write_hdf5(tmp_path / "demos.hdf5", [trajectory(4, True)], "lift")
+    with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps(described)
+    with pytest.raises(DatasetError, match=message):
+        read_hdf5(tmp_path / "demos.hdf5", task="lift")
+
+
+def test_another_version_of_the_simulator_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_hdf5(tmp_path / "demos.hdf5", [trajectory(4, True)], "lift")
+    with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "Lift", "env_version": "1.4.1"})
+    assert len(read_hdf5(tmp_path / "demos.hdf5", task="lift")) == 1
+    assert "was recorded with robosuite 1.4.1, " in capsys.readouterr().err

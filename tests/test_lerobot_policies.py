@@ -199,7 +199,7 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path, smolvla: Path) -> None:
     (tmp_path / "old/policy_preprocessor.json").unlink()
     with pytest.raises(PolicyError, match=r"no policy_preprocessor.json: it was saved before LeRobot 0.4"):
         build(path)
-    with pytest.raises(PolicyError, match=r"type is nothing; this LeRobot knows .*smolvla"):
+    with pytest.raises(PolicyError, match=r'type is "nothing"; accepted of this LeRobot: .*smolvla'):
         build(changed(smolvla, tmp_path / "unknown", config={"type": "nothing"}))
 
 

@@ -169,7 +169,7 @@ def _cost(folder: Path) -> dict[str, Any]:
         ({"episode": -1}, "line 1: episode is -1; accepted: a whole number of at least 0"),
         ({"strength": []}, r"line 1: strength is \[\]; accepted: a number or null"),
         ({"q": [1.0, None]}, r"line 1: q is \[1.0, null\]; accepted: a list of a number or null"),
-        ({"mean_q": float("nan")}, "line 1: mean_q is NaN; accepted: a number or null"),
+        ({"mean_q": float("nan")}, "line 1: mean_q is NaN; accepted: a finite number of 64 bits"),
         ({"version": "two"}, 'line 1: version is "two"; accepted: a whole number'),
         (
             {"cost": {"policy_rows": 3}},

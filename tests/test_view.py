@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from sim_eval.cli import read_command
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
+from sim_eval.view import connections, entry
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.entry import Videos
 from tests import hostile_runs, test_learning_curves
@@ -266,3 +270,98 @@ def test_wrong_options_are_named(arguments: list[str], said: str) -> None:
     )
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_one_bad_folder_keeps_no_other_from_being_shown(tmp_path: Path) -> None:
+    """A number of 5,000 hexadecimal digits, a NUL, 10 MB of YAML, 1,500 levels of folders, a date after year 9999."""
+    made_run.write(tmp_path / "sound", "made", {"unsteered": [0, 1]})
+    bad = {
+        "number": ("config.yaml", "episodes: 0x" + "f" * 5000),
+        "text": ("videos.json", '[{"file": "a\\u0000.mp4", "shows": []}]'),
+        "large": ("config.yaml", "a: [1, 2, {b: c}]\n" * 600_000),
+    }
+    for name, (file, content) in bad.items():
+        (made_run.write(tmp_path / name, "made", {"unsteered": [0, 1]}) / file).write_text(content)
+    late = made_run.write(tmp_path / "late", "made", {"unsteered": [0, 1]})
+    os.utime(late / "config.yaml", (2**40, 2**40))
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("deep", dir_fd=here)
+        here, above = os.open("deep", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    begun = time.monotonic()
+    with serving(tmp_path) as address:
+        runs = {run["name"]: run for run in view(address)["runs"]}
+    assert time.monotonic() - begun < 20
+    subprocess.run(["rm", "-rf", tmp_path / "deep"], check=True)  # pytest's own way of removing it is recursive
+    assert {name: run["state"] for name, run in runs.items()} == {
+        **dict.fromkeys(bad, "broken"),
+        **dict.fromkeys(("sound", "late"), "ended"),
+    }
+    assert "episodes is a int too large to be shown" in runs["number"]["problem"]
+    assert "videos.json: file is " in runs["text"]["problem"]
+    assert "config.yaml has 10800000 bytes; accepted: 200000" in runs["large"]["problem"]
+
+
+def test_a_defect_in_a_reader_is_told_and_costs_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        made_run.write(tmp_path / name, "made", {"unsteered": [0, 1]})
+    read = entry.read_run
+
+    def failing(folder: Path) -> Any:
+        if folder.name == "a":
+            raise IndexError("out of range")
+        return read(folder)
+
+    monkeypatch.setattr(entry, "read_run", failing)
+    found = {each.name: each for each in Catalog(tmp_path, Videos((tmp_path,))).refresh(LONG)}
+    assert (found["a"].state, found["b"].state) == ("broken", "ended")
+    assert found["a"].problem.endswith("IndexError: out of range")
+
+
+@pytest.mark.parametrize("name", ["loop.mp4", "%00.mp4", "a" * 300 + ".mp4", "%ff.mp4", "%ed%a0%80.mp4", "/" * 5000])
+def test_what_leads_nowhere_is_no_video(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    with serving(tmp_path) as address:
+        assert get(f"{address}/files/{name}")[0] == 404
+
+
+def test_connections_without_a_request_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WAIT_S", 0.5)
+    with serving(tmp_path) as address:
+        host, port = address.removeprefix("http://").split(":")
+        begun = time.monotonic()
+        with socket.create_connection((host, int(port))) as silent, socket.create_connection((host, int(port))) as half:
+            half.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            for each in (silent, half):
+                each.settimeout(10)
+                assert ended(each)
+        assert 0.4 < time.monotonic() - begun < 5
+        assert get(address)[0] == 200
+
+
+def test_more_connections_than_a_browser_opens_are_refused(tmp_path: Path) -> None:
+    """They would use up the files that a process may open."""
+    with serving(tmp_path) as address:
+        host, port = address.removeprefix("http://").split(":")
+        opened = [socket.create_connection((host, int(port))) for _ in range(connections.MOST + 40)]
+        time.sleep(0.5)
+        for each in opened:
+            each.settimeout(0.01)
+        refused = sum(ended(each) for each in opened)
+        assert refused == 40
+        for each in opened:
+            each.close()
+        time.sleep(0.2)
+        assert get(address)[0] == 200
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the other side has closed it."""
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True

@@ -9,18 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
-
-from sim_eval.view.server import application
+from sim_eval.view.server import server_of
 
 
 @contextmanager
 def serving(root: Path, videos: Path | None = None) -> Iterator[str]:
     """The page over `root`; yields its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(application(root.resolve(), (videos or root).resolve()), log_level="warning")
-    )
+    server = server_of(root.resolve(), (videos or root).resolve())
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:

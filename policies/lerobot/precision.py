@@ -10,10 +10,9 @@ from safetensors import safe_open
 from torch import nn
 
 from policies.errors import PolicyError
-from policies.lerobot.checkpoint import WEIGHTS
+from policies.lerobot.checkpoint import STORED, WEIGHTS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -43,4 +42,4 @@ def _as_stored(policy: nn.Module, folder: Path) -> None:
         names = set(stored.keys())
         for name, parameter in policy.named_parameters():
             if name in names:
-                parameter.data = parameter.data.to(_STORED[stored.get_slice(name).get_dtype()])
+                parameter.data = parameter.data.to(STORED[stored.get_slice(name).get_dtype()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,16 @@ from torch import Tensor
 
 from policies.errors import PolicyError
 from policies.lerobot import library
-
-PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
+from policies.lerobot.steps import POST, PRE, check_statistics, read_steps
 
 
 class Processors:
     """LeRobot's pipelines around a policy: observations in, actions out.
 
     `tokenizer`: where the tokenizer is, if not where the checkpoint says. Raises PolicyError for a checkpoint without
-    them (it was saved before LeRobot 0.4: the library's migration script converts it), and for actions that are
-    relative to the state or not scaled one by one.
+    them (it was saved before LeRobot 0.4: the library's migration script converts it), for steps other than the
+    library's own and statistics that are missing, and for actions that are relative to the state or not scaled one by
+    one.
     """
 
     def __init__(self, folder: Path, config: Any, device: torch.device, tokenizer: str | None, action_dim: int) -> None:
@@ -38,12 +37,18 @@ class Processors:
         overrides: dict[str, dict[str, Any]] = {"device_processor": {"device": str(device)}}
         if tokenizer is not None:
             overrides["tokenizer_processor"] = {"tokenizer_name": tokenizer}
-        steps = {step.get("registry_name") for step in json.loads((folder / PRE).read_text(encoding="utf-8"))["steps"]}
-        self._pre, self._post = library.module("policies.factory").make_pre_post_processors(
-            config,
-            str(folder),
-            preprocessor_overrides={name: values for name, values in overrides.items() if name in steps},
-        )
+        pre, post = read_steps(folder, PRE), read_steps(folder, POST)
+        check_statistics(folder, config, pre, post)
+        steps = {step.name for step in pre}
+        try:
+            self._pre, self._post = library.module("policies.factory").make_pre_post_processors(
+                config,
+                str(folder),
+                preprocessor_overrides={name: values for name, values in overrides.items() if name in steps},
+            )
+        except (ValueError, KeyError, ImportError) as error:  # the library's word for a step that it cannot build
+            reason = " ".join(str(error).split())
+            raise PolicyError(f"policy.path={folder}: its processors cannot be built: {reason:.300}") from None
         self._device = device
         self.shift, self.scale = self._affine(action_dim, folder)
 
@@ -58,7 +63,11 @@ class Processors:
     def _affine(self, action_dim: int, folder: Path) -> tuple[Tensor, Tensor]:
         """The post-processor as shift + scale * normalised, the form of all of LeRobot's normalisations."""
         probes = torch.tensor([0.0, 1.0, -0.5], device=self._device)[:, None, None].expand(3, 1, action_dim)
-        zero, unit, half = self._post(probes.clone()).float().to(self._device)[:, 0]
+        try:
+            zero, unit, half = self._post(probes.clone()).float().to(self._device)[:, 0]
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # options of another type
+            reason = " ".join(str(error).split())
+            raise PolicyError(f"policy.path={folder}: its post-processor takes no actions: {reason:.300}") from None
         if not torch.allclose(half, zero - (unit - zero) / 2, atol=1e-4):
             raise PolicyError(f"policy.path={folder}: its post-processor does more than shift and scale actions")
         return zero, unit - zero

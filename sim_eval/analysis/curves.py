@@ -15,7 +15,7 @@ from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, read_entries, read_json
+from sim_eval.fields import STORED_TASK, check_fields, check_optional, read_entries, read_json
 from sim_eval.rollout.keys import episode_key
 
 CURVE = "curve.json"
@@ -37,6 +37,11 @@ class _Evaluation(TypedDict):
 
     steps: int
     outcomes: list[bool]
+
+
+#: Fields that options.json and an evaluation need not have.
+_MORE_OPTIONS = {"fingerprints": dict[str, str]}
+_MORE_EVALUATION = {"mean_q": float | None}
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,15 @@ def read_learned(folder: Path) -> Learned:
     check_fields(str(path), options, get_type_hints(_Options))
     if len(options["sampler"]) != 1 or not options["evaluate"]:
         raise RunError(f"{path} has not one sampler, or evaluate is 0: the file was changed")
-    return Learned(folder, options, read_entries(folder / CURVE, _Evaluation))
+    check_optional(str(path), options, _MORE_OPTIONS)
+    check_optional(f"{path}: task", options["task"], STORED_TASK)
+    learned = Learned(folder, options, read_entries(folder / CURVE, _Evaluation))
+    for number, evaluation in enumerate(learned.evaluations, 1):
+        where = f"{folder / CURVE} entry {number}"
+        check_optional(where, evaluation, _MORE_EVALUATION)
+        if not evaluation["outcomes"]:
+            raise RunError(f"{where}: outcomes is []; accepted: an outcome for each episode")
+    return learned
 
 
 def read_curves(folders: Sequence[Path]) -> list[Curve]:

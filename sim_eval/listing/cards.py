@@ -66,11 +66,11 @@ def read_cards(root: Path) -> list[Card]:
 
 
 def _read(path: Path) -> Card:
+    if not path.with_suffix(".json").is_file():
+        return Card(path, {}, f"without a card, {path.stem}.json")
     try:
         card = read_json(path.with_suffix(".json"), dict[str, Any])
         check_fields(path.with_suffix(".json").name, card, _REQUIRED)
-    except OSError:
-        return Card(path, {}, f"without a card, {path.stem}.json")
     except RunError as error:
         return Card(path, {}, str(error))
     return Card(path, card)

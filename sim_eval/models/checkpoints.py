@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -17,12 +17,15 @@ from torch import nn
 from critics.actor import ActorConfig, ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
+from policies.allowance import Allowance
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
+from policies.errors import PolicyError
 from policies.mini_vla import MiniVLA, MiniVLAConfig
 from policies.policy import Denoiser, FrozenPolicy
 from policies.posterior_net import PosteriorConfig, PosteriorNet
+from sim_eval.bounded import shown
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields
+from sim_eval.fields import check_fields, check_optional, read_json
 from sim_eval.files import replacing, sha256, write_text
 from sim_eval.models import store
 from sim_eval.models.store import ALL_TASKS, ROOT, policy_folder
@@ -34,6 +37,12 @@ Config = TypeVar("Config")
 _REQUIRED = {"kind": str, "task": str, "config": dict[str, Any], "weights_sha256": str}
 #: Fields that a card may have; any others are only for the reader.
 _OPTIONAL = {"policy_sha256": str, "action_mean": list[float], "action_std": list[float]}
+
+#: Number formats of weights, and the largest size of a layer, an input or a chunk.
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+_LARGEST_SIZE = 1_000_000
+#: Of a weights file, which is hashed as a whole; the largest of the suite's has 7 MB.
+_MOST_BYTES = 2_000_000_000
 
 
 class CheckpointError(RunError):
@@ -87,12 +96,16 @@ def read_checkpoint(directory: Path, name: str, kind: str, task: str) -> Checkpo
         raise CheckpointError(f"{path} is a {card['kind']}; a {kind} is needed")
     if card["task"] != task:
         raise CheckpointError(f"{path} was trained for task {card['task']}; task {task} was asked for")
+    if path.stat().st_size > _MOST_BYTES:
+        raise CheckpointError(f"{path} has {path.stat().st_size} bytes; accepted: {_MOST_BYTES}")
     if sha256(path) != card["weights_sha256"]:
         raise CheckpointError(f"{path} is truncated or altered: its SHA-256 is not the one on its card")
     try:
         weights = load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    for key, tensor in weights.items():
+        _check_tensor(f"{path}: {key}", key, tensor)
     return Checkpoint(path, card, weights)
 
 
@@ -105,25 +118,42 @@ def is_whole(directory: Path, name: str, kind: str, task: str) -> bool:
     return True
 
 
+def _check_tensor(where: str, key: str, tensor: torch.Tensor) -> None:
+    """Raise CheckpointError for what no training writes: it would load, and be wrong in silence."""
+    if tensor.dtype not in _DTYPES:
+        raise CheckpointError(f"{where} is {tensor.dtype}; accepted: {', '.join(map(str, _DTYPES))}")
+    if not tensor.isfinite().all():
+        raise CheckpointError(f"{where} holds NaN or infinity")
+    if key.endswith(("_std", "scale")) and not (tensor > 0).all():
+        raise CheckpointError(f"{where} holds {float(tensor.min()):.4g}; accepted: more than 0, as it divides")
+
+
 def _read_card(path: Path) -> dict[str, Any]:
     """The card. Raises CheckpointError for what is no JSON, for a missing field and for one of another type."""
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        check_fields(str(path), {"the card": card}, {"the card": dict[str, Any]})
-        check_fields(str(path), card, _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in card})
+        card = read_json(path, dict[str, Any])
+        check_fields(str(path), card, _REQUIRED)
+        check_optional(str(path), card, _OPTIONAL)
     except RunError as error:
         raise CheckpointError(str(error)) from None
-    except ValueError as error:  # bad JSON, bad UTF-8
-        raise CheckpointError(f"{path}: not a readable card ({error})") from error
     return dict(card)
 
 
-def _restore(module: Module, checkpoint: Checkpoint) -> Module:
-    """Weights into the module, frozen. A missing, surplus or misshapen tensor is an error, never skipped."""
+def _restore(make: Callable[[], Module], checkpoint: Checkpoint) -> Module:
+    """The module that `make` builds, with the weights, frozen. A missing, surplus or misshapen tensor is an error.
+
+    A config that describes a larger network than the weights is one, too, before it takes the memory.
+    """
+    stored = sum(tensor.numel() for tensor in checkpoint.weights.values())
     try:
+        with Allowance(f"{checkpoint.path.with_suffix('.json')}: config", stored):
+            module = make()
         module.load_state_dict({key: value.float() for key, value in checkpoint.weights.items()}, strict=True)
+    except (PolicyError, ValueError, ArithmeticError) as error:  # a size of 0, or beyond what torch counts
+        raise CheckpointError(f"{checkpoint.path}: bad config ({error})") from None
     except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint.path}: the weights do not fit the card's config ({error})") from error
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{checkpoint.path}: the weights do not fit the card's config ({reason:.2000})") from None
     return module.requires_grad_(False).eval()
 
 
@@ -136,11 +166,23 @@ def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
             checkpoint.config,
             {name: kinds[name] for name in checkpoint.config.keys() & kinds.keys()},
         )
-        return kind(**checkpoint.config)
+        for name, value in checkpoint.config.items():
+            _check_sizes(f"{path}: config: {name}", name, value)
+        config = kind(**checkpoint.config)
+        if (execute := checkpoint.config.get("execute", 1)) > (horizon := getattr(config, "horizon", execute)):
+            raise CheckpointError(f"{path}: config: execute is {execute}; accepted: at most the horizon, {horizon}")
+        return config
     except RunError as error:
         raise CheckpointError(str(error)) from None
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: bad config ({error})") from error
+
+
+def _check_sizes(where: str, name: str, value: Any) -> None:
+    """Raise CheckpointError for a size of a network, or of one of its inputs, that no checkpoint has."""
+    for size in value.values() if isinstance(value, dict) else [value]:
+        if type(size) is int and name != "pessimism" and not 1 <= size <= _LARGEST_SIZE:
+            raise CheckpointError(f"{where} is {shown(size)}; accepted: 1 to {_LARGEST_SIZE}")
 
 
 def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy | MiniVLA:
@@ -148,8 +190,10 @@ def load_policy(task: str, policy: str, root: Path = ROOT) -> ChunkPolicy | Mini
     folder = policy_folder(task, policy, root)
     checkpoint = read_checkpoint(root / folder, policy, "policy", folder)
     if folder == ALL_TASKS:
-        return _restore(MiniVLA(_build(MiniVLAConfig, checkpoint)), checkpoint)
-    return _restore(ChunkPolicy(_build(PolicyConfig, checkpoint)), checkpoint)
+        vla = _build(MiniVLAConfig, checkpoint)
+        return _restore(lambda: MiniVLA(vla), checkpoint)
+    config = _build(PolicyConfig, checkpoint)
+    return _restore(lambda: ChunkPolicy(config), checkpoint)
 
 
 def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT) -> EnsembleCritic:
@@ -164,12 +208,15 @@ def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str =
     config = _build(OutcomeConfig if of_outcomes else CriticConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
     for name, expected in zip(("action_mean", "action_std"), policy.normalisation(), strict=True):
-        stored = torch.tensor(checkpoint.card.get(name, []))
+        stored = torch.tensor(checkpoint.card.get(name, []), dtype=torch.float32)
         if stored.shape != expected.shape or not torch.allclose(stored, expected.cpu()):
             raise CheckpointError(
                 f"{checkpoint.path} values actions in another normalisation than the policy's ({name})"
             )
-    return _restore(OutcomeCritic(config) if isinstance(config, OutcomeConfig) else EnsembleCritic(config), checkpoint)
+    if isinstance(config, OutcomeConfig):
+        outcome = config
+        return _restore(lambda: OutcomeCritic(outcome), checkpoint)
+    return _restore(lambda: EnsembleCritic(config), checkpoint)
 
 
 def load_actor(folder: Path, task: str, need: str, policy: FrozenPolicy) -> ChunkActor:
@@ -180,7 +227,7 @@ def load_actor(folder: Path, task: str, need: str, policy: FrozenPolicy) -> Chun
     checkpoint = read_checkpoint(folder, need, need, task)
     config = _build(ActorConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
-    return _restore(ChunkActor(config), checkpoint)
+    return _restore(lambda: ChunkActor(config), checkpoint)
 
 
 def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, root: Path = ROOT) -> PosteriorNet:
@@ -199,7 +246,7 @@ def load_posterior(task: str, label: str, policy: Denoiser, fingerprint: str, ro
             f"{checkpoint.path} was trained from another {label} policy; train it again with "
             f"`sim-eval train task={task} stage=posterior`"
         )
-    return _restore(PosteriorNet(config, policy), checkpoint)
+    return _restore(lambda: PosteriorNet(config, policy), checkpoint)
 
 
 def fingerprints(root: Path, task: str, role: str, name: str) -> dict[str, str]:
@@ -208,7 +255,7 @@ def fingerprints(root: Path, task: str, role: str, name: str) -> dict[str, str]:
     The configuration counts because it changes results too: `execute`, for example.
     """
     path = store.weights(root / task, name)
-    config = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["config"]
+    config = _read_card(path.with_suffix(".json"))["config"]
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     return {role: sha256(path), f"{role} config": digest}
 

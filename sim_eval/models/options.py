@@ -96,7 +96,7 @@ def critic_method(critic: Component | None, task: str, root: Path | None) -> str
     card = store.card(folder, name)
     try:
         return str(read_json(card, dict[str, Any])["config"]["method"])
-    except (OSError, ValueError, KeyError, TypeError):  # loading the critic tells what is wrong with its card
+    except (ValueError, KeyError, TypeError):  # loading the critic tells what is wrong with its card
         return None
 
 

@@ -127,6 +127,7 @@ def _effort(settings: ProbeOptions) -> tuple[int, int]:
         if not path.is_file():
             raise RunError(f"{path} is missing, so that it is not known how the critic was fitted")
         stored = read_json(path, dict[str, Any])
+    check_fields(str(path), {"training": stored}, {"training": dict[str, Any]})
     check_fields(str(path), stored, dict.fromkeys(names, int))
     return stored[names[0]], stored[names[1]]
 
@@ -137,7 +138,9 @@ def _check_played_by(settings: ProbeOptions, files: Sequence[Path], policy: str)
         played_by = {path: policy_of(path) for path in files}
     else:
         path = Path(settings.critic.options["folder"], OPTIONS)
-        played_by = {path: read_json(path, dict[str, Any]).get("fingerprints", {}).get("policy")}
+        stored = {"fingerprints": {}, **read_json(path, dict[str, Any])}
+        check_fields(str(path), stored, {"fingerprints": dict[str, str]})
+        played_by = {path: stored["fingerprints"].get("policy")}
     for path, other in played_by.items():
         if other not in (None, policy):
             raise RunError(f"{path} is of policy {other}, and policy {settings.policy.label} is {policy}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 from policies.observation import ObservationRequest
 from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, load_yaml, read_entries
+from sim_eval.fields import STORED_TASK, check_fields, check_name, check_optional, load_yaml, read_entries
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
@@ -36,8 +36,25 @@ class _Config(TypedDict):
     block: str
 
 
+#: Fields that a configuration need not have.
+_OPTIONAL = {
+    "critic_options": dict[str, Any],
+    "policy_options": dict[str, Any],
+    "posterior_options": dict[str, Any],
+    "posterior": str | None,
+    "policy_target": str | None,
+    "critic_target": str | None,
+    "checkpoints": str | None,
+    "device": str,
+    "until": str | None,
+}
+
+
 class _Machine(TypedDict):
     processor: str
+    cores: int
+    memory_gb: float
+    platform: str
 
 
 class _Git(TypedDict):
@@ -52,6 +69,18 @@ class _Account(TypedDict):
     checkpoints: dict[str, str]
     machine: _Machine
     git: _Git | None
+
+
+#: Fields that an account need not have, and those of a policy's request.
+_ACCOUNT = {"started": str, "command": list[str], "request": dict[str, Any]}
+_REQUEST = {
+    "names": list[str],
+    "image_size": int,
+    "image_orientation": str,
+    "history": int,
+    "reflections": bool,
+    "multisampling": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -118,14 +147,29 @@ def load_config(folder: Path) -> dict[str, Any] | None:
     config = load_yaml(path)
     check_fields(str(path), config, get_type_hints(_Config))
     if config["block"] not in BLOCKS:
-        raise RunError(f"{path}: block is {config['block']}; accepted: {', '.join(BLOCKS)}")
+        raise RunError(f"{path}: block is {config['block']:.80}; accepted: {', '.join(BLOCKS)}")
     check_fields(f"{path}: sampler", config["sampler"], dict.fromkeys(config["samplers"], dict[str, Any]))
+    check_optional(str(path), config, _OPTIONAL)
+    check_optional(f"{path}: task", config["task"], STORED_TASK)
+    names = {"task": TaskChoice.stored_as(config["task"]).full_name, "policy": config["policy"]}
+    for what, name in [*names.items(), *(("samplers", name) for name in config["samplers"])]:
+        check_name(f"{path}: {what}", name)  # they become parts of paths
     return config
 
 
 def load_provenance(folder: Path) -> list[dict[str, Any]]:
     """One account per start or resumption of the run. Raises RunError if the file is damaged."""
-    return read_entries(folder / PROVENANCE, _Account)
+    path = folder / PROVENANCE
+    accounts = read_entries(path, _Account)
+    for account in accounts:
+        check_optional(str(path), account, _ACCOUNT)
+        account.setdefault("started", "")
+        account.setdefault("command", [])
+        request = account.get("request", {})
+        check_optional(f"{path}: request", request, _REQUEST)
+        for name in request.get("names", []):
+            check_name(f"{path}: request: names", name)  # a picture's file is called so
+    return accounts
 
 
 def read_records(folder: Path, config: Mapping[str, Any]) -> list[Record]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 
+from sim_eval.bounded import MOST_LINES, parse_json, read_bytes
 from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, check_name, parse_json, test_of
+from sim_eval.fields import check_fields, check_name, test_of
 from sim_eval.files import replacing
 from sim_eval.rollout.result import Cost, EpisodeResult
 
@@ -78,9 +79,9 @@ def read(folder: Path, check: Callable[[str, Record], None] | None = None) -> li
     """
     path = folder / RECORDS
     records: dict[tuple[str, int], Record] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.is_file() else (), 1):
-        if not line.endswith(b"\n"):
-            break
+    # The last part follows the last line end. A carriage return alone ends no line.
+    lines = read_bytes(path, MOST_LINES).split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, 1):
         where = f"{path} line {number}"
         record = _parse(line, where)
         if check is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sim_eval.bounded import MOST_JSON, parse_json, read_bytes
 from sim_eval.errors import RunError
 from sim_eval.runs.foreign import Described, ForeignResults, foreign_run, read_name
 from sim_eval.runs.lerobot import is_eval_info, read_eval_info
@@ -41,13 +41,11 @@ def _read(path: Path, name: str, described: Described) -> list[Run]:
 
 def read_results(path: Path) -> ForeignResults:
     """The content of another harness's file. Raises RunError as `read_sources`."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):  # too deeply nested to be read
-        raise RunError(f"{path} is not JSON; accepted: {_ACCEPTED}") from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
     where = str(path)
+    try:
+        content = parse_json(read_bytes(path, MOST_JSON), where)
+    except RunError as error:
+        raise RunError(f"{error}; accepted: {_ACCEPTED}") from None
     if isinstance(content, dict) and is_eval_info(content):
         results = read_eval_info(where, content)
     elif isinstance(content, dict) and is_result(content):

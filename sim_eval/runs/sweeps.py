@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_eval.errors import RunError
+from sim_eval.fields import check_fields, read_json
 from sim_eval.files import resource, write_text
 
 #: The sweeps of the shipped checkpoints.
@@ -49,16 +50,27 @@ class Sweep:
     task_options: Mapping[str, Any] = field(default_factory=dict)
 
 
+_SWEEP = {
+    "block": str,
+    "seed": int,
+    "episodes": int,
+    "checkpoints": dict[str, str],
+    "options": dict[str, dict[str, Any]],
+    "task_options": dict[str, Any],
+}
+
+
 def read_sweep(path: Path) -> Sweep | None:
     """The published sweep of one task, policy and critic, None without one. Raises RunError for any other file."""
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path, dict[str, Any])
         stored.pop("assets", None)  # in files of earlier versions
         trials = tuple(_trial(trial) for trial in stored.pop("trials"))
+        check_fields(str(path), {"task_options": {}, **stored}, _SWEEP)
         return Sweep(**stored, trials=trials)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise RunError(
             f"{path} holds no sweep ({type(error).__name__}: {error}); accepted: another results=DIR"
         ) from None
@@ -69,6 +81,9 @@ def _trial(stored: Mapping[str, Any]) -> Trial:
     low, high = stored["interval"]
     numbers = {name: float(stored[name]) for name in ("strength", "mean_q")}
     counts = {name: int(stored[name]) for name in ("episodes", "successes")}
+    if not 0 <= counts["successes"] <= counts["episodes"] or not counts["episodes"]:
+        raise ValueError(f"{counts['successes']} of {counts['episodes']} episodes succeed")
+    check_fields("a trial", {**stored, **numbers}, {"sampler": str, "strength": float, "mean_q": float})
     return Trial(**{**stored, **numbers, **counts, "interval": (float(low), float(high))})
 
 

@@ -11,6 +11,7 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image
 
+from sim_eval.bounded import NUL, shown
 from sim_eval.errors import RunError
 from sim_eval.fields import read_entries
 from sim_eval.files import locked, replacing, write_text
@@ -42,13 +43,26 @@ def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown
     for record in records:
         video = record.extra.get("video")
         if isinstance(video, str):
-            path = (folder / video).resolve()
+            path = _resolved(folder, video)
             index[path] = (*index.get(path, ()), (record.sampler, record.episode))
     for entry in read_entries(folder / INDEX, _Entry):
-        path = (folder / entry["file"]).resolve()
+        path = _resolved(folder, entry["file"])
         index.pop(path, None)  # a file rendered again moves to the end
         index[path] = tuple((episode["sampler"], episode["episode"]) for episode in entry["shows"])
     return index
+
+
+def _resolved(folder: Path, file: str) -> Path:
+    """Where a stored path leads. Raises RunError for one that leads nowhere."""
+    if NUL in file:
+        raise RunError(f"{folder / INDEX}: file is {shown(file)}; accepted: a path without a NUL")
+    try:
+        os.lstat(path := (folder / file).resolve())
+    except FileNotFoundError:  # a video that was removed since
+        return path
+    except (ValueError, OSError, RuntimeError) as error:  # a NUL, a loop of links, a name that is too long
+        raise RunError(f"{folder / INDEX}: file is {shown(file)}, which is no path: {error}") from None
+    return path
 
 
 def read_videos(folder: Path, records: Iterable[Record]) -> dict[tuple[str, int], Path]:

@@ -104,7 +104,7 @@ class LearnFolder:
             stored = torch.load(path, weights_only=True)
             curve = [Evaluation(**{**point, "outcomes": tuple(point["outcomes"])}) for point in stored["curve"]]
             return LearnerState(**{**stored, "curve": curve})
-        except (RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, EOFError, UnpicklingError) as error:
             told = str(error).partition("\n")[0]
             raise RunError(f"{path} is damaged or another program's ({told}); accepted: another output") from None
 

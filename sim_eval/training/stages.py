@@ -74,7 +74,7 @@ def collect_demos(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
 
 def clone_policies(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Behaviour cloning of one policy a family."""
-    trajectories = read_hdf5(workspace.demos, STATE)
+    trajectories = read_hdf5(workspace.demos, STATE, workspace.task)
     for family in recipe.families:
         train_policy(workspace, family, trajectories, recipe.policy_steps, recipe.batch)
 
@@ -111,7 +111,9 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     if (told := warning(f"rollouts in {path}", rollouts, "rollouts=N")) is not None:
         tqdm.write(told)
     shown = recipe.critic_demos or ([] if recipe.from_outside else [workspace.demos])
-    demos = [trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations))]
+    demos = [
+        trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations), workspace.task)
+    ]
     data = file_hashes([*shown, path])
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
     several_policies = workspace.variant is not None or (recipe.from_outside and first.target is None)

@@ -23,16 +23,28 @@ import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from sim_eval.errors import RunError
 from sim_eval.files import replacing
+from sim_eval.training.environment import check_environment
+from sim_eval.training.hdf5_file import (
+    DatasetError,
+    array_in,
+    attribute,
+    check_readable,
+    env_args,
+    group_in,
+    holds,
+    names_in,
+    opened,
+    values_of,
+)
+
+#: Actions are in [-1, 1], but for rounding.
+_LARGEST_ACTION = 1.001
+_LONGEST_STRIDE = 1_000_000
 
 #: What LIBERO's files (Liu et al. 2023, arXiv 2306.03310) call robomimic's observations. Their orientation is an
 #: axis-angle vector, whose angle keeps the quaternion's sign.
 _LIBERO_NAMES = {"robot0_eef_pos": "ee_pos", "robot0_eef_quat": "ee_ori", "robot0_gripper_qpos": "gripper_states"}
-
-
-class DatasetError(RunError):
-    """A demonstration file is missing, unreadable or of another layout; the message names the file and the field."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +64,12 @@ class StoredRows:
 
     def __getitem__(self, row: int | slice) -> Any:
         """Row number `row`: an array, or a string. Raises DatasetError if the file can no longer be read."""
+        folder, _, name = self.name.rpartition("/")
         try:
             with h5py.File(self.path, "r") as file:
-                values = file[self.name]
+                values = array_in(self.path, file[folder], name, by_row=True)
                 return values.asstr()[row] if h5py.check_string_dtype(values.dtype) else values[row]
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise DatasetError(f"{self.path}: {self.name} can no longer be read ({error})") from error
 
 
@@ -146,21 +159,29 @@ def _write_demo(demo: h5py.Group, trajectory: Trajectory) -> None:
 
 def policy_of(path: Path) -> str | None:
     """The fingerprint of the policy that played `path`; None where the file does not name it. Raises DatasetError."""
-    with _opened(path) as file:
-        stored = file["data"].attrs.get("policy_sha256")
+    with opened(path) as file:
+        stored = attribute(path, group_in(path, file, "data"), "policy_sha256")
     return None if stored is None else str(stored)
 
 
-def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Trajectory]:
+def read_hdf5(path: Path, observations: Sequence[str] | None = None, task: str | None = None) -> list[Trajectory]:
     """Every demonstration of `path`, in the order of its number, with the observations named, by robomimic's names.
 
     The default is all that are vectors; pictures are left out. A demonstration counts as successful if any of its
-    rewards is positive. Raises DatasetError for a file that cannot be read or holds none, and for a demonstration
-    whose arrays differ in length, differ from the first one's in size, or hold NaN or infinity.
+    rewards is positive. `task`: the full name of the task that they must be of, for files from elsewhere; None: a file
+    that this suite wrote.
+
+    Raises DatasetError for a file that cannot be read or holds none, for one of another environment or with absolute
+    actions, and for a demonstration whose arrays are no numbers, lie elsewhere, differ in length, differ from the first
+    one's in size, or hold NaN or infinity.
     """
-    with _opened(path) as file:
-        names = _in_order(path, file["data"])
-        trajectories = [_read_demo(path, name, file["data"][name], observations) for name in names]
+    if task is not None and path.is_file():
+        check_readable(path)
+    with opened(path) as file:
+        check_environment(path, env_args(path, file), task)
+        data = group_in(path, file, "data")
+        names = _in_order(path, data)
+        trajectories = [_read_demo(path, group_in(path, data, name), observations) for name in names]
     first = trajectories[0]
     for name, trajectory in zip(names, trajectories, strict=True):
         if (differing := _sizes(trajectory)) != (expected := _sizes(first)):
@@ -168,27 +189,13 @@ def read_hdf5(path: Path, observations: Sequence[str] | None = None) -> list[Tra
     return trajectories
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """A file with a group `data`. Raises DatasetError for any other."""
-    if not path.is_file():
-        raise DatasetError(f"{path}: no such file; a robomimic HDF5 file is expected")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DatasetError(f"{path}: not a readable HDF5 file ({error})") from error
-    with file:
-        if "data" not in file or not isinstance(file["data"], h5py.Group):
-            raise DatasetError(f"{path}: no group 'data'; robomimic's layout is data/demo_k/obs, actions, rewards")
-        yield file
-
-
 def _in_order(path: Path, data: h5py.Group) -> list[str]:
     """The groups demo_0, demo_1, ... by their numbers."""
-    names = [name for name in data if re.fullmatch(r"demo_\d+", name) and isinstance(data[name], h5py.Group)]
+    there = names_in(path, data)
+    names = [name for name in there if re.fullmatch(r"demo_[0-9]{1,9}", name)]
     if not names:
-        there = f"; there are {', '.join(data)}" if len(data) else ""
-        raise DatasetError(f"{path}: data holds no demonstration demo_0, demo_1, ...{there}")
+        besides = f"; there are {', '.join(there)}" if there else ""
+        raise DatasetError(f"{path}: data holds no demonstration demo_0, demo_1, ...{besides:.300}")
     return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
 
 
@@ -197,31 +204,48 @@ def _sizes(trajectory: Trajectory) -> dict[str, int]:
     return {"actions": trajectory.actions.shape[1], **sizes}
 
 
-def _read_demo(path: Path, name: str, demo: h5py.Group, observations: Sequence[str] | None) -> Trajectory:
+def _read_demo(path: Path, demo: h5py.Group, observations: Sequence[str] | None) -> Trajectory:
+    where = f"{path}: {demo.name.lstrip('/')}"
     for field_name in ("obs", "actions", "rewards"):
-        if field_name not in demo:
-            raise DatasetError(f"{path}: data/{name} has no '{field_name}'; there are {', '.join(sorted(demo))}")
-    seen = demo["obs"]
-    stored = {key: theirs if theirs in seen else key for key, theirs in _LIBERO_NAMES.items()}
-    if observations is None:
-        vectors = [key for key in seen if seen[key].ndim == 2]
-        ours = {theirs: key for key, theirs in stored.items()}
-        observations = [ours.get(key, key) for key in vectors]
-    for key in observations:
-        if stored.get(key, key) not in seen:
-            raise DatasetError(f"{path}: data/{name} has no 'obs/{key}'; there are {', '.join(sorted(seen))}")
-    rewards = demo["rewards"][:]
+        if not holds(path, demo, field_name):
+            there = ", ".join(sorted(names_in(path, demo)))
+            raise DatasetError(f"{where} has no '{field_name}'; there are {there:.300}")
+    rewards = values_of(path, array_in(path, demo, "rewards"))
+    actions = values_of(path, array_in(path, demo, "actions")).astype(np.float32)
+    stride = attribute(path, demo, "stride")
+    if stride is not None and not (type(stride) is int and 1 <= stride <= _LONGEST_STRIDE):
+        raise DatasetError(f"{where}: attribute stride is {stride!r:.80}; accepted: 1 to {_LONGEST_STRIDE}")
     trajectory = Trajectory(
-        observations={key: _observation(key, seen[stored.get(key, key)][:]) for key in observations},
-        actions=demo["actions"][:].astype(np.float32),
+        observations=_observations(path, group_in(path, demo, "obs"), where, observations),
+        actions=actions,
         success=bool((rewards > 0).any()),
-        decisions={key: StoredRows(path, values.name, len(values)) for key, values in demo["decisions"].items()}
-        if "decisions" in demo
-        else {},
-        stride=int(demo.attrs.get("stride", 1)),
+        decisions=_decisions(path, demo),
+        stride=stride or 1,
     )
-    _check(f"{path}: data/{name}", trajectory, rewards)
+    _check(where, trajectory, rewards)
     return trajectory
+
+
+def _observations(
+    path: Path, seen: h5py.Group, where: str, observations: Sequence[str] | None
+) -> dict[str, np.ndarray]:
+    there = names_in(path, seen)
+    stored = {key: theirs if theirs in there else key for key, theirs in _LIBERO_NAMES.items()}
+    if observations is None:
+        ours = {theirs: key for key, theirs in stored.items()}
+        observations = [ours.get(key, key) for key in there if array_in(path, seen, key, by_row=True).ndim == 2]
+    for key in observations:
+        if stored.get(key, key) not in there:
+            raise DatasetError(f"{where} has no 'obs/{key}'; there are {', '.join(sorted(there)):.300}")
+    return {key: _observation(key, values_of(path, array_in(path, seen, stored.get(key, key)))) for key in observations}
+
+
+def _decisions(path: Path, demo: h5py.Group) -> dict[str, StoredRows]:
+    if not holds(path, demo, "decisions"):
+        return {}
+    group = group_in(path, demo, "decisions")
+    arrays = {name: array_in(path, group, name, by_row=True) for name in names_in(path, group)}
+    return {name: StoredRows(path, array.name, len(array)) for name, array in arrays.items()}
 
 
 def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
@@ -231,6 +255,12 @@ def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
     steps = len(trajectory.actions)
     if not steps:
         raise DatasetError(f"{where} holds no step")
+    for name, rows in trajectory.decisions.items():
+        if len(rows) != len(trajectory.decision_steps):
+            raise DatasetError(
+                f"{where}/decisions/{name} has {len(rows)} rows; accepted: {len(trajectory.decision_steps)}, one for "
+                "each decision"
+            )
     for name, values in arrays.items():
         if values.ndim != (1 if name == "rewards" else 2):
             raise DatasetError(f"{where}/{name} has the shape {values.shape}; accepted: a row for each step")
@@ -238,10 +268,15 @@ def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
             raise DatasetError(f"{where}/{name} has {len(values)} rows for {steps} actions; accepted: a row for each")
         if not np.isfinite(values).all():
             raise DatasetError(f"{where}/{name} holds NaN or infinity")
+    if (largest := float(np.abs(trajectory.actions).max(initial=0.0))) > _LARGEST_ACTION:
+        raise DatasetError(
+            f"{where}/actions has entries up to {largest:.4g}; accepted: -1 to 1, changes of the pose as robosuite's "
+            "controllers take them"
+        )
 
 
 def _observation(key: str, values: np.ndarray) -> np.ndarray:
-    if key == "robot0_eef_quat" and values.shape[1] == 3:
+    if key == "robot0_eef_quat" and values.ndim == 2 and values.shape[1] == 3 and np.isfinite(values).all():
         values = Rotation.from_rotvec(values).as_quat()
     return values.astype(np.float32)
 

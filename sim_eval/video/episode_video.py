@@ -58,15 +58,20 @@ def _actions(folder: Path, record: Record, size: int) -> np.ndarray:
     """The executed actions (steps, size) of a record."""
     path = actions_path(folder, record.sampler, record.episode)
     try:
-        actions: np.ndarray = np.load(path)
+        if not path.is_file():  # reading a pipe would wait for ever
+            raise FileNotFoundError(path)
+        # Mapped, so that an array that claims more values than the file holds takes no memory.
+        actions: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         raise ReplayError(f"{title(record)}: its actions cannot be read from {path}") from None
+    if not isinstance(actions, np.ndarray):  # an archive of several
+        raise ReplayError(f"{title(record)}: {path} is no array")
     if actions.shape != (record.steps, size) or actions.dtype != np.float32 or not np.isfinite(actions).all():
         raise ReplayError(
             f"{title(record)}: {path} holds {actions.dtype} of shape {actions.shape}; accepted: finite float32 of "
             f"shape {(record.steps, size)}"
         )
-    return actions
+    return np.array(actions)
 
 
 #: Pictures a row, the first and the last of the episode among them.

@@ -14,6 +14,9 @@ from sim_eval.view.entry import MARKS, Entry, Stamp, Videos, lock_of, read, stam
 #: Seconds between two looks for new and changed folders.
 _LOOK_S = 1.0
 
+#: Levels of folders below the root that are looked through.
+_DEEPEST = 64
+
 #: Linux's list of file locks; other systems have none, and no run is shown as running there.
 _LOCKS = Path("/proc/locks")
 
@@ -90,17 +93,20 @@ class Catalog:
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    """The folder itself, if it is a run's, or those below it; a run folder holds no others."""
-    if any(os.path.lexists(folder / mark) for mark in MARKS):
-        yield folder
-        return
-    try:
-        inside = [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
-    except OSError:  # gone since, or not for this user to read
-        return
-    for name in sorted(inside):
-        if not name.startswith("."):
-            yield from _run_folders(folder / name)
+    """The folder itself, if it is a run's, or those up to `_DEEPEST` levels below; a run folder holds no others."""
+    waiting = [(folder, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        if any(os.path.lexists(folder / mark) for mark in MARKS):
+            yield folder
+            continue
+        if depth == _DEEPEST:
+            continue
+        try:
+            inside = [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+        except OSError:  # gone since, or not for this user to read
+            continue
+        waiting += [(folder / name, depth + 1) for name in sorted(inside, reverse=True) if not name.startswith(".")]
 
 
 def _locked() -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,11 @@ from sim_eval.runs.reader import CONFIG, PROVENANCE, Run, read_run
 from sim_eval.runs.records import RECORDS
 from sim_eval.runs.run_folder import LOCK
 from sim_eval.runs.videos import INDEX
+
+_log = logging.getLogger(__name__)
+
+#: The last second that a date can name.
+_LATEST_S = 253402300799
 
 #: A folder with any of these is a run folder, `sim-eval`'s or `sim-eval learn`'s, perhaps a broken one.
 MARKS = (CONFIG, RECORDS, OPTIONS, CURVE)
@@ -81,7 +87,7 @@ def unread(folder: Path, root: Path) -> Entry:
     """The entry of a folder that has not been read yet."""
     path = os.fsencode(folder)
     name = os.path.relpath(path, os.fsencode(root)).decode(errors="replace")
-    written = max(changed for changed, _ in stamp(folder)) / 1e9
+    written = min(max(0, *(changed for changed, _ in stamp(folder))) / 1e9, _LATEST_S)
     return Entry(
         id=hashlib.sha256(path).hexdigest()[:12],
         folder=folder,
@@ -107,6 +113,9 @@ def read(entry: Entry, videos: Videos) -> Entry:
         return _of_run(entry, read_run(entry.folder), videos) if is_run else _of_learner(entry)
     except (RunError, OSError) as error:
         return replace(entry, state="broken", problem=str(error))
+    except Exception as error:  # a defect of a reader: the other folders are still to be shown
+        _log.exception("%s cannot be read", entry.folder)
+        return replace(entry, state="broken", problem=f"{entry.folder}: {type(error).__name__}: {error!s:.300}")
 
 
 def _of_run(entry: Entry, run: Run, videos: Videos) -> Entry:
@@ -136,7 +145,7 @@ def _of_run(entry: Entry, run: Run, videos: Videos) -> Entry:
         shares=shares,
         done=done,
         asked=asked,
-        started=str(run.provenance[0].get("started", entry.started)) if run.provenance else entry.started,
+        started=(run.provenance[0]["started"] if run.provenance else "") or entry.started,
         episodes=tuple(played),
     )
 
@@ -188,16 +197,17 @@ class Videos:
 
     def address_of(self, video: Path | None) -> str | None:
         """The address of an existing video; None if there is none, or it lies elsewhere."""
-        if video is None or not self._holds(video) or not video.is_file():
+        if video is None or not self._holds(video) or not os.path.isfile(video):
             return None
         return video.relative_to(self.base).as_posix()
 
     def at(self, address: str) -> Path | None:
         """The video at an address; None if there is none, wherever a path or a link leads."""
-        if "\0" in address:  # which no path may hold
+        try:
+            path = (self.base / address).resolve()
+        except (ValueError, OSError, RuntimeError):  # a NUL, too long a name, links that lead in a circle
             return None
-        path = (self.base / address).resolve()
-        return path if path.suffix == ".mp4" and self._holds(path) and path.is_file() else None
+        return path if path.suffix == ".mp4" and self._holds(path) and os.path.isfile(path) else None
 
     def _holds(self, path: Path) -> bool:
         return any(path.is_relative_to(place) for place in self.places)

@@ -20,7 +20,9 @@ from starlette.routing import Route
 
 from sim_eval.errors import RunError
 from sim_eval.report.stylesheet import stylesheet
+from sim_eval.view import connections
 from sim_eval.view.catalog import Catalog
+from sim_eval.view.connections import Connection
 from sim_eval.view.entry import Entry, Videos
 from sim_eval.view.query import Query, answer
 
@@ -156,5 +158,13 @@ def view(root: Path, videos: Path, port: int) -> None:
         raise RunError(f"port is {port}: {error.strerror}; accepted: a free one, or 0 for any") from None
     with listener, contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
         print(f"http://{HOST}:{listener.getsockname()[1]} shows {root}; Ctrl-C ends it", flush=True)
-        server = uvicorn.Server(uvicorn.Config(application(root, videos), log_level="warning"))
-        server.run(sockets=[listener])
+        server_of(root, videos).run(sockets=[listener])
+
+
+def server_of(root: Path, videos: Path) -> uvicorn.Server:
+    """The server of `application`; it closes connections that send no whole request."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            application(root, videos), http=Connection, ws="none", backlog=connections.BACKLOG, log_level="warning"
+        )
+    )
