@@ -28,8 +28,9 @@ from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.models.strengths import SHIPPED
 from sim_eval.samplers import QPilotsU
 from sim_eval.training.exploring import Exploring
-from sim_eval.training.online import _cut, learn
+from sim_eval.training.online import learn
 from sim_eval.training.online_options import LearnOptions
+from sim_eval.training.online_play import cut
 from sim_eval.training.trajectories import read_hdf5
 from tests.small_models import random_observation, row_generators, small_models
 
@@ -217,10 +218,10 @@ def test_training_episodes_are_cut_where_most_successes_have_ended(reference: Pa
     unsteered = read_hdf5(reference / "replay" / "00000.hdf5")
     lengths = sorted(len(episode.actions) for episode in unsteered if episode.success)
     limit = lengths[math.ceil(0.85 * len(lengths)) - 1]
-    assert _cut(unsteered) == limit
+    assert cut(unsteered) == limit
     steered = read_hdf5(reference / "replay" / "00001.hdf5")
     assert max(len(episode.actions) for episode in steered) <= limit < 40
-    assert _cut([replace(episode, success=False) for episode in unsteered]) is None
+    assert cut([replace(episode, success=False) for episode in unsteered]) is None
 
 
 def test_exploring_steers_each_row_at_a_strength_of_its_own() -> None:

@@ -156,7 +156,7 @@ def test_tables_fit_a_terminal(what: str) -> None:
 def test_all_is_short_and_names_everything(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Options(what="all", task=None, checkpoints=root)) == 0
     printed = capsys.readouterr().out
-    for name in ("libero_spatial", "small_vla", "openpi", "qpilots_u", f"8 in 2 folders, 3 MB, in {root}"):
+    for name in ("libero_spatial", "small_vla", "openpi", "qpilots_u", "8 in 2 folders, 3 MB, in"):
         assert name in " ".join(printed.split())
 
 

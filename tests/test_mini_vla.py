@@ -152,7 +152,7 @@ def demonstration(name: str, direction: float) -> Any:
     steps = 40
     seen = observation(steps // 4, seed=1, words=f"do {name}")
     actions = np.zeros((steps, 7), np.float32)
-    actions[:, 0] = direction + 0.1 * np.random.default_rng(0).standard_normal(steps)
+    actions[:, 0] = np.clip(direction + 0.1 * np.random.default_rng(0).standard_normal(steps), -1, 1)
     decisions = {key: np.asarray(values) for key, values in seen.items()}
     return Trajectory({"robot0_eef_pos": np.zeros((steps, 3), np.float32)}, actions, True, decisions, 4)
 

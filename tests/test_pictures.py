@@ -86,8 +86,8 @@ def test_the_wrist_camera_moves_with_the_hand(task: Task) -> None:
 
 
 def test_sizes_that_cannot_be_drawn_are_refused(task: Task) -> None:
-    with pytest.raises(TaskError, match="image size is 5000; accepted: a whole number of pixels from 1 to 2048"):
-        task.observe(ObservationRequest(NAMES, image_size=5000))
+    with pytest.raises(TaskError, match="image size is 4000; accepted: a whole number of pixels from 1 to 2048"):
+        task.observe(ObservationRequest(NAMES, image_size=4000))
 
 
 def test_names_in_one_string_are_refused() -> None:

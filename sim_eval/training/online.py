@@ -10,9 +10,8 @@ steering of any strength leads to.
 from __future__ import annotations
 
 import copy
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,20 +22,16 @@ from torch import nn
 from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
-from sim_eval.errors import RunError
-from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.models.build import check_needs
 from sim_eval.models.checkpoints import fingerprints, is_whole, save_checkpoint
 from sim_eval.models.strengths import STRENGTHS, Tuned, scales_of, write_strengths
-from sim_eval.rollout.engine import Engine
-from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key, episode_keys
 from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
 from sim_eval.training import outcomes
 from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
-from sim_eval.training.collect import keep_for, state_of, trajectory_of
+from sim_eval.training.collect import state_of
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
 from sim_eval.training.draws import PolicyDraws, joined, policy_draws
 from sim_eval.training.exploring import Exploring
@@ -52,10 +47,11 @@ from sim_eval.training.online_fit import (
 )
 from sim_eval.training.online_folder import Evaluation, LearnerState, LearnFolder, open_folder
 from sim_eval.training.online_options import LearnOptions
+from sim_eval.training.online_play import UNCUT, Player, cut, steps_of, trajectories_of
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin, seeded_weights
 from tasks.packages import SIMULATION, versions
-from tasks.task import EpisodeKey, TaskSpec
+from tasks.task import TaskSpec
 
 
 def learn(settings: LearnOptions) -> list[Evaluation]:
@@ -83,17 +79,14 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
         open_engine(make_task, settings.workers, settings.batch) as engine,
     ):
         actors = _new_actors(settings, sampler, fitting, frozen)
-        return _Learner(settings, sampler, frozen, folder, engine, fitting, critic, actors).run()
+        player = Player(settings, engine, tuple(fitting.sizes))
+        return _Learner(settings, sampler, frozen, folder, player, fitting, critic, actors).run()
 
 
 #: Of the critic: less than the offline critics' 192, for it is fitted many times.
 WIDTH = 128
 #: Visited states of each round in which the policy draws for the actors.
 ROUND_STATES = 64
-#: Unsteered episodes that are played to the task's end; their successes say where later training episodes are cut.
-UNCUT = 48
-#: The share of these successes that the cut would leave.
-KEPT = 0.85
 
 
 @dataclass
@@ -102,7 +95,7 @@ class _Learner:
     sampler: Sampler
     frozen: Models
     folder: LearnFolder
-    engine: Engine
+    player: Player
     fitting: CriticFit
     critic: EnsembleCritic  # of the latest fit
     actors: Mapping[str, ActorLearner]
@@ -111,7 +104,6 @@ class _Learner:
     latest: list[Trajectory] = field(default_factory=list)  # of the latest round; round 0 is unsteered
     episodes: list[Played] = field(default_factory=list)  # of all rounds
     draws: PolicyDraws | None = None  # that the actors learn from
-    told: bool = False  # what the first episodes wait for
 
     def run(self) -> list[Evaluation]:
         settings = self.settings
@@ -138,18 +130,18 @@ class _Learner:
                     return self.state.curve
                 bar.set_postfix(success=f"{self._round():.2f}")
                 self._fit(self.critic)
-                bar.update(_steps(self.latest))
+                bar.update(steps_of(self.latest))
 
     def _begin(self) -> None:
         """The frozen policy's episodes, played once: the replay starts with them, and they say what is normal."""
         settings = self.settings
         keys = [episode_key(settings.task_name, settings.seed, index, "train") for index in range(settings.rollouts)]
         if not self.folder.has_replay(0):
-            played = self._play(keys[:UNCUT], Unsteered(), self.frozen, some=True)
-            played += self._play(keys[UNCUT:], Unsteered(), self.frozen, _cut(played), some=True)
-            self.folder.write_replay(0, _trajectories(played), settings.task_name)
+            played = self.player.play(keys[:UNCUT], Unsteered(), self.frozen, some=True)
+            played += self.player.play(keys[UNCUT:], Unsteered(), self.frozen, cut(played), some=True)
+            self.folder.write_replay(0, trajectories_of(played), settings.task_name)
         unsteered = self._replay(0)
-        self.limit = _cut(unsteered[:UNCUT])
+        self.limit = cut(unsteered[:UNCUT])
         rows = [state_rows(trajectory) for trajectory in unsteered]
         mean, deviation = normalisation(self.frozen.policy, tuple(self.fitting.sizes), rows)
         self.fitting = replace(self.fitting, mean=mean, deviation=deviation)
@@ -175,12 +167,12 @@ class _Learner:
             episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
         ]
         chosen, models = round(settings.best_of_n * len(keys)), self._models()
-        played = self._play(keys[:chosen], BestOfN(), models, self.limit, some=True)
-        played += self._play(keys[chosen:], self._explorer(), models, self.limit, some=True)
-        trajectories = _trajectories(played)
+        played = self.player.play(keys[:chosen], BestOfN(), models, self.limit, some=True)
+        played += self.player.play(keys[chosen:], self._explorer(), models, self.limit, some=True)
+        trajectories = trajectories_of(played)
         self.folder.write_replay(number, trajectories, settings.task_name)
         self._add(number, trajectories)
-        self.state.rounds, self.state.steps = number, self.state.steps + _steps(trajectories)
+        self.state.rounds, self.state.steps = number, self.state.steps + steps_of(trajectories)
         return float(np.mean([episode.success for episode in played]))
 
     def _explorer(self) -> Sampler:
@@ -217,7 +209,7 @@ class _Learner:
             models, solved = self._models(), {}
             for strength in sorted(settings.strengths):
                 sampler = settings.build_sampler(strength)
-                solved[strength] = sum(episode.success for episode in self._play(keys, sampler, models))
+                solved[strength] = sum(episode.success for episode in self.player.play(keys, sampler, models))
                 tqdm.write(f"strength {strength}: {solved[strength]}/{len(keys)} on the tune block")
             state.strength = (state.steps, max(solved, key=lambda strength: (solved[strength], -strength)))
             self.folder.write_state(state)
@@ -230,7 +222,7 @@ class _Learner:
         if not due or (curve and curve[-1].steps == steps):
             return
         keys, models = episode_keys(settings.task_name, settings.seed, settings.episodes, "eval"), self._models()
-        episodes = self._play(keys, self.sampler, models)
+        episodes = self.player.play(keys, self.sampler, models)
         mean_q = float(np.mean([episode.mean_q for episode in episodes if episode.mean_q is not None]))
         outcomes = tuple(episode.success for episode in episodes)
         figures = {**self.state.figures, "twin_agreement": self._twin_agreement()}
@@ -248,33 +240,6 @@ class _Learner:
 
     def _replay(self, number: int) -> list[Trajectory]:
         return self.folder.read_replay(number, tuple(self.fitting.sizes))
-
-    def _play(
-        self,
-        keys: Sequence[EpisodeKey],
-        sampler: Sampler,
-        models: Models,
-        limit: int | None = None,
-        some: bool = False,
-    ) -> list[Episode]:
-        """Episodes of at most `limit` control steps in the order of their keys.
-
-        Raises RunError if one ends in an error, which is neither a success nor a failure. With `some`, as there are
-        enough to learn from, it is left out, which stderr is told.
-        """
-        if not self.told:
-            tell_of_compiling(self.settings.task.options)
-            self.told = True
-        keep = replace(keep_for(models.policy.request, tuple(self.fitting.sizes)), limit=limit)
-        name = self.settings.sampler_name
-        episodes = list(self.engine.play(keys, sampler, models, name, keep))
-        for episode in episodes:
-            if episode.error is not None:
-                problem = f"{name}, episode {episode.key.episode}: {episode.error}"
-                if not some:
-                    raise RunError(problem)
-                tqdm.write(f"left out: {problem}", file=sys.stderr)
-        return sorted((each for each in episodes if each.error is None), key=lambda episode: episode.key.episode)
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         """Add round `number` to what is learned from."""
@@ -322,19 +287,6 @@ class _Learner:
         write_strengths(path, settings.task_name, settings.policy.label, tuned)
 
 
-def _trajectories(played: Sequence[Episode]) -> list[Trajectory]:
-    """What there is to learn from. Raises RunError if that is nothing."""
-    if not played:
-        raise RunError("every episode of the round ended in an error, see above: there is nothing to learn from")
-    return [trajectory_of(episode) for episode in played]
-
-
-def _cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:
-    """The length that the share `KEPT` of the successes among these full-length episodes do not exceed."""
-    lengths = sorted(len(episode.actions) for episode in played if episode.success)
-    return lengths[math.ceil(KEPT * len(lengths)) - 1] if lengths else None
-
-
 def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
     """How a run with these settings fits its critic; the normalisation is still to be measured."""
     sizes = {name: spec.observations[name].shape[0] for name in state_of(spec)}
@@ -363,7 +315,3 @@ def _new_actors(
             need: ACTOR_LEARNERS[need](inputs, policy.horizon, policy.action_dim)
             for need in sorted(sampler.needs & ACTOR_LEARNERS.keys())
         }
-
-
-def _steps(trajectories: Sequence[Trajectory]) -> int:
-    return sum(len(trajectory.actions) for trajectory in trajectories)

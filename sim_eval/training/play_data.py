@@ -79,7 +79,7 @@ def _keep_only(folder: Path, domain: str, seed: int) -> None:
     """Delete the episodes of another origin."""
     origin = json.dumps({"domain": domain, "seed": seed, **versions(("ogbench", "mujoco"))}, sort_keys=True)
     stored = folder / "origin.json"
-    if stored.exists() and stored.read_text() == origin:
+    if stored.exists() and stored.read_text(encoding="utf-8") == origin:
         return
     for file in folder.glob("*.npz"):
         file.unlink()

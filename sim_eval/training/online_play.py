@@ -1,0 +1,80 @@
+"""The episodes that the learner plays, and those of them that it learns from."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tqdm import tqdm
+
+from sim_eval.errors import RunError
+from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.rollout.engine import Engine
+from sim_eval.rollout.episodes import Episode
+from sim_eval.samplers import Models, Sampler
+from sim_eval.training.collect import keep_for, trajectory_of
+from sim_eval.training.online_options import LearnOptions
+from sim_eval.training.trajectories import Trajectory
+from tasks.task import EpisodeKey
+
+#: Unsteered episodes that are played to the task's end; their successes say where later training episodes are cut.
+UNCUT = 48
+#: The share of these successes that the cut would leave.
+KEPT = 0.85
+
+
+@dataclass
+class Player:
+    """Plays on the engine. vectors: names of those that the critic reads."""
+
+    settings: LearnOptions
+    engine: Engine
+    vectors: tuple[str, ...]
+    told: bool = False  # what the first episodes wait for
+
+    def play(
+        self,
+        keys: Sequence[EpisodeKey],
+        sampler: Sampler,
+        models: Models,
+        limit: int | None = None,
+        some: bool = False,
+    ) -> list[Episode]:
+        """Episodes of at most `limit` control steps in the order of their keys.
+
+        Raises RunError if one ends in an error, which is neither a success nor a failure. With `some`, as there are
+        enough to learn from, it is left out, which stderr is told.
+        """
+        if not self.told:
+            tell_of_compiling(self.settings.task.options)
+            self.told = True
+        keep = replace(keep_for(models.policy.request, self.vectors), limit=limit)
+        name = self.settings.sampler_name
+        episodes = list(self.engine.play(keys, sampler, models, name, keep))
+        for episode in episodes:
+            if episode.error is not None:
+                problem = f"{name}, episode {episode.key.episode}: {episode.error}"
+                if not some:
+                    raise RunError(problem)
+                tqdm.write(f"left out: {problem}", file=sys.stderr)
+        return sorted((each for each in episodes if each.error is None), key=lambda episode: episode.key.episode)
+
+
+def trajectories_of(played: Sequence[Episode]) -> list[Trajectory]:
+    """What there is to learn from. Raises RunError if that is nothing."""
+    if not played:
+        raise RunError("every episode of the round ended in an error, see above: there is nothing to learn from")
+    return [trajectory_of(episode) for episode in played]
+
+
+def cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:
+    """The length that the share `KEPT` of the successes among these full-length episodes do not exceed."""
+    lengths = sorted(len(episode.actions) for episode in played if episode.success)
+    return lengths[math.ceil(KEPT * len(lengths)) - 1] if lengths else None
+
+
+def steps_of(trajectories: Sequence[Trajectory]) -> int:
+    """The control steps of all."""
+    return sum(len(trajectory.actions) for trajectory in trajectories)
