@@ -106,7 +106,7 @@ def test_models_that_cannot_move_are_played_in_lockstep(
     models = Models(ToyDenoiser(), ToyCritic(), actors={"untold": Untold()})  # type: ignore[dict-item]
     with ProcessEngine(ToyTask, 2, 4) as engine, pytest.raises(CannotMoveError, match="no"):
         list(engine.play(KEYS, ToySampler(), models, "toy"))
-    found = played(LocalEngine(ToyTask, 2, 4), models=models)
+    found = played(LocalEngine(ToyTask, 3, 4), models=models)
     assert all(same(episode, here[number]) for number, episode in found.items())
 
 
@@ -119,7 +119,7 @@ def test_a_users_own_file_is_loaded_in_the_processes(tmp_path: Path, here: dict[
 
 
 def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes for many episodes of a cheap policy; lockstep for few, for one worker and for expensive rows."""
+    """Processes for many episodes of a cheap policy; lockstep for few, for two workers and for expensive rows."""
     ways: list[str] = []
 
     class Noting(ProcessEngine):
@@ -138,10 +138,10 @@ def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_engine, "run_episodes", lockstep)
     monkeypatch.setattr(local_engine, "open_pool", lambda *_: Noting(ToyTask, 0, 1))
     for workers, keys, models in (
+        (3, KEYS, MODELS),
+        (3, KEYS[:3], MODELS),
         (2, KEYS, MODELS),
-        (2, KEYS[:3], MODELS),
-        (1, KEYS, MODELS),
-        (2, KEYS, Models(Dear())),
+        (3, KEYS, Models(Dear())),
     ):
         with LocalEngine(ToyTask, workers, 4) as engine:
             list(engine.play(keys, ToySampler(), models, "toy"))

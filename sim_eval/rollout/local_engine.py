@@ -16,19 +16,23 @@ from tasks.task import EpisodeKey
 #: So many episodes are over before processes with models of their own have started.
 FEW = 16
 
+#: Up to so many workers, lockstep is as fast and takes less memory; beyond, they would wait for the decisions.
+LOCKSTEP_WORKERS = 2
+
 
 class LocalEngine(Engine):
     """Worker processes that play whole episodes if they can have the models; else lockstep.
 
     In lockstep the environments are in this process or in worker processes and the models in this one. It is for
-    policies with expensive rows or on a GPU, for models that cannot be built in another process, and for few episodes.
+    policies with expensive rows or on a GPU, for models that cannot be built in another process, for few episodes, and
+    for few workers.
     """
 
     def __init__(self, make_task: MakeTask, workers: int, batch: int) -> None:
         self._make_task, self._workers, self._batch = make_task, workers, batch
         self._processes = ProcessEngine(make_task, workers, batch)
         self._pool: Pool | None = None
-        self._movable = workers > 1
+        self._movable = workers > LOCKSTEP_WORKERS
 
     def finished(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
