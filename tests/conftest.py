@@ -16,7 +16,6 @@ import torch
 
 from sim_eval import cli
 from tests.commands import QUICK, Call, put_toy
-from tests.shared_tasks import free_above
 
 # Read when imageio starts ffmpeg: without it imageio forks this process, which has drawn, see sim_eval/video/encode.py.
 os.environ["IMAGEIO_FFMPEG_NO_PREVENT_SIGINT"] = "1"
@@ -33,13 +32,6 @@ def collected_once() -> None:
     """robosuite collects garbage whenever an environment closes: keep it from searching the imported modules."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def little_memory() -> Iterator[None]:
-    """Two workers fit into a machine with 16 GB."""
-    yield
-    free_above(gigabytes=3)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import tasks
 from policies.observation import ObservationRequest
 from tasks import EpisodeKey, Task, TaskError, registry
 from tasks.libero_suites import SUITES
-from tests.shared_tasks import free_above, shared_task
+from tests.shared_tasks import shared_task
 
 FRAME_SIZE = 64
 #: LIBERO's two suites of longer tasks are slow; OGBench's others are of the domains' same classes.
@@ -27,9 +26,9 @@ PANDA = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) fo
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def task(request: pytest.FixtureRequest) -> Iterator[Task]:
-    yield shared_task(request.param)
-    free_above(gigabytes=3)
+def task(request: pytest.FixtureRequest) -> Task:
+    task: Task = shared_task(request.param)
+    return task
 
 
 def key(task: Task, env_seed: int) -> EpisodeKey:
