@@ -68,7 +68,7 @@ def test_a_documented_command_is_accepted(page: str, command: str) -> None:
         return  # an objective that a reader is told how to add
     for option in OUTPUTS:  # a new folder, whatever the page calls it
         arguments = [f"{option}=new" if part.startswith(f"{option}=") else part for part in arguments]
-    read_command(name, arguments)
+    assert read_command(name, arguments) is not None
 
 
 def anchors(page: Path) -> set[str]:

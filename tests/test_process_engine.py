@@ -81,6 +81,17 @@ def test_a_process_that_dies_loses_and_doubles_nothing(tmp_path: Path, here: dic
     assert all(same(episode, here[number]) for number, episode in found.items())
 
 
+def test_a_process_that_dies_between_two_runs_is_replaced(here: dict[int, Episode]) -> None:
+    with ProcessEngine(ToyTask, 2, 2) as engine:
+        first = {episode.key.episode: episode for episode in engine.play(KEYS, ToySampler(n=3), MODELS, "toy")}
+        idle = engine._processes[0].process
+        idle.kill()
+        idle.wait()
+        second = {episode.key.episode: episode for episode in engine.play(KEYS, ToySampler(n=3), MODELS, "toy")}
+    for episodes in (first, second):
+        assert all(same(episodes[number], episode) for number, episode in here.items())
+
+
 def test_an_episode_that_ends_every_process_is_an_error_alone(here: dict[int, Episode]) -> None:
     """Those that were aboard with it are played again."""
     found = played(ProcessEngine(Kills, 2, 4))
@@ -115,6 +126,62 @@ def test_a_users_own_file_is_loaded_in_the_processes(tmp_path: Path, here: dict[
     own = component("policy", Choice(f"{tmp_path}/own.py:ToyDenoiser"), ())
     assert isinstance(own, Component)
     found = played(ProcessEngine(ToyTask, 2, 4), models=Models(own.build(), ToyCritic()))
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+def test_other_files_than_the_models_are_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: dict[int, Episode]
+) -> None:
+    """A package's modules are found by their names; a file that nothing needs may have changed since."""
+    package = tmp_path / "own_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "toys.py").write_text((Path(__file__).parent / "toy_models.py").read_text())
+    (package / "models.py").write_text("from .toys import ToyDenoiser")
+    (tmp_path / "other.py").write_text("def critic(): ...")
+    component("critic", Choice(f"{tmp_path}/other.py:critic"), ())
+    (tmp_path / "other.py").unlink()
+    monkeypatch.chdir(tmp_path)
+    own = component("policy", Choice("own_package.models:ToyDenoiser"), ())
+    assert isinstance(own, Component)
+    found = played(ProcessEngine(ToyTask, 2, 4), models=Models(own.build(), ToyCritic()))
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+class Fatal:
+    """It ends the process that unpickles it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (3,)
+
+
+@pytest.mark.parametrize("actor", [Fatal(), "changed"], ids=["dies", "raises"])
+def test_models_that_cannot_be_built_there_are_played_in_lockstep(
+    actor: Any, tmp_path: Path, here: dict[int, Episode]
+) -> None:
+    if actor == "changed":
+        (tmp_path / "changed.py").write_text("class Actor: ...")
+        own = component("critic", Choice(f"{tmp_path}/changed.py:Actor"), ())
+        assert isinstance(own, Component)
+        actor = own.build()
+        (tmp_path / "changed.py").write_text("class Actor:")
+    models = Models(ToyDenoiser(), ToyCritic(), actors={"own": actor})
+    with ProcessEngine(ToyTask, 2, 4) as engine, pytest.raises(CannotMoveError):
+        list(engine.play(KEYS, ToySampler(n=3), models, "toy"))
+    found = played(LocalEngine(ToyTask, 3, 4), models=models)
+    assert all(same(episode, here[number]) for number, episode in found.items())
+
+
+def test_lockstep_goes_on_after_what_processes_have_played(
+    monkeypatch: pytest.MonkeyPatch, here: dict[int, Episode]
+) -> None:
+    def stopping(*_: Any) -> Any:
+        yield [here[0], here[7]]
+        raise CannotMoveError("no")
+
+    monkeypatch.setattr(ProcessEngine, "finished", stopping)
+    found = played(LocalEngine(ToyTask, 3, 4))
+    assert found[0] is here[0]
     assert all(same(episode, here[number]) for number, episode in found.items())
 
 

@@ -107,9 +107,14 @@ def test_one_broken_start_does_not_end_the_run_and_a_cluster_is_not_tried_here()
 
 def test_a_model_that_knows_no_blank_observation_goes_on() -> None:
     class Picky(ToyDenoiser):
+        refused = 0
+
         def encode(self, observation: Any) -> Tensor:
+            self.refused += not observation["position"].any()
             if not observation["position"].any():
                 raise ValueError("at the origin there is nothing to do")
             return super().encode(observation)
 
-    tried(Models(Picky(), ToyCritic()), task=functools.partial(ToyTask))
+    picky = Picky()
+    tried(Models(picky, ToyCritic()), task=functools.partial(ToyTask))
+    assert picky.refused, "it was asked"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sim_eval.evaluation.options import EvaluateOptions as Options
 from sim_eval.evaluation.suite import Suite, read_evaluation
+
+if TYPE_CHECKING:
+    from sim_eval.analysis.compare import Comparison
 
 USAGE = (
     "sim-eval evaluate [option=value ...]    e.g. sim-eval task=can samplers=unsteered,qpilots_u episodes=20\n\n"
@@ -34,7 +38,7 @@ def run(asked: Options | Suite) -> int:
         print(report.terminal(comparison), flush=True)
         report.write(comparison, asked.output)  # after the table, so that a full disk does not hide it
         print(f"\n{asked.output / report.HTML}")
-        skipped = _rendered(asked, runs)
+        skipped = _rendered(asked, runs, comparison)
     except KeyboardInterrupt:
         print(f"\nthe same command with output={asked.output} goes on from here", file=sys.stderr)
         raise
@@ -44,7 +48,7 @@ def run(asked: Options | Suite) -> int:
     return 1 if errors or skipped else 0
 
 
-def _rendered(asked: Options | Suite, runs: Sequence[Options]) -> int:
+def _rendered(asked: Options | Suite, runs: Sequence[Options], comparison: Comparison) -> int:
     """Render the videos that were asked for, or say how to; returns how many episodes cannot be replayed."""
     from sim_eval.analysis.compare import compare
     from sim_eval.evaluation.evaluate import video_options
@@ -52,7 +56,7 @@ def _rendered(asked: Options | Suite, runs: Sequence[Options]) -> int:
     from sim_eval.video.render import render
 
     if not runs[0].videos:
-        _suggest(runs)
+        _suggest(runs, comparison)
         return 0
     rendered = [render(video_options(options), options.task.factory()) for options in runs]
     if any(videos.listed for videos in rendered):
@@ -60,13 +64,12 @@ def _rendered(asked: Options | Suite, runs: Sequence[Options]) -> int:
     return sum(videos.skipped for videos in rendered)
 
 
-def _suggest(runs: Sequence[Options]) -> None:
+def _suggest(runs: Sequence[Options], comparison: Comparison) -> None:
     """Say how to watch an episode that steering rescues, if there is one."""
     from sim_eval.analysis.episode_selection import picked
-    from sim_eval.runs.reader import read_run
 
-    for options in runs:
-        good = [record for record in read_run(options.output).records if record.error is None]
+    for options, run in zip(runs, comparison.runs, strict=True):
+        good = [record for record in run.records if record.error is None]
         if rescued := sorted(picked("rescued", good, list(options.sampler))):
             watched = f"sim-eval render {shlex.quote(str(options.output))} episodes={rescued[0]} side_by_side=true"
             print(f"to watch an episode that fails unsteered and succeeds steered: {watched}")

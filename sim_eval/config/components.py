@@ -245,7 +245,12 @@ def load_file(path: Path) -> ModuleType:
     _importable(str(path.parent))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     spec.loader.exec_module(module)
+    LOADED[name] = path
     return module
+
+
+#: The files that `load_file` has imported, by module name; no other interpreter can import these names.
+LOADED: dict[str, Path] = {}
 
 
 def _is_of_current_folder(module: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -123,20 +123,16 @@ class Decider:
         error = together.error
         if isinstance(error, UndecidedError) and error.reasons:
             guilty = {row % len(rows): Undecided(error, why) for row, why in error.reasons.items()}
-            innocent = iter(self._decide_others(rows, guilty))
-            return [guilty[row] if row in guilty else next(innocent) for row in range(len(rows))]
-        if len(rows) == 1:
+        elif len(rows) == 1:
             return [together]
-        alone = [self._decide_apart([row])[0] for row in rows]
-        guilty = {row: outcome for row, outcome in enumerate(alone) if isinstance(outcome, Undecided)}
-        if self._policy.row_block > 1 or not guilty:
-            return alone
-        innocent = iter(self._decide_others(rows, guilty))  # in a batch of their number, as without the guilty
-        return [guilty[row] if row in guilty else next(innocent) for row in range(len(rows))]
-
-    def _decide_others(self, rows: Sequence[Waiting], guilty: Container[int]) -> list[Decision | Undecided]:
+        else:
+            alone = [self._decide_apart([row])[0] for row in rows]
+            guilty = {row: outcome for row, outcome in enumerate(alone) if isinstance(outcome, Undecided)}
+            if self._policy.row_block > 1 or not guilty:
+                return alone
         others = [waiting for row, waiting in enumerate(rows) if row not in guilty]
-        return self._decide_apart(others) if others else []
+        innocent = iter(self._decide_apart(others) if others else [])  # in a batch of their number
+        return [guilty[row] if row in guilty else next(innocent) for row in range(len(rows))]
 
     def _tell(self, failed: Sequence[Undecided]) -> None:
         """Show the first defect's traceback: an episode's error is one line."""

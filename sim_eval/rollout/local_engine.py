@@ -39,11 +39,15 @@ class LocalEngine(Engine):
     ) -> Iterator[list[Episode]]:
         asked = list(keys)
         if self._movable and len(asked) > FEW and one_torch_thread(models.policy):
+            played: set[EpisodeKey] = set()
             try:
-                yield from self._processes.finished(asked, sampler, models, label, keep)
+                for episodes in self._processes.finished(asked, sampler, models, label, keep):
+                    played.update(episode.key for episode in episodes)
+                    yield episodes
                 return
             except CannotMoveError:
                 self._movable = False
+                asked = [key for key in asked if key not in played]
         if self._pool is None:
             self._pool = open_pool(self._make_task, self._workers, self._batch)
         for episode in run_episodes(self._pool, asked, sampler, models, label, keep):

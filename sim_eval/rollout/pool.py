@@ -1,18 +1,11 @@
-"""Environments in this process or in worker processes.
-
-Worker processes are new interpreters started with `-c`. multiprocessing's spawn would import the parent's main module,
-and with it torch, in every worker (250 MB and two seconds each).
-"""
+"""Environments in this process or in worker processes."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import signal
-import socket
 import subprocess
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -20,9 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from sim_eval.errors import RunError
+from sim_eval.rollout import interpreter
 from sim_eval.rollout.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
-
-_START = "import sys, pickle; sys.path[:] = {path!r}; from sim_eval.rollout.pool import serve; serve({handle})"
 
 _UNPICKLABLE = (AttributeError, TypeError, pickle.PicklingError)
 
@@ -116,17 +108,7 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            handle = theirs.fileno()
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(path=sys.path, handle=handle)],
-                pass_fds=(handle,),
-                # Environments run in parallel; threads inside each would compete for the same cores.
-                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "LP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-            )
-        self._pipe: Connection = Connection(ours.detach())
+        self._pipe, self._process = interpreter.started(__name__)
         self._pipe.send_bytes(self._factory)
 
     def send(self, share: dict[int, Command]) -> None:

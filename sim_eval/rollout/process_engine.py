@@ -7,29 +7,25 @@ in one process (`LocalEngine`).
 
 from __future__ import annotations
 
-import os
+import contextlib
 import pickle
 import signal
-import socket
 import subprocess
-import sys
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
-from sim_eval.config.components import load_file, own_modules
+from sim_eval.config.components import LOADED, load_file
+from sim_eval.rollout import interpreter
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import OUTCOME, Episode, Keep, ended_by, run_episodes
 from sim_eval.rollout.pool import LocalPool
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey
-
-_START = "import sys; sys.path[:] = {path!r}; from sim_eval.rollout.process_engine import serve; serve({handle})"
 
 #: How often an episode is begun before the loss of its process is its error.
 TRIES = 2
@@ -65,11 +61,20 @@ class _Unloadable:
 
 @dataclass(eq=False)
 class _Process:
-    """A worker process; `playing`: the keys that it has and that have not ended."""
+    """A worker process.
+
+    playing: the keys that it has and that have not ended. ready: it has built what it was sent.
+    """
 
     pipe: Connection
     process: subprocess.Popen[bytes]
     playing: set[EpisodeKey] = field(default_factory=set)
+    ready: bool = False
+
+    def send(self, message: bytes) -> None:
+        # receive() detects a process that has died.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send_bytes(message)
 
     def receive(self) -> Any:
         """The next message; None if the process has died."""
@@ -138,19 +143,21 @@ class ProcessEngine(Engine):
     def finished(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
     ) -> Iterator[list[Episode]]:
-        """As `Engine.finished`. Raises CannotMoveError, before anything is played, if a worker cannot have models."""
+        """As `Engine.finished`. Raises CannotMoveError if a worker cannot have models, perhaps after some episodes."""
         order = _packed((self._make_task, self._batch, sampler, models, label, keep))
         hand_out = _HandOut(keys)
         while len(self._processes) < min(self._workers, hand_out.left):
-            self._processes.append(_started())
+            self._processes.append(_Process(*interpreter.started(__name__)))
         busy = set(self._processes)
         try:
             for process in busy:
-                process.pipe.send_bytes(order)
+                process.send(order)
             while busy:
                 for process in _speaking(busy):
                     message = process.receive()
                     if message is None:
+                        if not process.ready:  # nor would the next one be
+                            raise CannotMoveError("a worker process died at its start")
                         failed = hand_out.lost(process.playing)
                         busy.discard(process)
                         busy.add(self._replaced(process, order))
@@ -161,7 +168,8 @@ class ProcessEngine(Engine):
                         process.playing.discard(message.key)
                         yield [message]
                     elif isinstance(message, _Wanted):
-                        process.pipe.send(hand_out.next_for(process.playing))
+                        process.ready = True
+                        process.send(pickle.dumps(hand_out.next_for(process.playing)))
                     elif isinstance(message, _Unloadable):
                         raise CannotMoveError(message.reason)
                     else:
@@ -176,9 +184,9 @@ class ProcessEngine(Engine):
         """A new process in the place of one that died."""
         process.end()
         self._processes.remove(process)
-        fresh = _started()
+        fresh = _Process(*interpreter.started(__name__))
         self._processes.append(fresh)
-        fresh.pipe.send_bytes(order)
+        fresh.send(order)
         return fresh
 
     def close(self) -> None:
@@ -188,27 +196,12 @@ class ProcessEngine(Engine):
 
 
 def _packed(order: Any) -> bytes:
-    """What a worker needs, pickled behind the user's own files, which it has to import first."""
-    files = [str(module.__file__) for module in own_modules()]
+    """What a worker needs, pickled behind the files that it has to load first."""
     try:
-        return pickle.dumps((files, pickle.dumps(order)))
+        content = pickle.dumps(order)
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise CannotMoveError(str(error)) from None
-
-
-def _started() -> _Process:
-    """A new interpreter: neither GL nor threads survive a fork."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        handle = theirs.fileno()
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(path=sys.path, handle=handle)],
-            pass_fds=(handle,),
-            # Processes run in parallel; threads inside each would compete for the same cores.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "LP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-        )
-    return _Process(Connection(ours.detach()), process)
+    return pickle.dumps(([file for module, file in LOADED.items() if module.encode() in content], content))
 
 
 def serve(handle: int) -> None:
@@ -218,12 +211,12 @@ def serve(handle: int) -> None:
     pool: LocalPool | None = None
     try:
         while True:
+            files, content = pickle.loads(pipe.recv_bytes())
             try:
-                files, content = pickle.loads(pipe.recv_bytes())
                 for file in files:
-                    load_file(Path(file))
+                    load_file(file)
                 make_task, batch, sampler, models, label, keep = pickle.loads(content)
-            except (ImportError, AttributeError, pickle.UnpicklingError) as error:
+            except Exception as error:  # whatever it is, the parent can decide in its own process
                 pipe.send(_Unloadable(str(error)))
                 continue
             if pool is None:

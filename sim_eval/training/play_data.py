@@ -7,7 +7,6 @@ scene-play-v0.npz.unfinished/   beside the file, until it is whole
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -20,8 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from sim_eval.errors import RunError
-from sim_eval.files import locked, replacing, write_text
+from sim_eval.files import locked, replacing
 from sim_eval.rollout.workers import work_through
+from sim_eval.training.resumable import keep_only
 from tasks.ogbench_domains import DOMAINS, Domain
 from tasks.ogbench_play import OraclePlay
 from tasks.packages import versions
@@ -49,7 +49,7 @@ def write_play(domain: str, steps: int, validation: int, seed: int, output: Path
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "lock", busy=f"{folder} is in use by another command; accepted: another output"):
-            _keep_only(folder, domain, seed)
+            keep_only(folder, {"domain": domain, "seed": seed, **versions(("ogbench", "mujoco"))}, "*.npz")
             training = _episodes(steps, 0, folder)
             checking = _episodes(validation, len(training), folder)
             speed = _play(domain, [*training, *checking], seed, workers)
@@ -73,17 +73,6 @@ def _episodes(steps: int, first: int, folder: Path) -> list[_Episode]:
     return [
         _Episode(number, length, folder / f"{number:06d}-{length}.npz") for number, length in enumerate(lengths, first)
     ]
-
-
-def _keep_only(folder: Path, domain: str, seed: int) -> None:
-    """Delete the episodes of another origin."""
-    origin = json.dumps({"domain": domain, "seed": seed, **versions(("ogbench", "mujoco"))}, sort_keys=True)
-    stored = folder / "origin.json"
-    if stored.exists() and stored.read_text(encoding="utf-8") == origin:
-        return
-    for file in folder.glob("*.npz"):
-        file.unlink()
-    write_text(stored, origin)
 
 
 def _play(domain: str, episodes: Sequence[_Episode], seed: int, workers: int) -> float:

@@ -39,7 +39,7 @@ def play_to(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock", busy=f"{folder} is in use by another command; accepted: another data=DIR"):
         try:
-            _keep_only(folder, json.dumps(origin, indent=1, sort_keys=True, default=str))
+            keep_only(folder, origin, "*.hdf5")
             finished = _finished(folder)
             if finished:
                 tqdm.write(
@@ -61,11 +61,11 @@ def _finished(folder: Path) -> dict[int, Path]:
     return dict(sorted((int(file.stem), file) for file in folder.glob("[0-9]*.hdf5")))
 
 
-def _keep_only(folder: Path, origin: str) -> None:
-    """Delete the episodes of another origin."""
-    stored = folder / "origin.json"
-    if stored.exists() and stored.read_text(encoding="utf-8") == origin:
+def keep_only(folder: Path, origin: Mapping[str, Any], episodes: str) -> None:
+    """Delete the files `episodes`, a pattern, of another origin than this, and note this in `origin.json`."""
+    stored, content = folder / "origin.json", json.dumps(origin, indent=1, sort_keys=True, default=str)
+    if stored.exists() and stored.read_text(encoding="utf-8") == content:
         return
-    for file in folder.glob("*.hdf5"):
+    for file in folder.glob(episodes):
         file.unlink()
-    write_text(stored, origin)
+    write_text(stored, content)
