@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -183,6 +184,18 @@ def release_free_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def release_asset_cache() -> None:
+    """Free the decoded textures and meshes that MuJoCo keeps for the next model: 0.1 to 0.5 GB in each process.
+
+    Call it when all environments of a process are built: with them, another one of the same scene takes a fifth of
+    the time.
+    """
+    mujoco = sys.modules.get("mujoco")  # a task without MuJoCo has not imported it
+    if mujoco is not None:
+        mujoco.mj_clearCache(mujoco.mj_getCache())
+        release_free_memory()
 
 
 def _checked_action(action: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

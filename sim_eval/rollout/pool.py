@@ -15,6 +15,7 @@ from typing import Self
 from sim_eval.errors import RunError
 from sim_eval.rollout import interpreter
 from sim_eval.rollout.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
+from tasks.simulated_task import release_asset_cache
 
 _UNPICKLABLE = (AttributeError, TypeError, pickle.PicklingError)
 
@@ -50,14 +51,13 @@ class LocalPool(Pool):
 
     def __init__(self, make_task: MakeTask, slots: int) -> None:
         self.slots = slots
-        self._environments = [Environment(make_task) for _ in range(slots)]
+        self._environments = _Environments(make_task)
 
     def exchange(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
-        return _checked({slot: self._environments[slot].handle(command) for slot, command in commands.items()})
+        return _checked(self._environments.handle(commands))
 
     def close(self) -> None:
-        for environment in self._environments:
-            environment.close()
+        self._environments.close()
 
 
 class ProcessPool(Pool):
@@ -87,6 +87,27 @@ class ProcessPool(Pool):
 def open_pool(make_task: MakeTask, workers: int, slots: int) -> Pool:
     """A pool of `slots` environments in `workers` processes; with 0 workers, in this process."""
     return ProcessPool(make_task, workers, slots) if workers else LocalPool(make_task, slots)
+
+
+class _Environments:
+    """The environments of one process, by slot."""
+
+    def __init__(self, make_task: MakeTask) -> None:
+        self._make_task = make_task
+        self._by_slot: dict[int, Environment] = {}
+
+    def handle(self, commands: Mapping[int, Command]) -> dict[int, Reply]:
+        """The reply to each slot's command. An environment is built when its first command comes."""
+        fresh = commands.keys() - self._by_slot.keys()
+        self._by_slot |= {slot: Environment(self._make_task) for slot in fresh}
+        replies = {slot: self._by_slot[slot].handle(command) for slot, command in commands.items()}
+        if fresh:
+            release_asset_cache()
+        return replies
+
+    def close(self) -> None:
+        for environment in self._by_slot.values():
+            environment.close()
 
 
 def _checked(replies: dict[int, Reply]) -> dict[int, Reply]:
@@ -139,27 +160,21 @@ def serve(handle: int) -> None:
     """A worker's main loop: receive commands, send replies, until the parent closes the pipe or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     pipe: Connection = Connection(handle)
-    environments: dict[int, Environment] = {}
+    environments: _Environments | None = None
     try:
         factory = pipe.recv_bytes()
+        # Unpickled when first built, so that a failing import is reported like a failing factory.
+        environments = _Environments(lambda: pickle.loads(factory)())
         while True:
-            share: dict[int, Command] = pipe.recv()
-            replies = {slot: _handle(environments, factory, slot, share[slot]) for slot in share}
+            replies = environments.handle(pipe.recv())
             try:
                 pipe.send(replies)  # pickles all before it sends anything
             except _UNPICKLABLE:  # whatever a task observes
                 pipe.send({slot: _sendable(reply) for slot, reply in replies.items()})
     except (EOFError, ConnectionResetError, BrokenPipeError):
         pass
-    for environment in environments.values():
-        environment.close()
-
-
-def _handle(environments: dict[int, Environment], factory: bytes, slot: int, command: Command) -> Reply:
-    if slot not in environments:
-        # Unpickled when first built, so that a failing import is reported like a failing factory.
-        environments[slot] = Environment(lambda: pickle.loads(factory)())
-    return environments[slot].handle(command)
+    if environments is not None:
+        environments.close()
 
 
 def _sendable(reply: Reply) -> Reply:

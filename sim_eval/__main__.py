@@ -1,0 +1,5 @@
+"""`python -m sim_eval` is `sim-eval`."""
+
+from sim_eval.cli import main
+
+main()
