@@ -77,9 +77,7 @@ def test_a_killed_run_goes_on_to_the_same_result(reference: Path, tmp_path: Path
     script = "import sys; from tests.test_learning import *\nlearn(settings(Path(sys.argv[1])))"
     for rounds in (1, 3):  # in the middle of the rounds after these
         process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=HERE.parent)
-        deadline = time.monotonic() + 120
         while not (tmp_path / "replay" / f"{rounds:05d}.hdf5").exists() and process.poll() is None:
-            assert time.monotonic() < deadline
             time.sleep(0.002)
         process.kill()
         process.wait()

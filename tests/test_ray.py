@@ -137,9 +137,8 @@ def test_a_run_whose_driver_ends_is_resumed(
         "make_task=functools.partial(ToyTask, step_s=0.05))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-    records, deadline = tmp_path / "records.jsonl", time.monotonic() + 120
+    records = tmp_path / "records.jsonl"
     while not (records.exists() and records.stat().st_size) and process.poll() is None:
-        assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(ended_by)
     process.wait()

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import made_run
+from sim_eval.config.components import Component
 from sim_eval.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.reader import read_run
@@ -107,7 +108,7 @@ def test_columns_of_different_starts_are_refused(run: Path) -> None:
         return dataclasses.replace(record, state_hash="moved") if record.sampler == "best_of_n" else record
 
     change(run, moved)
-    with pytest.raises(RunError, match="best_of_n starts episode 0 from another state than unsteered"):
+    with pytest.raises(RunError, match="best_of_n of toy starts episode 0 from another state than unsteered"):
         draw(run, side_by_side=True)
 
 
@@ -118,11 +119,32 @@ def test_columns_need_an_episode_of_every_sampler(run: Path) -> None:
         draw(run, side_by_side=True, episodes=(1,))
 
 
+def test_another_policys_episodes_stand_beside(run: Path, tmp_path: Path) -> None:
+    toy_run.run(tmp_path / "other", episodes=2, policy=Component("strong"), samplers=("unsteered",))
+    paths = draw(run, beside=tmp_path / "other", samplers=("unsteered",))
+    assert [path.name for path in paths] == [
+        f"toy-toy-unsteered-vs-strong-unsteered-{episode:04d}.mp4" for episode in range(2)
+    ]
+    assert frames(paths[0]).shape[2] > 2 * 64
+    assert read_run(run).videos["unsteered", 1] == paths[1].resolve()
+    assert not read_run(tmp_path / "other").videos
+
+
+def test_a_run_beside_has_the_same_starts(run: Path, tmp_path: Path) -> None:
+    toy_run.run(tmp_path / "other", episodes=2, policy=Component("strong"))
+    change(tmp_path / "other", lambda record: dataclasses.replace(record, state_hash="moved"))
+    with pytest.raises(RunError, match="unsteered of strong starts episode 0 from another state than unsteered of toy"):
+        draw(run, beside=tmp_path / "other")
+    with pytest.raises(RunError, match="other, which has none of the chosen episodes of "):
+        draw(run, beside=tmp_path / "other", episodes=(2,))
+
+
 def test_picked_episodes_are_rendered(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[str, int]] = []
 
     def work_through(videos: Any, *_: Any) -> Any:
-        drawn.extend((record.sampler, record.episode) for video in videos for record in video.records)
+        records = (column.record for video in videos for column in video.columns)
+        drawn.extend((record.sampler, record.episode) for record in records)
         return ([] for _ in videos)
 
     def rescue(record: Record) -> Record:

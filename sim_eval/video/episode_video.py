@@ -19,15 +19,22 @@ from tasks.task import Task
 
 
 @dataclass(frozen=True)
+class Column:
+    """A recorded episode, and the run folder that holds its actions."""
+
+    folder: Path
+    record: Record
+
+
+@dataclass(frozen=True)
 class EpisodeVideo:
-    """A video to draw: recorded episodes of one key in run `folder`, a column each.
+    """A video to draw: recorded episodes of one key, a column each.
 
     `path`: the file; `exists`: it is kept, and the episodes are only replayed for their rows of a contact sheet.
     """
 
     path: Path
-    folder: Path
-    records: tuple[Record, ...]
+    columns: tuple[Column, ...]
     exists: bool = False
 
 
@@ -39,7 +46,7 @@ def draw_video(task: Task, video: EpisodeVideo, view: View) -> list[np.ndarray] 
     (size,) = task.spec.action.shape
     instruction, fps = task.spec.instruction, task.spec.control_hz / view.every
     try:
-        replays = [replay(task, record, _actions(video.folder, record, size), view) for record in video.records]
+        replays = [replay(task, column.record, _actions(column, size), view) for column in video.columns]
     except ReplayError as error:
         return error
     if not video.exists:
@@ -54,9 +61,10 @@ def _frames(replays: Sequence[DrawnEpisode], instruction: str, view: View) -> It
         yield overlay.frame([replayed.moment(number) for replayed in replays])
 
 
-def _actions(folder: Path, record: Record, size: int) -> np.ndarray:
-    """The executed actions (steps, size) of a record."""
-    path = actions_path(folder, record.sampler, record.episode)
+def _actions(column: Column, size: int) -> np.ndarray:
+    """The executed actions (steps, size) of a column's episode."""
+    record = column.record
+    path = actions_path(column.folder, record.sampler, record.episode)
     try:
         if not path.is_file():  # reading a pipe would wait for ever
             raise FileNotFoundError(path)

@@ -28,6 +28,10 @@ class RenderOptions(EngineOptions):
         kind="str",
     )
     side_by_side: bool = option(False, "one video per episode, with a column per sampler in the order of samplers")
+    beside: Path | None = option(
+        None,
+        "another run from the same starts, such as another policy's: its samplers' columns follow this run's",
+    )
     sheet: bool = option(False, "also draw contact sheets: evenly spaced frames of every rendered episode")
     format: str = option("mp4", "mp4 or gif", choices=FORMATS)
     camera: str | None = option(None, "agentview, robot0_eye_in_hand or another of the task's; null: the task's first")
@@ -46,6 +50,7 @@ class RenderOptions(EngineOptions):
         if given["size"] % 2:
             raise RunError(f"size is {given['size']}; accepted: an even number of pixels")
         given["videos"] = read_pick(given["videos"])
+        given["side_by_side"] = given["side_by_side"] or given["beside"] is not None
         given["output"] = given["output"] or default_output(given["folder"])
         check_folder("output", given["output"])
 

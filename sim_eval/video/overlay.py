@@ -95,9 +95,10 @@ class Moment:
 class Overlay:
     """Frames for episodes of one key, a column each in the order given; `size`: pixels a side of every picture.
 
-    A dark band on top names task, episode and instruction. Below each picture stand the sampler with its strength, the
-    control step, the pictures that the policy saw if `observed` says which, and, where a critic valued the chunks, the
-    curve of Q so far, all columns on the same axes. A column whose episode has ended shows how.
+    A dark band on top names task, episode and instruction. Below each picture stand the sampler with its strength (and
+    the policy, where columns differ in it), the control step, the pictures that the policy saw if `observed` says
+    which, and, where a critic valued the chunks, the curve of Q so far, all columns on the same axes. A column whose
+    episode has ended shows how.
     """
 
     def __init__(
@@ -150,13 +151,16 @@ class Overlay:
         for number, line in enumerate(lines):
             pen.text((px(6), px(23) + number * px(14) + px(6)), line, DIM, small, "lm")
         middle = self._top + self._size + self._caption / 2
+        several = len({record.policy for record in self._records}) > 1
         for column, record in enumerate(self._records):
             left = column * (self._size + self._gap) + px(6)
             if self._observed is not None:
                 self._observed.label(pen, (left - px(6), self._top + self._size + self._caption))
-            pen.text((left, middle), record.sampler, TEXT, small, "lm")
+            name = f"{record.policy} {record.sampler}" if several else record.sampler
+            name = fitted(name, small, self._size - px(6) - px(80))
+            pen.text((left, middle), name, TEXT, small, "lm")
             if record.strength is not None:
-                after = left + small.getlength(record.sampler) + px(4)
+                after = left + small.getlength(name) + px(4)
                 pen.text((after, middle), f"at {record.strength:g}", DIM, small, "lm")
         return image
 

@@ -17,7 +17,7 @@ from sim_eval.files import replacing
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.start import work_through
 from sim_eval.runs.records import actions_path
-from sim_eval.video.episode_video import EpisodeVideo, draw_video
+from sim_eval.video.episode_video import Column, EpisodeVideo, draw_video
 from sim_eval.video.replay import ReplayError, View
 from tasks.task import Task
 
@@ -43,7 +43,7 @@ def draw_elsewhere(
 
 
 def _packed(video: EpisodeVideo) -> _Parcel:
-    paths = [actions_path(video.folder, record.sampler, record.episode) for record in video.records]
+    paths = [actions_path(column.folder, column.record.sampler, column.record.episode) for column in video.columns]
     return _Parcel(video, tuple(path.read_bytes() if path.is_file() else None for path in paths))
 
 
@@ -51,12 +51,13 @@ def _draw_parcel(task: Task, parcel: _Parcel, view: View) -> tuple[list[np.ndarr
     """The result of `draw_video`, and the content of the file; None if none was drawn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for record, content in zip(parcel.video.records, parcel.actions, strict=True):
+        columns = [Column(folder / str(number), column.record) for number, column in enumerate(parcel.video.columns)]
+        for column, content in zip(columns, parcel.actions, strict=True):
             if content is not None:
-                path = actions_path(folder, record.sampler, record.episode)
+                path = actions_path(column.folder, column.record.sampler, column.record.episode)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        video = replace(parcel.video, folder=folder, path=folder / parcel.video.path.name)
+        video = replace(parcel.video, columns=tuple(columns), path=folder / parcel.video.path.name)
         rows = draw_video(task, video, view)
         return rows, video.path.read_bytes() if video.path.exists() else None
 

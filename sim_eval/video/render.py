@@ -25,7 +25,7 @@ from sim_eval.video.episode_video import EpisodeVideo, draw_video, write_sheet
 from sim_eval.video.options import RenderOptions
 from sim_eval.video.remote import draw_elsewhere
 from sim_eval.video.replay import ReplayError, View, first_camera
-from sim_eval.video.selection import chosen_records, planned_sheets, planned_videos, video_path
+from sim_eval.video.selection import chosen_records, planned_sheets, planned_videos, records_beside, video_path
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,10 @@ def render(settings: RenderOptions, make_task: MakeTask) -> Rendered:
     """
     run = read_run(settings.folder)
     observed = _observed(settings, run)
-    chosen = chosen_records(settings, run)
-    videos, sheets = planned_videos(settings, chosen), planned_sheets(settings, chosen)
+    chosen, beside = chosen_records(settings, run), list[Record]()
+    if settings.beside is not None:
+        chosen, beside = records_beside(settings, chosen, read_run(settings.beside))
+    videos, sheets = planned_videos(settings, chosen, beside), planned_sheets(settings, chosen)
     index = read_index(settings.folder, run.records)
     if not settings.overwrite:
         _check_own([*(video.path for video in videos), *sheets], index, settings.folder)
@@ -96,11 +98,11 @@ def render(settings: RenderOptions, make_task: MakeTask) -> Rendered:
         }
     kept = sum(video.exists for video in videos)
     on_sheets = {key for records in sheets.values() for key in _shown(records)}
-    todo = [video for video in videos if not video.exists or on_sheets.intersection(_shown(video.records))]
+    todo = [video for video in videos if not video.exists or on_sheets.intersection(_own(settings, video))]
     if not todo:
         return Rendered([], kept)
     check_encoder()
-    new = {video.path: _shown(video.records) for video in todo if not video.exists}
+    new = {video.path: _own(settings, video) for video in todo if not video.exists}
     files = new | {path: _shown(records) for path, records in sheets.items()}
     listed = _listed(settings.folder, files)
     try:
@@ -155,13 +157,18 @@ def _draw(
                 tqdm.write(f"skipped: {made}", file=sys.stderr)
                 skipped += 1
             elif settings.sheet:  # hundreds of rows fill the memory
-                rows.update(zip(_shown(video.records), made, strict=True))
+                rows.update(zip(_own(settings, video), made, strict=False))  # the other run's columns come last
             progress.update()
     return rows, skipped
 
 
 def _shown(records: Sequence[Record]) -> Shown:
     return tuple((record.sampler, record.episode) for record in records)
+
+
+def _own(settings: RenderOptions, video: EpisodeVideo) -> Shown:
+    """The episodes of the rendered run that a video shows."""
+    return _shown([column.record for column in video.columns if column.folder == settings.folder])
 
 
 def _listed(folder: Path, files: Mapping[Path, Shown]) -> bool:

@@ -11,7 +11,7 @@ from sim_eval.analysis.episode_selection import check_pick, picked
 from sim_eval.errors import RunError
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
-from sim_eval.video.episode_video import ROWS, EpisodeVideo
+from sim_eval.video.episode_video import ROWS, Column, EpisodeVideo
 from sim_eval.video.options import RenderOptions
 
 
@@ -27,7 +27,7 @@ def chosen_records(settings: RenderOptions, run: Run) -> list[Record]:
         if sampler not in recorded:
             raise RunError(f"samplers: {sampler} is not recorded in {settings.folder}; accepted: {', '.join(recorded)}")
     samplers = settings.samplers or tuple(recorded)
-    if settings.side_by_side and len(set(samplers)) < 2:
+    if settings.side_by_side and settings.beside is None and len(set(samplers)) < 2:
         raise RunError(f"side_by_side=true needs two samplers or more, there is {', '.join(samplers)}")
     check_pick(settings.videos, recorded)
     good = [record for record in run.records if record.error is None]
@@ -49,26 +49,60 @@ def _asked_episodes(settings: RenderOptions, good: Sequence[Record], samplers: S
     return recorded if settings.episodes is None else set(settings.episodes)
 
 
-def planned_videos(settings: RenderOptions, chosen: Sequence[Record]) -> list[EpisodeVideo]:
-    """One for every record, or one for every episode with a column for each of its records.
+def planned_videos(
+    settings: RenderOptions, chosen: Sequence[Record], beside: Sequence[Record] = ()
+) -> list[EpisodeVideo]:
+    """One for every record, or one for every episode with a column for each of its records, then of those `beside`.
 
     Raises RunError for columns that start from different states.
     """
-    groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[Column]] = defaultdict(list)
     for record in chosen:
-        groups[record.episode, "" if settings.side_by_side else record.sampler].append(record)
+        groups[record.episode, "" if settings.side_by_side else record.sampler].append(Column(settings.folder, record))
+    for record in beside:
+        assert settings.beside is not None
+        groups[record.episode, ""].append(Column(settings.beside, record))
     videos = []
-    for first, *others in groups.values():
+    for columns in groups.values():
+        first, *others = (column.record for column in columns)
         for other in others:
             if other.state_hash != first.state_hash:
                 raise RunError(
-                    f"side_by_side: {other.sampler} starts episode {other.episode} from another state than "
-                    f"{first.sampler}, the pairing is broken"
+                    f"side_by_side: {other.sampler} of {other.policy} starts episode {other.episode} from another "
+                    f"state than {first.sampler} of {first.policy}, the pairing is broken"
                 )
-        samplers = "-vs-".join(record.sampler for record in (first, *others))
-        path = video_path(settings, first.task, first.policy, samplers, first.episode)
-        videos.append(EpisodeVideo(path, settings.folder, (first, *others)))
+        path = video_path(settings, first.task, first.policy, _columns_name(settings, columns), first.episode)
+        videos.append(EpisodeVideo(path, tuple(columns)))
     return videos
+
+
+def _columns_name(settings: RenderOptions, columns: Sequence[Column]) -> str:
+    return "-vs-".join(
+        column.record.sampler if column.folder == settings.folder else f"{column.record.policy}-{column.record.sampler}"
+        for column in columns
+    )
+
+
+def records_beside(settings: RenderOptions, chosen: Sequence[Record], other: Run) -> tuple[list[Record], list[Record]]:
+    """Those of `chosen` whose episode the other run has, too, and the other run's records of these episodes.
+
+    Raises RunError for a run of another task, and for one without any of the episodes.
+    """
+    task = chosen[0].task if chosen else other.task.full_name
+    if other.task.full_name != task:
+        raise RunError(f"beside is {settings.beside}, a run of {other.task.full_name}; accepted: a run of {task}")
+    episodes = {record.episode for record in chosen}
+    good = [
+        record
+        for record in other.records
+        if record.error is None
+        and record.episode in episodes
+        and (settings.samplers is None or record.sampler in settings.samplers)
+    ]
+    if chosen and not good:
+        raise RunError(f"beside is {settings.beside}, which has none of the chosen episodes of {settings.folder}")
+    shared = {record.episode for record in good}
+    return [record for record in chosen if record.episode in shared], good
 
 
 def video_path(settings: RenderOptions, task: str, policy: str, samplers: str, episode: int) -> Path:
