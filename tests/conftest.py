@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from sim_eval import cli
+from tasks.simulated_task import release_asset_cache
 from tests.commands import QUICK, Call, put_toy
 
 # Read when imageio starts ffmpeg: without it imageio forks this process, which has drawn, see sim_eval/video/encode.py.
@@ -32,6 +33,14 @@ def collected_once() -> None:
     """robosuite collects garbage whenever an environment closes: keep it from searching the imported modules."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def freed_after_each_module() -> Iterator[None]:
+    """Simulators in cycles of references wait for a collection, which their size does not hasten."""
+    yield
+    gc.collect()
+    release_asset_cache()
 
 
 @pytest.fixture(scope="module")
