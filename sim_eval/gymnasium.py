@@ -38,7 +38,7 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     An action is the task's, (D,) float32 in [-1, 1]. An observation maps names to vectors, float32, and to pictures,
     (size, size, 3) uint8. An episode terminates at success, and is truncated at the task's step limit. `info` has
-    "start_hash", "success", "instruction" and "env_seed".
+    "start_hash", "success", "instruction" and "env_seed"; `task_spec` is the task's `TaskSpec`.
 
     name: the task; options: of `tasks.make`, such as `index`. observations: names; None for all vectors. image_size,
     image_orientation: as in `ObservationRequest`. camera, render_size: of `render`; None for the task's first camera.
@@ -65,7 +65,7 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.render_mode = render_mode
         self._task: Task = make(name, **options)
         self._closed = False
-        spec = self._task.spec
+        self.task_spec = spec = self._task.spec
         wanted = tuple(spec.observations) if observations is None else tuple(observations)
         self._request = ObservationRequest(wanted, image_size, image_orientation)
         self._camera, self._render_size = camera or spec.cameras[0], render_size
@@ -80,10 +80,10 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         """Start an episode. `options` are ignored."""
         super().reset(seed=seed)
         env_seed = int(self.np_random.integers(_SEEDS)) if seed is None else seed
-        self._task.reset(EpisodeKey(self._task.spec.name, 0, env_seed, 0))
+        self._task.reset(EpisodeKey(self.task_spec.name, 0, env_seed, 0))
         self._start = {
             "start_hash": self._task.state_hash(),
-            "instruction": self._task.spec.instruction,
+            "instruction": self.task_spec.instruction,
             "env_seed": env_seed,
         }
         return self._observation(), {**self._start, "success": False}
@@ -109,7 +109,7 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return dict(self._task.observe(self._request))
 
     def _space_of(self, name: str) -> spaces.Box:
-        spec, size = self._task.spec, self._request.image_size
+        spec, size = self.task_spec, self._request.image_size
         if name in spec.observations:
             return _box(spec.observations[name])
         if name.removesuffix("_image") in spec.cameras and name.endswith("_image"):
