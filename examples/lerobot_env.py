@@ -11,8 +11,6 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-import sim_eval.gymnasium  # noqa: F401 - registers the ids
-
 #: What LeRobot evaluates: of each id, the task's numbers. A scene takes about 0.4 GB and a few seconds.
 TASKS = {"sim_eval/LiberoGoal-v0": (0,)}
 #: As LeRobot's LIBERO names, turns and sizes them.
@@ -54,10 +52,12 @@ def make_env(n_envs: int = 1, use_async_envs: bool = False, cfg: Any = None) -> 
 
     def build(id: str, index: int) -> gymnasium.Env:
         seen: dict = {"observations": [*STATE, *CAMERAS.values()], "image_size": SIZE, "image_orientation": "rotated"}
-        return LeRobotEnv(gymnasium.make(id, index=index, render_mode="rgb_array", **seen))
+        return LeRobotEnv(gymnasium.make(f"sim_eval.gymnasium:{id}", index=index, render_mode="rgb_array", **seen))
 
     def vector(id: str, index: int) -> VectorEnv:
-        kind = AsyncVectorEnv if use_async_envs else SyncVectorEnv
-        return kind([functools.partial(build, id, index)] * n_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        copies = [functools.partial(build, id, index)] * n_envs
+        if use_async_envs:  # a GL context of this process would not survive a fork
+            return AsyncVectorEnv(copies, autoreset_mode=AutoresetMode.SAME_STEP, context="forkserver")
+        return SyncVectorEnv(copies, autoreset_mode=AutoresetMode.SAME_STEP)
 
     return {id: {index: vector(id, index) for index in indices} for id, indices in TASKS.items()}
