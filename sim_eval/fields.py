@@ -44,6 +44,11 @@ STORED_TASK = {
     "index": int,
     "env": str | None,
     "perturbation": str | None,
+    "id": str | None,
+    "success": str | None,
+    "threshold": float | None,
+    "max_steps": int | None,
+    "kwargs": dict[str, Any] | None,
 }
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from tasks.gymnasium_task import GymnasiumTask, check_options, known_limit
 from tasks.libero_files import instruction_in, task_files
 from tasks.libero_suites import INIT_STATES, PERTURBATIONS, PERTURBED_SUITES, SUITES, LiberoSuite, is_libero
 from tasks.libero_task import LiberoTask
-from tasks.naming import ANY_ROBOSUITE, OGBENCH, full_name
+from tasks.naming import ANY_ROBOSUITE, GYMNASIUM, OGBENCH, full_name
 from tasks.ogbench_domains import FIRST, domain_of
 from tasks.ogbench_task import build as build_ogbench
 from tasks.panda_task import PandaTask
@@ -48,7 +49,7 @@ _BY_NAME = {spec.name: spec for spec in _SPECS}
 #: The tasks that need no option to be complete: robosuite's, LIBERO's suites, each from easy to hard.
 _COMPLETE = (*_BY_NAME, *SUITES)
 #: Every name that `make` accepts.
-TASKS = (*_COMPLETE, ANY_ROBOSUITE, OGBENCH)
+TASKS = (*_COMPLETE, ANY_ROBOSUITE, OGBENCH, GYMNASIUM)
 
 
 class _Option(NamedTuple):
@@ -64,18 +65,23 @@ _OPTIONS = {
     "perturbation": _Option(dict.fromkeys(SUITES), "LIBERO's suites"),
     "env": _Option({ANY_ROBOSUITE: "Stack", OGBENCH: "cube-single"}, f"tasks {ANY_ROBOSUITE!r} and {OGBENCH!r}"),
     "instruction": _Option(dict.fromkeys(TASKS), "every task"),
-    "gain": _Option(_PANDA, f"every task but {OGBENCH}"),
+    "gain": _Option(_PANDA, f"every task but {OGBENCH} and {GYMNASIUM}"),
     "sparse": _Option({OGBENCH: None}, f"task {OGBENCH!r}"),
-    "stepping": _Option(dict.fromkeys(_PANDA, "fast"), f"every task but {OGBENCH}"),
+    "stepping": _Option(dict.fromkeys(_PANDA, "fast"), f"every task but {OGBENCH} and {GYMNASIUM}"),
+    **{
+        option: _Option({GYMNASIUM: None}, f"task {GYMNASIUM!r}")
+        for option in ("id", "success", "threshold", "max_steps", "kwargs")
+    },
 }
 
 #: The type of each option.
 OPTION_TYPES: dict[str, type] = {
-    "index": int, "perturbation": str, "env": str, "instruction": str, "gain": float, "sparse": bool, "stepping": str
+    "index": int, "perturbation": str, "env": str, "instruction": str, "gain": float, "sparse": bool, "stepping": str,
+    "id": str, "success": str, "threshold": float, "max_steps": int, "kwargs": dict
 }  # fmt: skip
 
 #: Options that change a task; without them it is as it is, and they are in no name and no folder.
-_CHANGES = ("instruction", "gain", "sparse")
+_CHANGES = ("instruction", "gain", "sparse", "threshold", "max_steps", "kwargs")
 
 MOST_GAIN = 2.0
 
@@ -124,9 +130,7 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
             raise TaskError(f"task {name!r} takes no option {option}; accepted: {', '.join(_OPTIONS)}")
         if name not in _OPTIONS[option].defaults:
             raise TaskError(f"{option} is {value!r} for task {name!r}; accepted for {_OPTIONS[option].who} alone")
-    taken = {
-        option: given.get(option, kind.defaults[name]) for option, kind in _OPTIONS.items() if name in kind.defaults
-    }
+    taken = {option: given.get(option, default) for option, default in task_defaults(name).items()}
     if "stepping" in taken:
         check_kind(taken["stepping"])
     taken = {option: value for option, value in taken.items() if value is not None or option not in _CHANGES}
@@ -137,7 +141,14 @@ def task_options(name: str, **given: Any) -> dict[str, Any]:
         check_environment(taken["env"])
     if name == OGBENCH:
         domain_of(taken["env"], taken["index"])
+    if name == GYMNASIUM:
+        check_options(**{option: value for option, value in taken.items() if option != "instruction"})
     return taken
+
+
+def task_defaults(name: str) -> dict[str, Any]:
+    """The default of every option that task `name` takes; checks nothing."""
+    return {option: kind.defaults[name] for option, kind in _OPTIONS.items() if name in kind.defaults}
 
 
 def _check_changes(taken: Mapping[str, Any]) -> None:
@@ -165,6 +176,8 @@ def known_of(name: str, **options: Any) -> tuple[str, int]:
     elif name == OGBENCH:
         domain = domain_of(taken["env"], taken["index"])
         instruction, steps = domain.instructions[taken["index"] - 1], domain.max_steps
+    elif name == GYMNASIUM:
+        instruction, steps = taken["id"].rpartition(":")[2], known_limit(taken["id"], taken.get("max_steps"))
     else:
         instruction, steps = _BY_NAME[name].instruction, MAX_STEPS
     return taken.get("instruction", instruction), steps
@@ -178,7 +191,8 @@ def make(name: str, stepping: str | None = None, **options: Any) -> Task:
     `PERTURBATIONS`. `env`: robosuite's environment or OGBench's domain. `sparse`: OGBench's reward is -1 until success.
     `stepping`: "fast" (this project's control loop, the default) or "stock" (robosuite's). `gain`: how far the hand
     moves and turns for an action, relative to the task as it is, above 0 and at most `MOST_GAIN`: a robot other than
-    the policy's. What an action of 1 does as the task is stays the most. Raises TaskError as `task_options`.
+    the policy's. What an action of 1 does as the task is stays the most. `id`, `success`, `threshold`, `max_steps` and
+    `kwargs`: of a Gymnasium environment, see `GymnasiumTask`. Raises TaskError as `task_options`.
     """
     taken = task_options(name, **options, **({} if stepping is None else {"stepping": stepping}))
     task = _built(name, taken, full_name(name, **taken))
@@ -187,7 +201,9 @@ def make(name: str, stepping: str | None = None, **options: Any) -> Task:
     return task
 
 
-def _built(name: str, taken: dict[str, Any], known_as: str) -> SimulatedTask:
+def _built(name: str, taken: dict[str, Any], known_as: str) -> SimulatedTask | GymnasiumTask:
+    if name == GYMNASIUM:
+        return GymnasiumTask(known_as, **{option: value for option, value in taken.items() if option != "instruction"})
     if name == OGBENCH:
         domain = domain_of(taken["env"], taken["index"])
         return build_ogbench(known_as, domain, taken["index"], taken.get("sparse", False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -193,6 +194,13 @@ def _open_gl_context() -> Any:
         "no GL library can draw frames (" + "; ".join(answers) + "). Install one, on Debian or Ubuntu: "
         "apt-get install libegl1 libopengl0 libgl1-mesa-dri (or libosmesa6); or run without videos"
     )
+
+
+@functools.cache
+def backend_without_screen() -> str:
+    """The GL library that `OffscreenRenderer` draws with, "egl" or "osmesa". Raises TaskError if none does."""
+    _open_gl_context().free()
+    return os.environ["PYOPENGL_PLATFORM"]
 
 
 def _load_one(names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import shlex
 import sys
@@ -68,3 +69,10 @@ def test_own_task_goes_back_to_a_saved_state() -> None:
         task.restore(state)
         hashes.append([(task.step(action), task.state_hash()) for action in actions])
     assert hashes[0] == hashes[1] == hashes[2]
+
+
+def test_the_loop_of_the_gymnasium_page(capsys: pytest.CaptureFixture[str]) -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "gymnasium.md").read_text(), re.DOTALL)
+    assert code is not None
+    exec(compile(code[1], "gymnasium.md", "exec"), {})
+    assert re.fullmatch(r"False [0-9a-f]{64} lift the red cube\n", capsys.readouterr().out)

@@ -19,6 +19,7 @@ from sim_eval.models import store
 from sim_eval.models.store import ROOT
 from sim_eval.training import names
 from sim_eval.training.stages import STAGES
+from tasks.naming import GYMNASIUM
 from tasks.registry import TASKS
 from tests.commands import ALL_TASKS, message
 
@@ -41,7 +42,8 @@ def Task(size): return size
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_composes_and_every_sampler_builds(task: str) -> None:
     every_sampler = ",".join(SHIPPED)
-    arguments = [f"task={task}", "policy=tests.toy_models:ToyDenoiser", f"samplers=[{every_sampler}]"]
+    needed = ["task.id=CartPole-v1", "task.success=return"] if task == GYMNASIUM else []
+    arguments = [f"task={task}", *needed, "policy=tests.toy_models:ToyDenoiser", f"samplers=[{every_sampler}]"]
     strengths = [f"sampler.{name}.strength=0.5" for name in ("vgps", "qgf")]
     settings = read_command("evaluate", [*arguments, *STRENGTHS, *strengths])
     assert settings.task.name == task

@@ -7,13 +7,19 @@ import subprocess
 import sys
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+import sim_eval.gymnasium
 import tasks
 from policies.observation import ObservationRequest
+from sim_eval.gymnasium import IDS, TaskEnv
 from tasks import EpisodeKey, Task, TaskError, registry
 from tasks.libero_suites import SUITES
+from tasks.naming import GYMNASIUM
 from tests.shared_tasks import shared_task
 
 FRAME_SIZE = 64
@@ -279,6 +285,93 @@ def test_frames(task: Task) -> None:
         task.frame("nowhere", FRAME_SIZE)
     with pytest.raises(TaskError, match="size"):
         task.frame(task.spec.cameras[0], 0)
+
+
+@pytest.fixture
+def env(task: Task, monkeypatch: pytest.MonkeyPatch) -> TaskEnv:
+    """The task as a Gymnasium environment, which shares its scene."""
+    monkeypatch.setattr(sim_eval.gymnasium, "make", lambda name, **options: task)
+    env = TaskEnv(task.spec.name, render_mode="rgb_array", render_size=FRAME_SIZE)
+    env.spec = gymnasium.spec("sim_eval/Can-v0")
+    return env
+
+
+@pytest.mark.filterwarnings("ignore:.*A Box observation space m:UserWarning")
+def test_gymnasiums_own_check(env: TaskEnv) -> None:
+    """But for the part that builds the environment again, see `test_every_id_is_built_by_gymnasium`."""
+    check_env(env, skip_render_check=True, skip_close_check=True)
+    assert env.render().shape == (FRAME_SIZE, FRAME_SIZE, 3)  # type: ignore[union-attr]
+
+
+def test_gymnasiums_seed_is_the_env_seed(task: Task, env: TaskEnv) -> None:
+    task.reset(key(task, 7))
+    expected, seen = task.state_hash(), observe(task, *task.spec.observations)
+    observation, info = env.reset(seed=7)
+    assert info == {
+        "start_hash": expected, "success": False, "instruction": task.spec.instruction, "env_seed": 7
+    }  # fmt: skip
+    assert equal(observation, seen)
+    drawn = [env.reset()[1]["env_seed"] for _ in range(2)]
+    env.reset(seed=7)
+    assert drawn == [env.reset()[1]["env_seed"] for _ in range(2)]
+    assert drawn[0] != drawn[1]
+    with pytest.raises(TaskError, match="env_seed"):
+        env.reset(seed=2**32)
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_vector_environment_ends_at_the_limit(task: Any, env: TaskEnv, mode: AutoresetMode) -> None:
+    vector = SyncVectorEnv([lambda: env], autoreset_mode=mode)
+    _, info = vector.reset(seed=[7])
+    first, still_ = info["start_hash"][0], still(task)[None]
+    task._steps_left = 2
+    assert not vector.step(still_)[3][0]
+    _, _, terminated, truncated, info = vector.step(still_)
+    assert (terminated.tolist(), truncated.tolist()) == ([False], [True])
+    assert (info["start_hash"][0] == first) == (mode is not AutoresetMode.SAME_STEP)
+    if mode is AutoresetMode.SAME_STEP:
+        assert info["final_info"]["start_hash"][0] == first
+    elif mode is AutoresetMode.NEXT_STEP:
+        assert vector.step(still_)[4]["start_hash"][0] != first
+
+
+def test_success_terminates(task: Any, env: TaskEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    for done, ends in ((True, (True, False)), (False, (False, False))):
+        env.reset(seed=7)
+        monkeypatch.setattr(task, "step", lambda action, done=done: tasks.Outcome(1.0, True, done))
+        _, reward, *ended, info = env.step(still(task))
+        assert (reward, tuple(ended), info["success"]) == (1.0, ends, True)
+
+
+def test_every_task_has_an_id() -> None:
+    assert set(IDS.values()) == {*registry.TASKS} - {GYMNASIUM}
+    assert {"sim_eval/LiberoGoal-v0", "sim_eval/Libero90-v0", "sim_eval/OGBench-v0"} <= IDS.keys()
+    assert IDS.keys() <= gymnasium.registry.keys()
+
+
+def test_gymnasium_finds_an_id_by_its_module_and_passes_options_on() -> None:
+    program = (
+        "import gymnasium\n"
+        "env = gymnasium.make('sim_eval.gymnasium:sim_eval/LiberoGoal-v0', index=3, observations=['agentview_image'],"
+        " image_size=32)\n"
+        "print(env.observation_space, env.reset(seed=0)[1]['instruction'], sep='; ')\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    instruction = "open the top layer of the drawer and put the bowl inside"
+    told = f"Dict('agentview_image': Box(0, 255, (32, 32, 3), uint8)); {instruction}\n"
+    assert (answer.stdout, answer.stderr) == (told, "")
+    with pytest.raises(TaskError, match=r"observations has 'instruction'; accepted: .*agentview_image.* in info"):
+        gymnasium.make("sim_eval/Lift-v0", observations=["instruction"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*A Box observation space m:UserWarning")
+@pytest.mark.parametrize("id", IDS)
+def test_every_id_is_built_by_gymnasium(id: str) -> None:
+    """With all of `check_env`, which draws, and builds the environment two more times."""
+    env = gymnasium.make(id)
+    check_env(env.unwrapped)
+    env.close()
 
 
 def test_frames_are_upright() -> None:

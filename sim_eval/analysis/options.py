@@ -11,7 +11,7 @@ from sim_eval.config.components import BUILT_IN
 from sim_eval.runs.reader import Run
 
 #: Options of a task that are part of its full name, its name itself, and one that only earlier versions stored.
-_NAMED = ("name", "env", "perturbation", "assets")
+_NAMED = ("name", "env", "perturbation", "id", "assets")
 _SERVER = BUILT_IN["policy"]["openpi"]
 
 
@@ -21,10 +21,11 @@ def task_options(run: Run) -> dict[str, Any]:
     A full name does not hold the index 0, so that `libero_goal` could be a whole suite: this says so.
     """
     task = run.config["task"]
-    given = task.get("options", {}) if "target" in task else task
+    if "target" in task:
+        return {f"task.{option}": value for option, value in task.get("options", {}).items()}
     return {
         f"task.{option}": value
-        for option, value in given.items()
+        for option, value in task.items()
         if option not in _NAMED and (option, value) != ("stepping", "fast") and (option != "index" or value == 0)
     }
 

@@ -81,9 +81,11 @@ def overview(root: Path) -> list[str]:
 
 
 def _tasks_of(task: Choice, cards: Iterable[Card]) -> list[str]:
+    from sim_eval.config.components import typed_as
     from sim_eval.listing.tasks import NOTES, TaskRow, suite_rows
+    from tasks.registry import OPTION_TYPES
 
-    given: dict[str, Any] = dict(task.options)
+    given = {name: typed_as(value, OPTION_TYPES.get(name)) for name, value in task.options.items()}
     if "index" in given:
         if not str(given["index"]).isdigit():
             raise RunError(f"task.index is {given['index']}; accepted: a whole number of at least 0")

@@ -203,12 +203,13 @@ def with_options(found: Component, options: Mapping[str, Any]) -> Component:
         return found
     parameters = inspect.signature(found.load()).parameters
     annotations = {name: parameter.annotation for name, parameter in parameters.items()}
-    return replace(found, options={name: _typed_as(value, annotations.get(name)) for name, value in options.items()})
+    return replace(found, options={name: typed_as(value, annotations.get(name)) for name, value in options.items()})
 
 
-def _typed_as(value: Any, annotation: object) -> Any:
+def typed_as(value: Any, annotation: object) -> Any:
+    """An option's value, its texts typed as the annotation says, those inside it as they look."""
     if isinstance(value, Mapping):
-        return {name: _typed_as(inner, None) for name, inner in value.items()}
+        return {name: typed_as(inner, None) for name, inner in value.items()}
     return typed(value, annotation) if isinstance(value, Text) else value
 
 

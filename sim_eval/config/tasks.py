@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import tasks
-from sim_eval.config.components import TARGETS, Component, component
-from sim_eval.config.options import Choice, Given, Text, option
-from sim_eval.config.values import typed
+from sim_eval.config.components import TARGETS, Component, component, typed_as
+from sim_eval.config.options import Choice, Given, option
 from tasks.naming import full_name
-from tasks.registry import OPTION_TYPES, TASKS, options_of, task_options
+from tasks.registry import OPTION_TYPES, TASKS, options_of, task_defaults, task_options
 from tasks.task import Task, checked_task
 
 
@@ -63,9 +62,10 @@ class TaskChoice:
         """The options that are neither in the full name nor at their defaults; all of a user's own."""
         if self.target:
             return dict(self.options)
-        in_name = {name: self.options[name] for name in ("index", "env", "perturbation") if name in self.options}
-        defaults = task_options(self.name, **in_name)
-        return {name: value for name, value in self.options.items() if name not in defaults or value != defaults[name]}
+        in_name, defaults = ("index", "env", "perturbation", "id"), task_defaults(self.name)
+        return {
+            name: value for name, value in self.options.items() if name not in in_name and value != defaults.get(name)
+        }
 
     def factory(self) -> Callable[[], Task]:
         """A picklable callable that builds the task."""
@@ -82,11 +82,12 @@ class TaskOptions:
 
     task: TaskChoice = option(
         Choice("can"),
-        "lift, can, square, libero_spatial, libero_object, libero_goal, libero_10, libero_90, robosuite, ogbench, or "
-        "as for policy. task.instruction=TEXT: what the policy is told instead; task.gain=0.6: the hand moves less far "
-        "for an action; task.stepping=stock: robosuite's own control loop; LIBERO's suites take task.index=N and "
-        "task.perturbation=lan|object|swap|task, robosuite takes task.env=NAME, ogbench task.env=DOMAIN, "
-        "task.index=1 to 5 and task.sparse=true",
+        "lift, can, square, libero_spatial, libero_object, libero_goal, libero_10, libero_90, robosuite, ogbench, "
+        "gymnasium, or as for policy. task.instruction=TEXT: what the policy is told instead; task.gain=0.6: the hand "
+        "moves less far for an action; task.stepping=stock: robosuite's own control loop; LIBERO's suites take "
+        "task.index=N and task.perturbation=lan|object|swap|task, robosuite takes task.env=NAME, ogbench "
+        "task.env=DOMAIN, task.index=1 to 5 and task.sparse=true, gymnasium task.id=ID, task.success=KEY of info, "
+        "terminated or return, task.threshold=RETURN, task.max_steps=N and task.kwargs.NAME=VALUE",
         kind="Choice",
     )
 
@@ -106,10 +107,7 @@ def task_of(choice: Choice) -> TaskChoice:
         with closing(checked_task(name())) as probe:
             return TaskChoice(probe.spec.name, *_described(name), name)
     if name in TASKS:
-        options = {
-            option: typed(value, OPTION_TYPES.get(option)) if isinstance(value, Text) else value
-            for option, value in choice.options.items()
-        }
+        options = {option: typed_as(value, OPTION_TYPES.get(option)) for option, value in choice.options.items()}
         return TaskChoice(name, task_options(name, **options))
     own = component("task", choice, TASKS, TARGETS)
     own.check()

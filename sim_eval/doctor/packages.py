@@ -31,6 +31,7 @@ EXTRAS = {
     "language": "instructions that mini_vla was not trained on",
     "lerobot": "policy=lerobot",
     "ogbench": "task=ogbench",
+    "gymnasium": "task=gymnasium",
     "ray": "engine=ray",
 }
 

@@ -16,7 +16,7 @@ from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_key
-from sim_eval.rollout.rehearsal import rehearse
+from sim_eval.rollout.rehearsal import rehearse, warn_of_unpaired_starts
 from sim_eval.rollout.start import open_engine
 from sim_eval.runs.records import Record, record_of
 from sim_eval.runs.run_folder import RunFolder, open_run
@@ -24,6 +24,7 @@ from sim_eval.runs.stored_options import DECIDED
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.video.options import RenderOptions, default_output
 from sim_eval.video.render import check_output, check_rendering
+from tasks.naming import GYMNASIUM
 
 
 def evaluate_all(runs: Sequence[EvaluateOptions], built: Mapping[str, Sampler] | None = None) -> list[Record]:
@@ -40,6 +41,9 @@ def evaluate_all(runs: Sequence[EvaluateOptions], built: Mapping[str, Sampler] |
         if models.policy not in tried:  # the tasks of a suite may share it, and a scene takes seconds to build
             rehearse(options.task_name, options.task.factory(), options.workers, samplers, models, options.block)
             tried.append(models.policy)
+        if options.task.name == GYMNASIUM:
+            start = episode_key(options.task_name, options.seed, 0, options.block)
+            warn_of_unpaired_starts(options.task_name, options.task.factory(), options.workers, start)
     records: list[Record] = []
     with Progress(sum(len(options.sampler) * options.episodes for options in runs)) as progress:
         for options, (samplers, models) in zip(runs, ready, strict=True):

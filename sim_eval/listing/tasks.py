@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sim_eval.config.components import entry_points
 from sim_eval.listing.cards import Card, policies_of
 from tasks.libero_suites import SUITES, is_libero
-from tasks.naming import ANY_ROBOSUITE, OGBENCH, full_name
+from tasks.naming import ANY_ROBOSUITE, GYMNASIUM, OGBENCH, full_name
 from tasks.ogbench_domains import DOMAINS, TASKS_OF_A_DOMAIN
 from tasks.panda_task import CAMERAS
 from tasks.registry import TASKS, known_of, published_starts, task_options
@@ -64,6 +64,8 @@ def _row(name: str, policies: Mapping[str, list[str]]) -> TaskRow:
         limits = [domain.max_steps for domain in DOMAINS.values()]
         told = f"{len(DOMAINS) * TASKS_OF_A_DOMAIN} tasks of {len(DOMAINS)} domains, listed by task={name}"
         return TaskRow(name, f"{min(limits)} .. {max(limits)}", "", told)
+    if name == GYMNASIUM:
+        return TaskRow(name, "", "", "a registered environment, task.id=ID, whose success is task.success=KEY")
     return _known(name, name, {}, policies)
 
 

@@ -12,7 +12,7 @@ from policies.observation import ObservationRequest
 from policies.policy import Denoiser
 from sim_eval.config.engine import Cluster, Workers
 from sim_eval.errors import ModelError, RunError
-from sim_eval.rollout.environment import Failed, MakeTask, Reset, Started
+from sim_eval.rollout.environment import Execute, Failed, MakeTask, Reset, Started
 from sim_eval.rollout.episodes import check_fit, one_thread
 from sim_eval.rollout.gradients import gradient_of
 from sim_eval.rollout.inference import Decider, PendingDecision, Undecided, attempt, stacked, what_to_observe
@@ -42,6 +42,29 @@ def rehearse(
         observation = _first_observation(make_task, workers, keys, request, models)
     if steered and observation is not None:
         try_gradients(steered, models, observation, keys[0])
+
+
+def warn_of_unpaired_starts(task: str, make_task: MakeTask, workers: Workers, key: EpisodeKey) -> None:
+    """Start an episode twice, with a step in between, and tell stderr if the second start is another.
+
+    For tasks that do not promise the same start. A cluster is not tried. Raises RunError if the task cannot be built.
+    """
+    if isinstance(workers, Cluster):
+        return
+    hashes = set()
+    with open_pool(make_task, min(workers, 1), 1) as pool:
+        for _ in range(2):
+            reply = pool.exchange({0: Reset(key, ObservationRequest(()))})[0]
+            if not isinstance(reply, Started):
+                return  # each episode's error says why
+            hashes.add(reply.state_hash)
+            pool.exchange({0: Execute(np.zeros((1, *reply.spec.action.shape), np.float32))})
+    if len(hashes) > 1:
+        print(
+            f"warning: task {task} starts differently with equal seeds, so that its episodes are unpaired: success "
+            "rates hold, and the paired tests leave such episodes out",
+            file=sys.stderr,
+        )
 
 
 def gradient_samplers(samplers: Mapping[str, Sampler], models: Models) -> dict[str, Sampler]:
