@@ -8,9 +8,16 @@ torch=2.13.0
 root() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; }
 apt() { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null; }
 
-python=$(command -v python3.11 || command -v python3.12 || true)
+# Each is tried, not only looked up: pyenv puts commands on the PATH that run nothing.
+python=
+for candidate in python3.11 python3.12; do
+    if "$candidate" -c '' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
 if [ -z "$python" ]; then
-    echo "setup: neither python3.11 nor python3.12 was found; install one of them" >&2
+    echo "setup: neither python3.11 nor python3.12 runs here; install one of them" >&2
     exit 1
 fi
 if [ ! -x "$venv/bin/python" ] && ! "$python" -c 'import ensurepip' 2>/dev/null; then
@@ -20,8 +27,10 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
-# Without an NVIDIA driver the CPU build: the registry's default build brings gigabytes of CUDA libraries.
-if command -v nvidia-smi >/dev/null; then
+# Without a GPU the CPU build: the registry's default build brings gigabytes of CUDA libraries. nvidia-smi is run, not only looked
+# up: images for GPUs have it on machines without one.
+if nvidia-smi --list-gpus 2>/dev/null | grep -q '^GPU'; then
+    echo "setup: an NVIDIA GPU was found: torch with its CUDA libraries, several GB" >&2
     pip install -q "torch==$torch"
 else
     pip install -q "torch==$torch+cpu" 2>/dev/null ||
