@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pickle
+import resource
 import socket
 import time
 import urllib.request
@@ -16,7 +17,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
 from benchmarks.picture_policy import PicturePolicy
@@ -24,6 +25,7 @@ from policies.openpi.messages import MessageError, pack, unpack
 from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.samplers.sampler import Models
+from sim_eval.serving import server
 from sim_eval.serving.batcher import Answer, Decide, Failure
 from sim_eval.serving.options import Limits, is_loopback
 from sim_eval.serving.requests import RefusedError, Request, largest, read_request
@@ -226,6 +228,59 @@ def test_clients_beyond_the_limit_are_refused_until_one_leaves() -> None:
         else:
             pytest.fail("the place of the client that left was never free")
         assert actions(asked(first, request())).shape == (4, 2)
+
+
+def opened(port: int, first: bytes = b"") -> socket.socket:
+    """A connection that has sent this much of a handshake."""
+    raw = socket.create_connection(("127.0.0.1", port), 20)
+    raw.sendall(first)
+    return raw
+
+
+def closed_by_the_server(raw: socket.socket) -> bool:
+    try:
+        return raw.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_connections_without_a_handshake_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_HANDSHAKE_S", 0.3)
+    with running() as port, opened(port) as silent, opened(port, b"GET / HTTP/1.1\r\nHost: a\r\n") as half:
+        assert closed_by_the_server(silent)
+        assert closed_by_the_server(half)
+        with connected(port) as good:
+            assert actions(asked(good, request())).shape == (4, 2)
+
+
+def test_a_flood_of_connections_is_refused_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """They would use up the files that a process may open; a client that is connected goes on."""
+    with running(limits=Limits(connections=4)) as port, connected(port) as good:
+        held = [opened(port) for _ in range(3 + server.SPARE)]
+        for _ in range(200):
+            with opened(port) as refused:
+                assert closed_by_the_server(refused)
+        assert actions(asked(good, request())).shape == (4, 2)
+        for raw in held:
+            raw.close()
+        waited(lambda: accepted(port))
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum(line.endswith("refused, as others may be: 36 connections are open") for line in lines) == 1
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def accepted(port: int) -> bool:
+    try:
+        with connected(port) as client:
+            return actions(asked(client, request())).shape == (4, 2)
+    except (ConnectionError, EOFError, InvalidMessage):
+        return False
+
+
+def test_more_clients_than_files_are_refused_before_the_server_listens() -> None:
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with pytest.raises(RunError, match=f"connections is {allowed}, and this process may open {allowed} files"):
+        server.serve(read_command("serve", [f"connections={allowed}"]))
 
 
 def test_a_client_that_sends_nothing_is_dropped() -> None:

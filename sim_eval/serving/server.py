@@ -7,9 +7,11 @@ import functools
 import hmac
 import http
 import logging
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,13 +33,49 @@ _library = logging.getLogger("sim_eval.serving.websockets")
 _library.setLevel(logging.ERROR)
 
 _HANDSHAKE_S = 10.0
+#: Connections beyond those of clients: in their handshake, or about to be refused.
+SPARE = 32
+#: How many the system accepts before the server looks at them.
+_BACKLOG = 32
+#: Files that the process has open for itself.
+_OWN_FILES = 64
+
+
+@dataclass
+class _Places:
+    """The connections that are open, with or without a handshake, of which there may be `most`."""
+
+    most: int
+    taken: set[ServerConnection] = field(default_factory=set)
+    told: bool = False
 
 
 class _Connection(ServerConnection):
-    """Logs a connection that ends before its handshake is done: noise, another protocol, a refused request."""
+    """One TCP connection: closed at once where all places are taken.
+
+    Logs one that ends before its handshake is done: noise, another protocol, a refused request.
+    """
+
+    def __init__(self, places: _Places, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._places, self._refused = places, False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        places = self._places
+        places.taken.add(self)
+        if len(places.taken) > places.most:
+            self._refused = True
+            self.transport.abort()
+            if not places.told:  # one line for a flood
+                places.told = True
+                _log.warning("%s refused, as others may be: %d connections are open", _peer(self), places.most)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.protocol.handshake_exc is not None:
+        places = self._places
+        places.taken.discard(self)
+        places.told &= len(places.taken) >= places.most
+        if self.protocol.handshake_exc is not None and not self._refused:
             _log.warning("%s refused: no WebSocket handshake (%s)", _peer(self), self.protocol.handshake_exc)
         super().connection_lost(error)
 
@@ -67,10 +105,12 @@ class DecisionServer:
     @asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[int]:
         """Serve until the end of the `async with` block; yields the port. Raises RunError if it cannot listen."""
+        places = _Places(self._limits.connections + SPARE)
         listener = serve_websocket(
             self._serve,
             host,
             port,
+            backlog=_BACKLOG,
             origins=[None],  # no web page may connect
             compression=None,
             process_request=self._admit,
@@ -79,7 +119,7 @@ class DecisionServer:
             max_size=largest(self._offer.handshake),
             max_queue=1,
             logger=_library,
-            create_connection=_Connection,
+            create_connection=functools.partial(_Connection, places),  # type: ignore[arg-type]
         )
         async with self._batcher.running():
             try:
@@ -193,7 +233,19 @@ def _farewell(closed: ConnectionClosed) -> str:
 
 def serve(options: ServeOptions) -> None:
     """Build the models, print the address, and answer until SIGINT or SIGTERM. Raises RunError before it listens."""
+    _check_descriptors(options.connections)
     asyncio.run(_run(options, build_offer(options)))
+
+
+def _check_descriptors(connections: int) -> None:
+    """Raise RunError unless this process may open a file for each connection."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = allowed - SPARE - _BACKLOG - _OWN_FILES
+    if allowed != resource.RLIM_INFINITY and connections > most:
+        raise RunError(
+            f"connections is {connections}, and this process may open {allowed} files (ulimit -n); accepted: 1 to "
+            f"{max(most, 0)}, or a higher limit of files"
+        )
 
 
 async def _run(options: ServeOptions, offer: Offer) -> None:
