@@ -249,6 +249,12 @@ def more_than_the_memory(data: h5py.Group, tmp_path: Path) -> None:
     data["demo_1"].create_dataset("actions", (10**9, 7), "f4", chunks=(1000, 7))
 
 
+def never_written(data: h5py.Group, tmp_path: Path) -> None:
+    """Small enough for one array: a file of many such would fill the memory."""
+    del data["demo_1/actions"]
+    data["demo_1"].create_dataset("actions", (10**6, 7), "f4", chunks=(1000, 7))
+
+
 def poses(data: h5py.Group, tmp_path: Path) -> None:
     data["demo_1/actions"][2, 0] = 1.7
 
@@ -279,6 +285,7 @@ def a_decision_too_many(data: h5py.Group, tmp_path: Path) -> None:
         (a_number, r"/data/demo_1/rewards has the shape \(\)"),
         (an_array_for_a_demonstration, "/data/demo_1 is no group"),
         (more_than_the_memory, r"/data/demo_1/actions has the shape \(1000000000, 7\)"),
+        (never_written, "/data/demo_1/actions has 28000000 bytes of which the file stores 0"),
         (poses, "data/demo_1/actions has entries up to 1.7; accepted: -1 to 1"),
         (no_stride, "data/demo_1: attribute stride is 0"),
         (many_strides, r"attribute stride of /data/demo_1 is array"),

@@ -145,7 +145,7 @@ def test_values_that_no_policy_has(copy: Path, values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("file", [PRE, POST])
 @pytest.mark.parametrize(
-    "how", ["renamed", "missing", "none", "no step", "NaN", "another size", "whole numbers", "identity"]
+    "how", ["renamed", "missing", "none", "no step", "NaN", "another size", "whole numbers", "identity", "negative"]
 )
 def test_what_is_normalised_has_statistics(copy: Path, file: str, how: str) -> None:
     """The library leaves what has no statistics as it is, and says nothing."""
@@ -163,6 +163,8 @@ def test_what_is_normalised_has_statistics(copy: Path, file: str, how: str) -> N
         content["steps"].remove(step)
     elif how == "identity":
         step["config"]["norm_map"] = {}
+    elif how == "negative":
+        state[f"{feature}.std"] = -state[f"{feature}.std"]
     else:
         changed = {
             "NaN": state[f"{feature}.mean"] * torch.nan,

@@ -222,8 +222,19 @@ def test_an_address_without_a_server_is_told_in_one_line(monkeypatch: pytest.Mon
     for greeting, told in (("hello", "it greets with the text 'hello'"), (b"\x01", "not a mapping")):
         with openpi_server(homeward, greeting) as address:
             assert told in refused(address)
-    with openpi_server(homeward, {"sim_eval": {"horizon": "long"}}) as address:
-        assert "horizon is 'long'; expected a whole number" in refused(address)
+    ones = np.ones(2, np.float32)
+    for name, value in (
+        ("horizon", "long"),
+        ("horizon", 10**12),
+        ("window", 2**60),
+        ("observation_sizes", {"position": 10**12}),
+        ("normalisation", [ones, 0 * ones]),
+        ("normalisation", [ones * np.nan, ones]),
+        ("normalisation", [ones[:1], ones]),
+        ("samplers", {"unsteered": {"strength": np.inf}}),
+    ):
+        with openpi_server(homeward, {"sim_eval": {name: value}}) as address:
+            assert f"{name} is " in refused(address)
 
 
 def test_options_that_the_server_does_not_offer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

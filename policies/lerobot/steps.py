@@ -138,6 +138,10 @@ def _check_feature(where: str, step: Step, feature: str, kind: str, asked: str, 
                 f"{where}: {feature}.{name} is {stored.dtype} of shape {tuple(stored.shape)}; accepted: finite numbers "
                 f"of shape {shape}"
             )
+    low, high = (step.state[f"{feature}.{name}"] for name in _STATISTICS[mode])
+    if ((high < 0) if mode == "MEAN_STD" else (high < low)).any():
+        least = "0" if mode == "MEAN_STD" else f"{feature}.{_STATISTICS[mode][0]}"
+        raise PolicyError(f"{where}: {feature}.{_STATISTICS[mode][1]} has an entry below {least}, which turns it round")
 
 
 def _fits(stored: tuple[int, ...], shape: tuple[int, ...]) -> bool:

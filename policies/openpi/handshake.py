@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ from policies.openpi.messages import MessageError
 
 #: Holds what this module reads and writes, apart from what other servers may say.
 KEY = "sim_eval"
+
+#: No count or length is larger: a client allocates as much before it has the first answer.
+_LARGEST = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ def read_handshake(message: Mapping[str, Any]) -> Handshake:
 
 
 def _whole(value: object) -> bool:
-    return type(value) is int and value >= 1
+    return type(value) is int and 1 <= value <= _LARGEST
 
 
 def _text(value: object) -> bool:
@@ -87,25 +91,34 @@ def _mapping_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _number_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
 
 
-def _two_vectors(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, np.ndarray) and v.ndim == 1 for v in value)
+def _mean_and_deviation(value: object) -> bool:
+    if not (isinstance(value, list) and len(value) == 2):
+        return False
+    if not all(
+        isinstance(v, np.ndarray) and v.ndim == 1 and v.dtype.kind == "f" and np.isfinite(v).all() for v in value
+    ):
+        return False
+    mean, deviation = value
+    return len(mean) == len(deviation) and bool((deviation > 0).all())
 
+
+_COUNT = f"a whole number of 1 to {_LARGEST}"
 
 #: By field: whether a value fits, and what is expected.
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "observation": (_mapping_of(lambda value: True), "a mapping"),
-    "observation_sizes": (_mapping_of(_whole), "a mapping of names to whole numbers"),
-    "horizon": (_whole, "a whole number of at least 1"),
-    "execute": (_whole, "a whole number of at least 1"),
-    "action_dim": (_whole, "a whole number of at least 1"),
-    "normalisation": (_two_vectors, "two vectors"),
+    "observation_sizes": (_mapping_of(_whole), f"a mapping of names to {_COUNT}"),
+    "horizon": (_whole, _COUNT),
+    "execute": (_whole, _COUNT),
+    "action_dim": (_whole, _COUNT),
+    "normalisation": (_mean_and_deviation, "two vectors of finite numbers, the second above 0"),
     "samplers": (_mapping_of(_mapping_of(_number_or_none)), "a mapping of names to mappings"),
     "seed": (lambda value: isinstance(value, bool), "true or false"),
-    "samples": (_whole, "a whole number of at least 1"),
-    "window": (_whole, "a whole number of at least 1"),
+    "samples": (_whole, _COUNT),
+    "window": (_whole, _COUNT),
     "task": (_text, "text"),
     "fingerprints": (_mapping_of(_text), "a mapping of names to text"),
 }

@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image
 
-from sim_eval.bounded import NUL, shown
+from sim_eval.bounded import NUL, read_bytes, shown
 from sim_eval.errors import RunError
 from sim_eval.fields import read_entries
 from sim_eval.files import locked, replacing, write_text
@@ -89,6 +89,7 @@ def update_index(folder: Path, add: Mapping[Path, Shown], remove: Iterable[Path]
 
 
 _FOLDER = "observed"
+_MOST_PICTURE = 100_000_000
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, np.ndarray]) -> None:
@@ -102,6 +103,6 @@ def write_pictures(folder: Path, pictures: Mapping[str, np.ndarray]) -> None:
 
 
 def read_pictures(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    """The PNG files of those observations that a run folder has pictures of, by name."""
+    """The PNG files of the observations that a run folder has pictures of, by name. Raises RunError as `read_bytes`."""
     files = {name: folder / _FOLDER / f"{name}.png" for name in names}
-    return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+    return {name: read_bytes(file, _MOST_PICTURE) for name, file in files.items() if file.is_file()}

@@ -24,6 +24,9 @@ from sim_eval.errors import RunError
 #: Values in one array: an episode of 10,000 steps may have 5,000 numbers a step. A file of a few bytes can name more.
 _MOST_VALUES = 50_000_000
 _MOST_MEMBERS = 1_000_000
+#: Bytes in the memory for each byte in the file, of an array beyond the first bytes: compressed numbers take a tenth.
+#: What was never written takes nothing there, so a small file can name many arrays that fill the memory together.
+_MOST_EXPANDED, _FREE_BYTES = 100, 2**16
 #: The longest that a file may take to be read once, in seconds, and what of it a reader touches.
 _LONGEST_S = 300
 _ATTRIBUTES = ("env_args", "policy_sha256", "stride", "total")
@@ -106,6 +109,7 @@ def array_in(path: Path, group: h5py.Group, name: str, by_row: bool = False) -> 
         raise DatasetError(f"{where} is no array")
     try:
         shape, kind, elsewhere = found.shape, found.dtype, found.is_virtual or found.external
+        stored = found.id.get_storage_size()
         is_text = h5py.check_string_dtype(kind) is not None
     except _DAMAGE as error:
         raise DatasetError(f"{where} cannot be read ({error})") from None
@@ -115,6 +119,9 @@ def array_in(path: Path, group: h5py.Group, name: str, by_row: bool = False) -> 
         raise DatasetError(f"{where} holds {kind}; accepted: numbers{' or texts' if by_row else ''}")
     if not shape or np.prod([float(size) for size in shape[by_row:]]) > _MOST_VALUES:
         raise DatasetError(f"{where} has the shape {shape}; accepted: a row for each step, {_MOST_VALUES} values")
+    size = float(np.prod([float(each) for each in shape])) * kind.itemsize
+    if not by_row and size > _FREE_BYTES + _MOST_EXPANDED * stored:
+        raise DatasetError(f"{where} has {size:.0f} bytes of which the file stores {stored}; accepted: what is stored")
     return found
 
 
