@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from tests.commands import QUICK, Call, put_toy
 
 # Read when imageio starts ffmpeg: without it imageio forks this process, which has drawn, see sim_eval/video/encode.py.
 os.environ["IMAGEIO_FFMPEG_NO_PREVENT_SIGINT"] = "1"
+
+# Read when Ray is imported: the one that tests/ray_head.py starts demands its token.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,6 +45,18 @@ def freed_after_each_module() -> Iterator[None]:
     yield
     gc.collect()
     release_asset_cache()
+
+
+_forks: list[str] = []
+os.register_at_fork(before=lambda: _forks.append("".join(traceback.format_stack(limit=8))))
+
+
+@pytest.fixture(autouse=True)
+def never_forked() -> Iterator[None]:
+    """This process draws in some tests, and must not be forked in any: see sim_eval/video/encode.py."""
+    _forks.clear()
+    yield
+    assert not _forks, _forks[0]
 
 
 @pytest.fixture(scope="module")

@@ -248,6 +248,25 @@ def test_nothing_forks_a_process_that_may_have_drawn() -> None:
     assert not found
 
 
+def test_what_starts_programs_forks_nothing(tmp_path: Path) -> None:
+    """In a process that maps more than there is memory, as one that has drawn may: there a fork fails."""
+    code = (
+        "import mmap, os\nfrom pathlib import Path\nimport numpy as np\n"
+        "from sim_eval.rollout import interpreter\nfrom sim_eval.rollout.workers import work_through\n"
+        "from sim_eval.runs.provenance import provenance\nfrom sim_eval.training.hdf5_file import check_readable\n"
+        "from sim_eval.video.encode import check_encoder, write_video\nfrom tests.test_workers import ToyTask, sleep\n"
+        "forks = []\nos.register_at_fork(before=lambda: forks.append(1))\n"
+        "most = int(.7 * os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))\n"
+        "held = [mmap.mmap(-1, most, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(2)]\n"
+        "check_encoder()\nwrite_video(Path('a.mp4'), [np.zeros((16, 16, 3), np.uint8)] * 2, 10)\n"
+        "pipe, process = interpreter.started('sim_eval.rollout.process_engine')\npipe.close()\nprocess.wait()\n"
+        "list(work_through([0, 0], sleep, ToyTask, 1))\nprovenance({}, None)\ncheck_readable(Path('a.mp4'))\n"
+        "assert not forks\n"
+    )
+    done = python(code, tmp_path, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+
+
 def test_imageio_starts_ffmpeg_without_a_fork() -> None:
     from imageio_ffmpeg import _utils  # type: ignore[import-untyped]
 

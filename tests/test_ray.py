@@ -37,6 +37,7 @@ from sim_eval.video.render import render
 from tasks.task import Outcome, Task
 from tests import test_learning, toy_run
 from tests.drawing import drawing
+from tests.ray_head import small_ray
 from tests.test_records import comparable
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
@@ -53,9 +54,10 @@ def cluster() -> Iterator[str]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_agent_register_timeout_ms", "300000")  # a busy machine starts Ray's own processes slowly
         patch.setenv("PYTHONPATH", str(ROOT))
-        ray.init("local", num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, log_to_driver=False)
-        yield ray.get_runtime_context().gcs_address
-        ray.shutdown()
+        with small_ray() as address:
+            ray.init(address, log_to_driver=False)
+            yield address
+            ray.shutdown()
 
 
 @pytest.fixture(scope="module")
