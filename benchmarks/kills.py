@@ -104,20 +104,26 @@ def _digest(parts: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+#: A task and a policy that start quickly.
+_OWN = "task=examples/own_task.py:Puck policy=examples/own_task.py:Push"
+
 COMMANDS = {
     "evaluate": Command(
         "evaluate task=lift samplers=unsteered,best_of_n episodes=8 batch=3 workers=2 output=FOLDER", records, recorded
     ),
     "evaluate whole episodes": Command(
-        "evaluate task=lift samplers=unsteered,best_of_n episodes=8 workers=3 output=FOLDER", records, recorded
+        f"evaluate {_OWN} critic=none samplers=unsteered episodes=30 workers=3 output=FOLDER", records, recorded
     ),
     "learn": Command(
-        "learn task=lift steps=500 rollouts=6 round=4 episodes=3 evaluate=250 updates=40 workers=0 output=FOLDER",
+        f"learn {_OWN} samplers=best_of_n steps=300 rollouts=6 round=4 episodes=3 evaluate=150 updates=20 workers=0 "
+        "output=FOLDER",
         episodes,
         learned,
     ),
     "train demos": Command("train task=lift stage=demos demos=12 workers=2 data=FOLDER", episodes, arrays),
-    "train rollouts": Command("train task=lift stage=rollouts rollouts=12 workers=2 data=FOLDER", episodes, arrays),
+    "train rollouts": Command(
+        f"train {_OWN} stage=rollouts rollouts=30 workers=2 data=FOLDER checkpoints=FOLDER", episodes, arrays
+    ),
     "data": Command(
         "data task=ogbench task.env=cube-single steps=4500 validation=1000 workers=2 output=FOLDER/play.npz",
         episodes,
