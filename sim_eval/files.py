@@ -40,13 +40,20 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically. Raises RunError if it cannot be written."""
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """As `replacing`. Raises RunError, as on a full disk, in the place of OSError."""
     try:
         with replacing(path) as part:
-            part.write_bytes(text.encode())
+            yield part
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from None
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically. Raises RunError if it cannot be written."""
+    with written(path) as part:
+        part.write_bytes(text.encode())
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Collection, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from sim_eval.cli import read_command
 from sim_eval.errors import RunError
 from sim_eval.files import locked
 from sim_eval.training import collect
+from sim_eval.training.hdf5_file import DatasetError
 from sim_eval.training.resumable import Play, play_to
 from sim_eval.training.stages import run_stages
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
@@ -70,6 +73,36 @@ def test_an_interrupted_file_is_the_same_as_one_played_in_one_go(tmp_path: Path)
         np.testing.assert_array_equal(read.observations["object"], expected.observations["object"])
         for name, values in expected.decisions.items():
             np.testing.assert_array_equal(np.asarray(read.decisions[name]), values)
+
+
+def test_a_damaged_episode_is_named(tmp_path: Path) -> None:
+    path, origin = tmp_path / "demos.hdf5", {"seed": 0}
+    with pytest.raises(KeyboardInterrupt):
+        play_to(path, "toy", COUNT, playing([], 6), origin)
+    finished = tmp_path / "demos.unfinished" / "00003.hdf5"
+    finished.write_bytes(finished.read_bytes()[:1000])
+    with pytest.raises(DatasetError, match=r"00003\.hdf5"):
+        play_to(path, "toy", COUNT, playing([]), origin)
+    finished.unlink()
+    play_to(path, "toy", COUNT, playing([]), origin)
+    assert len(read_hdf5(path)) == COUNT
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The HDF5 library itself would crash."""
+    path, origin, played = tmp_path / "demos.hdf5", {"seed": 0}, list[int]()
+
+    def full(*unused: int) -> None:
+        if len(played) > 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(RunError, match=r"^cannot write .*0000.\.hdf5: No space left on device$"):
+            play_to(path, "toy", COUNT, playing(played), origin)
+    del played[4:]
+    play_to(path, "toy", COUNT, playing(played), origin)
+    assert sorted(played) == list(range(COUNT)), "each that was written is played once"
 
 
 def test_what_was_played_otherwise_is_played_again(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval.bounded import shown
 from sim_eval.errors import RunError
 from sim_eval.fields import check_fields, check_optional, read_json
-from sim_eval.files import replacing, sha256, write_text
+from sim_eval.files import sha256, write_text, written
 from sim_eval.models import store
 from sim_eval.models.store import ALL_TASKS, ROOT, policy_folder
 
@@ -71,14 +71,14 @@ def save_checkpoint(
     """Write `name`.safetensors, weights in half and buffers in full precision, and the card `name`.json.
 
     `card` holds kind, task and the weights' origin (data hash, seed, command, figures); the module's config and the
-    weights' hash are added. Raises OSError if a file cannot be written.
+    weights' hash are added. Raises RunError if a file cannot be written.
     """
     buffers = {key for key, _ in module.named_buffers()}
     tensors = {
         key: (value if key in buffers else value.half()).contiguous() for key, value in module.state_dict().items()
     }
     path = store.weights(directory, name)
-    with replacing(path) as part:
+    with written(path) as part:
         part.write_bytes(save(tensors))  # save_file would let nobody but the user read the file
     full = {**card, "config": asdict(module.config), "weights_sha256": sha256(path)}
     write_text(path.with_suffix(".json"), json.dumps(full, indent=2) + "\n")

@@ -32,7 +32,7 @@ _LONGEST_S = 300
 _ATTRIBUTES = ("env_args", "policy_sha256", "stride", "total")
 _LEVELS = 4
 #: What h5py raises for a damaged file, by the error of the library below it.
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
 class DatasetError(RunError):
@@ -46,7 +46,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise DatasetError(f"{path}: no such file; a robomimic HDF5 file is expected")
     try:
         file = h5py.File(path, "r")
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError(f"{path}: not a readable HDF5 file ({error})") from error
     with file:
         if not holds(path, file, "data") or not isinstance(member(path, file, "data"), h5py.Group):
@@ -62,7 +62,7 @@ def names_in(path: Path, group: h5py.Group) -> list[str]:
         return [str(name) for name in group]
     except RunError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError(f"{path}: {group.name} cannot be read ({error})") from None
 
 
@@ -70,7 +70,7 @@ def holds(path: Path, group: h5py.Group, name: str) -> bool:
     """Whether the group has a member of this name, wherever it leads; `name in group` would follow a link."""
     try:
         return bool(group.id.links.exists(name.encode(errors="surrogateescape")))
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError(f"{path}: {group.name} cannot be read ({error})") from None
 
 
@@ -84,7 +84,7 @@ def member(path: Path, group: h5py.Group, name: str) -> h5py.Group | h5py.Datase
         found = group[name]
     except RunError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError(f"{where} cannot be read ({error})") from None
     return found
 
@@ -111,7 +111,7 @@ def array_in(path: Path, group: h5py.Group, name: str, by_row: bool = False) -> 
         shape, kind, elsewhere = found.shape, found.dtype, found.is_virtual or found.external
         stored = found.id.get_storage_size()
         is_text = h5py.check_string_dtype(kind) is not None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError(f"{where} cannot be read ({error})") from None
     if elsewhere:
         raise DatasetError(f"{where} lies in another file; accepted: what lies in the file itself")
@@ -129,7 +129,7 @@ def values_of(path: Path, array: h5py.Dataset) -> np.ndarray:
     """All values of an array that `array_in` has checked. Raises DatasetError if they cannot be read."""
     try:
         return np.asarray(array[:])
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError(f"{path}: {array.name} cannot be read ({error})") from None
 
 
@@ -140,7 +140,7 @@ def attribute(path: Path, group: h5py.Group, name: str) -> Any:
             return None
         value = group.attrs[name]
         plain = value.decode() if isinstance(value, bytes) else value
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError(f"{path}: attribute {name} of {group.name} cannot be read ({error})") from None
     plain = plain.item() if isinstance(plain, np.generic) else plain
     if not isinstance(plain, str | int | float):

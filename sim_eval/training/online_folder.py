@@ -13,6 +13,7 @@ state.pt            the learner after the last fit or evaluation; written last, 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ import torch
 from sim_eval.analysis.curves import CURVE, OPTIONS
 from sim_eval.errors import RunError
 from sim_eval.fields import read_json
-from sim_eval.files import replacing, write_text
+from sim_eval.files import write_text, written
 from sim_eval.runs import run_folder
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 
@@ -73,7 +74,7 @@ class LearnFolder:
     path: Path
 
     def write_replay(self, number: int, trajectories: Sequence[Trajectory], task: str) -> None:
-        """Keep the episodes of a round, 0 for the frozen policy's. Raises OSError."""
+        """Keep the episodes of a round, 0 for the frozen policy's. Raises RunError if they cannot be written."""
         write_hdf5(self._replay(number), trajectories, task)
 
     def read_replay(self, number: int, observations: Sequence[str]) -> list[Trajectory]:
@@ -84,10 +85,12 @@ class LearnFolder:
         return self._replay(number).is_file()
 
     def write_state(self, state: LearnerState) -> None:
-        """Keep the curve, then where the learner is. Raises OSError."""
+        """Keep the curve, then where the learner is. Raises RunError if they cannot be written."""
         self.write_curve(state.curve)
-        with replacing(self.path / _STATE) as part:
-            torch.save(asdict(state), part)
+        content = io.BytesIO()
+        torch.save(asdict(state), content)  # on a full disk torch's own writer raises errors of other kinds
+        with written(self.path / _STATE) as part:
+            part.write_bytes(content.getbuffer())
 
     def write_curve(self, curve: Sequence[Evaluation]) -> None:
         """Keep every evaluation. Raises RunError if it cannot be written."""

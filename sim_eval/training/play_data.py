@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import shutil
 import time
+import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -105,8 +107,11 @@ def _write(play: Any, episode: _Episode, seed: int) -> int:
 def _join(path: Path, episodes: Sequence[_Episode]) -> None:
     parts = []
     for episode in episodes:
-        with np.load(episode.file) as rows:
-            parts.append(dict(rows))
+        try:
+            with np.load(episode.file) as rows:
+                parts.append(dict(rows))
+        except (ValueError, EOFError, BadZipFile, zlib.error):
+            raise RunError(f"{episode.file} is damaged; accepted: the same command without that file") from None
     whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     with replacing(path) as file:
         np.savez_compressed(file, **whole)

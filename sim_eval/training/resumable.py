@@ -32,7 +32,7 @@ def play_to(
     """Write the first `count` episodes, in the order of their numbers, to `path`, which is replaced if it is there.
 
     `origin`: the options and seed that determine an episode; what was played with others is played again.
-    `policy_sha256`: the fingerprint of the policy that plays, if one does. Raises what `play` raises, OSError, and
+    `policy_sha256`: the fingerprint of the policy that plays, if one does. Raises what `play` raises, and
     RunError if another process is playing to the same file.
     """
     folder = path.with_suffix(".unfinished")
@@ -64,7 +64,7 @@ def _finished(folder: Path) -> dict[int, Path]:
 def keep_only(folder: Path, origin: Mapping[str, Any], episodes: str) -> None:
     """Delete the files `episodes`, a pattern, of another origin than this, and note this in `origin.json`."""
     stored, content = folder / "origin.json", json.dumps(origin, indent=1, sort_keys=True, default=str)
-    if stored.exists() and stored.read_text(encoding="utf-8") == content:
+    if stored.exists() and stored.read_bytes() == content.encode():
         return
     for file in folder.glob(episodes):
         file.unlink()

@@ -12,6 +12,7 @@ LIBERO's own files differ in the names of observations, which are read as robomi
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from sim_eval.files import replacing
+from sim_eval.files import written
 from sim_eval.training.environment import check_environment
 from sim_eval.training.hdf5_file import (
+    DAMAGE,
     DatasetError,
     array_in,
     attribute,
@@ -41,6 +43,8 @@ from sim_eval.training.hdf5_file import (
 #: Actions are in [-1, 1], but for rounding.
 _LARGEST_ACTION = 1.001
 _LONGEST_STRIDE = 1_000_000
+#: Bytes that a file takes beside its arrays, and at most for each of its episodes.
+_OVERHEAD = 2**16
 
 #: What LIBERO's files (Liu et al. 2023, arXiv 2306.03310) call robomimic's observations. Their orientation is an
 #: axis-angle vector, whose angle keeps the quaternion's sign.
@@ -102,8 +106,9 @@ class Trajectory:
 
 
 def write_hdf5(path: Path, trajectories: Iterable[Trajectory], task: str) -> None:
-    """Write trajectories of a task atomically."""
-    with _new_data(path, task) as data:
+    """Write trajectories of a task atomically. Raises RunError if they cannot be written."""
+    trajectories = list(trajectories)
+    with _new_data(path, task, sum(map(_size, trajectories))) as data:
         total = 0
         for index, trajectory in enumerate(trajectories):
             _write_demo(data.create_group(f"demo_{index}"), trajectory)
@@ -114,26 +119,43 @@ def write_hdf5(path: Path, trajectories: Iterable[Trajectory], task: str) -> Non
 def join_hdf5(path: Path, files: Iterable[Path], task: str, policy_sha256: str | None = None) -> None:
     """Write the trajectories of `files` that `write_hdf5` wrote, one in each, atomically to one file.
 
-    `policy_sha256`: the fingerprint of the frozen policy that played them, None without one.
+    `policy_sha256`: the fingerprint of the frozen policy that played them, None without one. Raises DatasetError for a
+    damaged file, and RunError if the whole one cannot be written.
     """
-    with _new_data(path, task) as data:
+    files = list(files)
+    with _new_data(path, task, sum(file.stat().st_size + _OVERHEAD for file in files)) as data:
         total = 0
         for index, file in enumerate(files):
-            with h5py.File(file, "r") as source:
-                source.copy("data/demo_0", data, f"demo_{index}")
-                total += int(source["data"].attrs["total"])
+            with opened(file) as source:
+                try:
+                    source.copy("data/demo_0", data, f"demo_{index}")
+                    total += int(source["data"].attrs["total"])
+                except DAMAGE as error:
+                    raise DatasetError(f"{file}: damaged ({error}); accepted: the same command without it") from None
         data.attrs["total"] = total
         if policy_sha256 is not None:
             data.attrs["policy_sha256"] = policy_sha256
 
 
 @contextmanager
-def _new_data(path: Path, task: str) -> Iterator[h5py.Group]:
-    """The group `data` of a file that is there when the block ends without an error."""
-    with replacing(path) as part, h5py.File(part, "w") as file:
-        data = file.create_group("data")
-        data.attrs["env_args"] = json.dumps({"env_name": task, "type": 1, "env_kwargs": {}})  # as robomimic's
-        yield data
+def _new_data(path: Path, task: str, most: int) -> Iterator[h5py.Group]:
+    """The group `data` of a file that is there when the block ends without an error. `most`: bytes that it may take.
+
+    On a full disk the HDF5 library crashes. So the disk is asked for the room before the library has written anything.
+    """
+    with written(path) as part:
+        with part.open("wb") as room:
+            os.posix_fallocate(room.fileno(), 0, most + _OVERHEAD)
+        with h5py.File(part, "w") as file:
+            data = file.create_group("data")
+            data.attrs["env_args"] = json.dumps({"env_name": task, "type": 1, "env_kwargs": {}})  # as robomimic's
+            yield data
+
+
+def _size(trajectory: Trajectory) -> int:
+    """Bytes that it may take in a file."""
+    stored = (*trajectory.observations.values(), *map(np.asarray, trajectory.decisions.values()))
+    return _OVERHEAD + sum(values.nbytes for values in stored) + 2 * trajectory.actions.nbytes
 
 
 def _write_demo(demo: h5py.Group, trajectory: Trajectory) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.config.engine import Cluster
-from sim_eval.errors import RunError
-from sim_eval.files import replacing
+from sim_eval.files import written
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.start import work_through
 from sim_eval.runs.records import actions_path
@@ -63,8 +62,5 @@ def _draw_parcel(task: Task, parcel: _Parcel, view: View) -> tuple[list[np.ndarr
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
-        with replacing(path) as part:
-            part.write_bytes(content)
-    except OSError as error:
-        raise RunError(f"cannot write the video {path}: {error.strerror}; the disk may be full") from None
+    with written(path) as part:
+        part.write_bytes(content)
