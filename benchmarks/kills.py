@@ -189,7 +189,7 @@ def repeat(command: Command, points: int, draw: random.Random, place: Path) -> C
     number, folder = 0, place / "0" / "folder"
     folder.parent.mkdir()
     while found["kills"] < points:
-        running = kill(start(command, folder), folder, draw, longest, changes=3 * len(expected))
+        running = kill(start(command, folder), folder, draw, longest, changes=len(expected))
         now = command.kept(folder)
         whole = not running or not list(folder.rglob("*.unfinished"))
         if running:
@@ -198,6 +198,7 @@ def repeat(command: Command, points: int, draw: random.Random, place: Path) -> C
             # Episodes of a data file that has become whole are in it; the end is compared.
             found["lost"] += 0 if whole and command.kept is episodes and not now else lost.total()
             found["records that were there at a kill"] += len(now)
+            print(f"{found['kills']} of {points} kills, {len(now)} records there", file=sys.stderr, flush=True)
         if not running or found["kills"] == points:
             finish(command, folder) if running else None
             found["folders"] += 1
