@@ -164,7 +164,8 @@ def kill(process: subprocess.Popen[bytes], folder: Path, draw: random.Random, lo
         time.sleep(draw.choice((0, 0, 0.01, 0.05, 0.2)))
     running = process.poll() is None
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    if process.wait() > 0:
+        raise SystemExit(f"a repeated command failed:\n{(folder.parent / 'log').read_text()[-3000:]}")
     return running
 
 
