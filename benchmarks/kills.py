@@ -2,8 +2,8 @@
 
     python -m benchmarks.kills [points=100] [seed=0] [only=evaluate,...]
 
-Each command runs once undisturbed. Then it is killed, at a random time after its start or right after a random change
-to its folder, and repeated, until it has been killed its share of `points` times; then it is left to end. Whenever it
+Each command runs once undisturbed. Then it is killed, at a random time after its start or near a random write of what
+it makes, and repeated, until it has been killed its share of `points` times; then it is left to end. Whenever it
 has ended before, the next folder begins. Counted are records that were there before a kill or its repetition and are
 not afterwards, records that are there twice, and folders whose final content differs from the undisturbed one's.
 """
@@ -148,10 +148,10 @@ def finish(command: Command, folder: Path) -> float:
 
 
 def kill(process: subprocess.Popen[bytes], folder: Path, draw: random.Random, longest: float, changes: int) -> bool:
-    """Kill it at a random time, or after a random change to the folder. Returns whether it was still running."""
+    """Kill it at a random time, or near one of its first `changes` writes. Returns whether it was still running."""
     latest = time.monotonic() + longest
     at, change = latest, 0
-    if draw.random() < 0.3:
+    if draw.random() < 0.2:
         at = time.monotonic() + draw.uniform(0, longest)
     else:
         change = draw.randint(1, changes)
@@ -161,7 +161,7 @@ def kill(process: subprocess.Popen[bytes], folder: Path, draw: random.Random, lo
         if (now := _state(folder)) != seen:
             seen, count = now, count + 1
     if change:
-        time.sleep(draw.choice((0, 0, 0.01, 0.05, 0.2)))
+        time.sleep(draw.choice((0, 0, 0.01, 0.05, 0.5)))
     running = process.poll() is None
     process.send_signal(signal.SIGKILL)
     if process.wait() > 0:
@@ -169,10 +169,16 @@ def kill(process: subprocess.Popen[bytes], folder: Path, draw: random.Random, lo
     return running
 
 
+#: Written at each start, before anything is played.
+_AT_START = ("config", "provenance", "options", "origin", "lock")
+
+
 def _state(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of each file: what changes when anything is written."""
+    """Size and time of each file that holds results, whole or in part: what changes when they are written."""
     found = {}
     for path in folder.rglob("*"):
+        if path.name.lstrip(".").startswith(_AT_START):
+            continue
         try:
             stat = path.lstat()
         except FileNotFoundError:
