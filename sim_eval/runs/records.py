@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
@@ -60,6 +60,11 @@ _Stored = TypeVar("_Stored", Cost, Record)
 _KINDS = {kind: {k: v for k, v in get_type_hints(kind).items() if k != "extra"} for kind in (Cost, Record)}
 _KINDS[Record]["cost"] = dict[str, Any]
 _TESTS = {kind: {name: test_of(hint) for name, hint in hints.items()} for kind, hints in _KINDS.items()}
+#: Fields whose whole numbers are made others: some of 64 bits are no exact float, which Arrow refuses later.
+_FLOATS = {
+    kind: [name for name, hint in hints.items() if {float, list[float]} & {hint, *get_args(hint)}]
+    for kind, hints in _KINDS.items()
+}
 _NEEDED = {kind: [f.name for f in fields(kind) if (f.default, f.default_factory) == (MISSING,) * 2] for kind in _KINDS}
 
 
@@ -118,6 +123,10 @@ def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: 
         )
     if not all(_TESTS[kind][name](value) for name, value in known.items()):
         check_fields(where, known, {name: kinds[name] for name in known})  # says which of them
+    for name in _FLOATS[kind]:
+        value = known.get(name)
+        if type(value) is int or (isinstance(value, list) and int in {*map(type, value)}):
+            known[name] = [*map(float, value)] if isinstance(value, list) else float(value)
     if kind is Record:
         known["cost"] = _built(Cost, known["cost"], f"{where}: cost", version)
     return kind(**known, extra=extra)
