@@ -1,4 +1,4 @@
-"""For the site: the lines `name: meaning` of a docstring as a list, which they are in the source."""
+"""For the site: a docstring, which is plain text, as Markdown. Its lines `name: meaning` become a list."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from griffe import Extension, Object
 _ENTRY = re.compile(r"^(?:`?\w+`?(?:, )?)+: ")
 
 
-class Lists(Extension):  # type: ignore[misc]
-    """Turns such lines into list items; lines that continue one stay with it."""
+class Lists(Extension):
+    """Rewrites the docstring of every object."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring:
-            obj.docstring.value = listed(obj.docstring.value)
+            obj.docstring.value = listed(escaped(obj.docstring.value))
+
+
+def escaped(text: str) -> str:
+    """A docstring whose angle brackets are text, no tags."""
+    return "`".join(part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(text.split("`")))
 
 
 def listed(text: str) -> str:
-    """A docstring with its `name: meaning` lines as Markdown's list items."""
+    """A docstring with its `name: meaning` lines as list items; lines that continue one stay with it."""
     lines: list[str] = []
     within = False
     for line in text.splitlines():

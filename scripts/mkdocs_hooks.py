@@ -13,7 +13,7 @@ from mkdocs.exceptions import PluginError
 ROOT = Path(__file__).resolve().parent.parent
 #: Stands for a link out of docs/ while MkDocs checks links: it knows the files of docs/ alone.
 _OUTSIDE = "outside:"
-_EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -35,5 +35,7 @@ def on_page_content(content: str, config: Any, **_: Any) -> str:
 
 
 def _mathml(equation: re.Match[str]) -> str:
-    display = "inline" if equation[2] == "(" else "block"
-    return str(convert(html.unescape(equation[3]).strip(), display=display))
+    tex = html.unescape(equation[2]).strip()
+    if equation[1] == "span":
+        return str(convert(tex))
+    return f'<div class="equation">{convert(tex, display="block")}</div>'

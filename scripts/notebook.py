@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/tutorial.md"
@@ -56,6 +56,21 @@ def _text(prose: str) -> Cell:
     return Cell("markdown", re.sub(r"\]\(([^)\s]+)\)", moved, prose).strip())
 
 
+def _tidied(outputs: list[Any]) -> list[Any]:
+    """Outputs whose text is in one piece, and progress bars as they ended."""
+    found: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream" and found and found[-1].get("name") == output.name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    for output in found:
+        if output.output_type == "stream":
+            ended = output.text.replace("\r\n", "\n").rstrip("\n")
+            output.text = "".join(f"{line.rpartition(chr(13))[2]}\n" for line in ended.split("\n"))
+    return found
+
+
 def write() -> None:
     """Execute the cells in an empty folder beside the examples, and write the notebook with its outputs."""
     import nbformat
@@ -72,6 +87,8 @@ def write() -> None:
         NotebookClient(notebook, timeout=1200, kernel_name="python3", resources=place_of_cells).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times
+        if cell.cell_type == "code":
+            cell.outputs = _tidied(cell.outputs)
     nbformat.write(notebook, NOTEBOOK)
 
 

@@ -135,7 +135,7 @@ def _in_words(name: str, alike: Collection[str]) -> str:
 
 def tables() -> dict[str, str]:
     """Each table as Markdown."""
-    head = "| first frame | task | instruction | steps | published starts | success |\n|---|---|---|---|---|---|\n"
+    head = "| first frame | task, and its instruction | steps | published starts | success |\n|---|---|---|---|---|\n"
     return {table: f"{_cameras(table)}\n\n{head}{''.join(map(_line, rows(table)))}" for table in PICTURED}
 
 
@@ -153,7 +153,8 @@ def _quoted(names: Sequence[str]) -> str:
 
 def _line(row: Pictured) -> str:
     picture = f"![{row.typed}](pictures/{row.picture})"
-    cells = (picture, f"`{row.typed}`", row.instruction, row.steps, row.starts or "none", row.success)
+    task = f"`{row.typed}`<br>{row.instruction}"
+    cells = (picture, task, row.steps, row.starts or "none", row.success)
     return f"| {' | '.join(cells)} |\n"
 
 

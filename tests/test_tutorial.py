@@ -21,13 +21,14 @@ BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", PAGE.read_text(encoding="utf-8"
 def test_the_tutorial_leads_from_a_policy_to_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    names: dict[str, object] = {}
     for language, code in BLOCKS:
         if saved := re.match(r"# (\w+\.py)\n", code):
             Path(saved[1]).write_text(code, encoding="utf-8")
         elif language == "python":
-            exec(compile(code, PAGE, "exec"), {})
+            exec(compile(code, PAGE, "exec"), names)
         else:
-            for line in code.strip().splitlines():
+            for line in code.replace("\\\n", " ").strip().splitlines():
                 monkeypatch.setattr(sys, "argv", [*shlex.split(line), "workers=0"])
                 with pytest.raises(SystemExit) as end:
                     cli.main()
@@ -41,7 +42,7 @@ def test_the_tutorial_leads_from_a_policy_to_the_answer(tmp_path: Path, monkeypa
 
 def test_the_tutorial_is_short() -> None:
     code = [line for _, block in BLOCKS for line in block.splitlines() if line.strip()]
-    assert len(code) <= 35
+    assert len(code) <= 40
 
 
 def test_the_notebook_is_the_tutorial_with_outputs() -> None:
@@ -52,4 +53,5 @@ def test_the_notebook_is_the_tutorial_with_outputs() -> None:
     ran = [cell for cell in notebook if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in ran] == list(range(1, len(ran) + 1))
     assert not [output for cell in ran for output in cell["outputs"] if output["output_type"] == "error"]
-    assert "qpilots_u" in "".join(ran[-1]["outputs"][-1]["data"]["text/html"])
+    for cell in ran[-2:]:  # the run and the comparison
+        assert "qpilots_u" in "".join(cell["outputs"][-1]["data"]["text/html"])

@@ -43,7 +43,7 @@ class Overall:
     interval_over_tasks: tuple[float, float] | None = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """Tables, the warnings that a reader must know, and `overall`, the rows that every table has.
 
@@ -78,6 +78,9 @@ class Comparison:
     def comparisons(self) -> int:
         """The number of tests in the tables, over which Holm's correction is made."""
         return sum(len(table.every_pair) for table in self.tables)
+
+    def __repr__(self) -> str:
+        return f"<Comparison by {self.by}: {'; '.join(table.name for table in self.tables)}>"
 
     def _repr_html_(self) -> str:
         """How a notebook shows the comparison: a table for each task, and the warnings."""

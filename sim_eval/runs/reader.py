@@ -84,7 +84,7 @@ _REQUEST = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run folder as read. `name` identifies it among other runs; `videos`: latest MP4 by (sampler, episode).
 
@@ -127,6 +127,10 @@ class Run:
     def video(self, record: Record) -> Path | None:
         """Where the record's video is or was; None if none was rendered."""
         return self.videos.get((record.sampler, record.episode))
+
+    def __repr__(self) -> str:
+        task, policy = self.setting
+        return f"<Run {self.folder}: {task}, {policy}, {len(self.records)} episodes>"
 
     def _repr_html_(self) -> str:
         """How a notebook shows the run: a row a sampler. Success is of the episodes without an error."""
