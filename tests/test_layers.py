@@ -62,7 +62,6 @@ FLOORS = (
     {"view"},
     {"commands"},
     {"api", "cli"},
-    {"__main__"},
 )
 
 
