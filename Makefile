@@ -26,7 +26,7 @@ bench: $(READY)  ## control steps a second: robosuite's own loop, the fast one, 
 
 docs: $(READY)  ## the documentation site, site/index.html; warnings are errors
 	bash scripts/docs.sh $(VENV)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 notebook: $(READY)  ## examples/quickstart.ipynb from docs/tutorial.md, executed
 	bash scripts/docs.sh $(VENV)
