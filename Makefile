@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TASK := can
 
-.PHONY: demo test check slow bench
+.PHONY: demo test check slow bench docs notebook
 demo: $(READY)  ## the main job: a weak policy frozen, chosen and steered, 50 paired episodes each; make demo TASK=libero_goal
 	$(BIN)/sim-eval task=$(TASK) policy=flow_weak samplers=unsteered,best_of_n,qpilots_u output=runs/demo-$(TASK)
 
@@ -23,6 +23,14 @@ slow: $(READY)  ## the long tests: experts over 100 keys, 100 replayed episodes 
 
 bench: $(READY)  ## control steps a second: robosuite's own loop, the fast one, MuJoCo alone
 	$(BIN)/python -m benchmarks.stepping
+
+docs: $(READY)  ## the documentation site, site/index.html; warnings are errors
+	bash scripts/docs.sh $(VENV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: $(READY)  ## examples/quickstart.ipynb from docs/tutorial.md, executed
+	bash scripts/docs.sh $(VENV)
+	$(BIN)/python -m scripts.notebook
 
 $(READY): requirements.txt pyproject.toml scripts/setup.sh
 	bash scripts/setup.sh $(VENV)

@@ -88,6 +88,23 @@ def test_runs_are_compared_and_drawn_later(tmp_path: Path) -> None:
     assert list(read_run(folders[0]).videos.values()) == [video]
 
 
+def test_a_notebook_shows_a_run_and_a_comparison_as_tables(tmp_path: Path) -> None:
+    """With the figures that the records have, and no markup from a name."""
+    samplers = {"plain": sim_eval.Unsteered(steps=2), "still": Still()}
+    run = evaluate(tmp_path / "<b>run", policy=ToyDenoiser(), samplers=samplers)
+    shown = run._repr_html_()
+    solved = sum(record.success for record in run.records if record.sampler == "plain")
+    assert f"<td>plain</td><td>3</td><td>{round(100 * solved / 3)}</td><td>0</td>" in shown
+    assert "&lt;b&gt;run: toy, ToyDenoiser" in shown
+    comparison = sim_eval.compare(run.folder)
+    comparison.warnings.append("a <script>")
+    shown = comparison._repr_html_()
+    assert shown.count("<table>") == 1
+    assert "<td>still</td><td>3</td>" in shown
+    assert "a &lt;script&gt;" in shown
+    assert "<script>" not in shown
+
+
 def test_a_task_made_with_options_is_made_again_with_them(tmp_path: Path) -> None:
     make_task = functools.partial(ToyTask, step_s=0.0)
     run = sim_eval.evaluate(make_task, Swaying(), "none", episodes=1, output=tmp_path / "run")

@@ -39,7 +39,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "class Task:\n    pass\n\nclass MySampler:\n    def __init__(self, strength=1.0): ...\n"
     )
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for folder in ("RUN", "runs/can", "runs/learned", "DIR"):
+    for folder in ("RUN", "runs/can", "runs/demo-can", "runs/learned", "DIR"):
         made_run.write(tmp_path / folder, "made", {"unsteered": [0, 1]})
     learned = ("DIR", "runs/critic", "runs/learned", "runs/can-best_of_n", "runs/can-qpilots_u", "runs/26-best_of_n-s0")
     for folder in (*learned, "mine/lift", "mine/can", "mine/own_task"):
@@ -64,11 +64,21 @@ def test_a_documented_command_is_accepted(page: str, command: str) -> None:
         name, arguments = "evaluate", [name, *arguments]
     if name in ("--help", "--version", "COMMAND") or "--help" in arguments:
         return
-    if page == "CONTRIBUTING.md" and "mine" in command:
+    if page == "extend.md" and "mine" in command:
         return  # an objective that a reader is told how to add
     for option in OUTPUTS:  # a new folder, whatever the page calls it
         arguments = [f"{option}=new" if part.startswith(f"{option}=") else part for part in arguments]
     assert read_command(name, arguments) is not None
+
+
+def test_a_documented_make_target_or_module_exists() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^`?make ([a-z]+)|`make ([a-z]+)", text, re.MULTILINE)) <= {
+        pair for target in targets for pair in ((target, ""), ("", target))
+    }
+    for module in set(re.findall(r"python -m ((?:benchmarks|scripts)\.\w+)", text)):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
 
 
 def anchors(page: Path) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from itertools import combinations
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import numpy as np
 
 from sim_eval.analysis.grouping import run_warnings
 from sim_eval.analysis.pairs import corrected, interval_of, pairing_of
-from sim_eval.analysis.rows import ALPHA, Pairing
+from sim_eval.analysis.rows import ALPHA, Pairing, Row
 from sim_eval.analysis.sequential import decided_at, running_p
 from sim_eval.analysis.statistics import interval_over_tasks, letters
 from sim_eval.analysis.table import Table, refer, reference_warnings, tables_of
 from sim_eval.errors import RunError
+from sim_eval.formatting import ABSENT, UNPAIRED, html_table, interval, p_value, percent, points
 from sim_eval.runs.foreign import UNDESCRIBED, Described
 from sim_eval.runs.reader import Run
 from sim_eval.runs.source import read_sources
@@ -41,7 +43,7 @@ class Overall:
     interval_over_tasks: tuple[float, float] | None = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """Tables, the warnings that a reader must know, and `overall`, the rows that every table has.
 
@@ -76,6 +78,28 @@ class Comparison:
     def comparisons(self) -> int:
         """The number of tests in the tables, over which Holm's correction is made."""
         return sum(len(table.every_pair) for table in self.tables)
+
+    def __repr__(self) -> str:
+        return f"<Comparison by {self.by}: {'; '.join(table.name for table in self.tables)}>"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the comparison: a table for each task, and the warnings."""
+        warned = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        tables = "".join(html_table(table.name, (self.by, *_HEAD), map(_cells, table.rows)) for table in self.tables)
+        return f"{tables}<p>Warnings:</p><ul>{warned}</ul>" if warned else tables
+
+
+#: The columns of a notebook's table, after the row's label.
+_HEAD = ("episodes", "success %", "95 %", "won/lost", "p Holm", "difference %")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """The label, and the cells below _HEAD."""
+    paired = (ABSENT, ABSENT, UNPAIRED if row.unpaired else ABSENT)
+    if (pairing := row.pairing) is not None:
+        difference = points(pairing.difference, pairing.interval)
+        paired = (f"{pairing.won}/{pairing.lost}", p_value(pairing.p_holm), difference)
+    return (row.label, str(row.n), percent(row.rate), interval(row.interval), *paired)
 
 
 def compare(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sim_eval.analysis.rows import Pairing
 from sim_eval.analysis.statistics import EARLY
+from sim_eval.formatting import ABSENT, number, p_value, points
 from sim_eval.probing.gains import Gain, Gains
 from sim_eval.probing.measures import OWN, Figure, Spread
 from sim_eval.probing.oracle import Oracle
 from sim_eval.probing.play import BLOCK, CANDIDATES
 from sim_eval.probing.probe import Probe, TwinFigures
-from sim_eval.report.formatting import ABSENT, number, p_value, points
 
 
 def probe_lines(probe: Probe) -> list[str]:

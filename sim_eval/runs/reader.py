@@ -12,6 +12,7 @@ from policies.observation import ObservationRequest
 from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.errors import RunError
 from sim_eval.fields import STORED_TASK, check_fields, check_name, check_optional, load_yaml, read_entries
+from sim_eval.formatting import html_table, percent
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
@@ -83,7 +84,7 @@ _REQUEST = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run folder as read. `name` identifies it among other runs; `videos`: latest MP4 by (sampler, episode).
 
@@ -126,6 +127,21 @@ class Run:
     def video(self, record: Record) -> Path | None:
         """Where the record's video is or was; None if none was rendered."""
         return self.videos.get((record.sampler, record.episode))
+
+    def __repr__(self) -> str:
+        task, policy = self.setting
+        return f"<Run {self.folder}: {task}, {policy}, {len(self.records)} episodes>"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the run: a row a sampler. Success is of the episodes without an error."""
+        rows = []
+        for sampler in dict.fromkeys(record.sampler for record in self.records):
+            played = [record for record in self.records if record.sampler == sampler]
+            ended = [record for record in played if record.error is None]
+            rate = sum(record.success for record in ended) / len(ended) if ended else None
+            rows.append((sampler, str(len(ended)), percent(rate), str(len(played) - len(ended))))
+        task, policy = self.setting
+        return html_table(f"{self.folder}: {task}, {policy}", ("sampler", "episodes", "success %", "errors"), rows)
 
 
 def read_run(folder: Path, name: str | None = None) -> Run:

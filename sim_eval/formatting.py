@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from html import escape
 
 ABSENT = "-"
 #: In the place of a difference, where another harness ran the episodes.
@@ -63,3 +64,11 @@ def listed(names: Sequence[str]) -> str:
     if len(shown) > _MOST_LISTED + 1:
         shown = [*shown[:_MOST_LISTED], f"{len(shown) - _MOST_LISTED} others"]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A small HTML table for a notebook, all text escaped."""
+    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
