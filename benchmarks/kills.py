@@ -28,7 +28,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sim_eval.files import sha256
+from sim_eval.foundation.files import sha256
 from sim_eval.runs.records import RECORDS, read
 
 #: What a folder holds: content by name. A name may be there several times.

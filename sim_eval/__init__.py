@@ -12,14 +12,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sim_eval.own_packages import refuse_shadowed_packages
+from sim_eval.foundation.own_packages import refuse_shadowed_packages
 
 if TYPE_CHECKING:
     from critics.critic import Critic
     from policies.observation import ObservationRequest
     from policies.policy import Denoiser, Policy, Posterior
     from sim_eval.api import compare, evaluate, read_runs, render
-    from sim_eval.errors import RunError
+    from sim_eval.foundation.errors import RunError
     from sim_eval.runs.reader import Run
     from sim_eval.samplers import (
         DSRL,
@@ -42,7 +42,7 @@ _PUBLIC = {
     "policies.observation": ("ObservationRequest",),
     "policies.policy": ("Denoiser", "Policy", "Posterior"),
     "sim_eval.api": ("compare", "evaluate", "read_runs", "render"),
-    "sim_eval.errors": ("RunError",),
+    "sim_eval.foundation.errors": ("RunError",),
     "sim_eval.runs.reader": ("Run",),
     "sim_eval.samplers": (
         "DSRL",

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from sim_eval.files import written
+from sim_eval.foundation.files import written
 from sim_eval.training.environment import check_environment
 from sim_eval.training.hdf5_file import (
     DAMAGE,
