@@ -34,8 +34,8 @@ import yaml  # type: ignore[import-untyped]
 from benchmarks import made_run
 from benchmarks.mutations import NASTY, change_bytes, change_file, change_value
 from policies.errors import PolicyError
-from sim_eval.errors import RunError
-from sim_eval.files import sha256
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import sha256
 
 LONGEST_S = 5.0
 _MEMORY = 24 * 2**30
@@ -264,7 +264,7 @@ def _read_hdf5(folder: Path) -> None:
 
 
 def _make_checkpoint(folder: Path) -> None:
-    from sim_eval.files import resource as shipped
+    from sim_eval.foundation.files import resource as shipped
 
     (folder / "can").mkdir(parents=True)
     for name in ("flow.json", "flow.safetensors"):

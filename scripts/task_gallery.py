@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import tasks
-from sim_eval.files import resource
+from sim_eval.foundation.files import resource
 from sim_eval.listing.cards import read_cards
 from sim_eval.listing.tasks import suite_rows
 from sim_eval.rollout.keys import episode_key

@@ -12,9 +12,9 @@ from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.compare import compare as compare_folders
 from sim_eval.commands.compare import report_folder
 from sim_eval.config.options import Choice, from_values
-from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.options import EvaluateOptions
+from sim_eval.foundation.errors import RunError
 from sim_eval.report import comparison as report
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.foreign import described

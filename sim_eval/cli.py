@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 #: The commands, in the order of `sim-eval --help`.
 COMMANDS = (

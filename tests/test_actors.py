@@ -10,7 +10,7 @@ from torch import Tensor
 
 from critics.actor import ActorConfig, ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.checkpoints import load_actor, save_checkpoint
 from sim_eval.samplers import DSRL, Edit, Models, Unsteered
 from sim_eval.samplers.denoise import denoise

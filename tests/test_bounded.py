@@ -12,8 +12,8 @@ import pytest
 from benchmarks import made_run
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.curves import read_curves
-from sim_eval.bounded import bounded, parse_json, read_bytes
-from sim_eval.errors import RunError
+from sim_eval.foundation.bounded import bounded, parse_json, read_bytes
+from sim_eval.foundation.errors import RunError
 from sim_eval.report import html, markdown
 from sim_eval.report.export import export
 from sim_eval.runs.foreign import UNDESCRIBED

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from policies.chunk_policy import ChunkPolicy
 from sim_eval.config.components import Component
-from sim_eval.files import sha256
+from sim_eval.foundation.files import sha256
 from sim_eval.models.build import build_models
 from sim_eval.models.checkpoints import CheckpointError, load_policy, save_checkpoint
 from sim_eval.samplers import Models

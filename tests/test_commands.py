@@ -18,8 +18,8 @@ import tasks
 import tasks.osc
 from sim_eval import cli
 from sim_eval.config.components import TARGETS
-from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.checkpoints import CheckpointError
 from sim_eval.runs.records import RECORDS, read
 from sim_eval.runs.run_folder import load_config

@@ -15,7 +15,7 @@ import pytest
 from benchmarks import made_run
 from sim_eval.analysis.compare import compare, compare_runs
 from sim_eval.analysis.rows import Row
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.reader import read_run, records_frame
 from sim_eval.runs.records import Record, read
 from tests import toy_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sim_eval.analysis.episode_selection import check_pick, picked, read_pick
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.records import Record
 from tests.made_up import made_up_record
 

@@ -17,7 +17,7 @@ from benchmarks import made_run
 from sim_eval.analysis.compare import Comparison, compare
 from sim_eval.cli import read_command
 from sim_eval.commands.export import exported
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.report import comparison as report
 from sim_eval.report.headline import headline
 from sim_eval.runs.foreign import Described, group_and_index, name_of

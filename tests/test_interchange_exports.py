@@ -18,7 +18,7 @@ from sim_eval import cli
 from sim_eval.analysis.compare import compare
 from sim_eval.cli import read_command
 from sim_eval.commands.export import exported
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.report import comparison as report
 from sim_eval.report.svg_files import page_colours
 from sim_eval.report.tables import escaped

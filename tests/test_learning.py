@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 
 from critics.ensemble import EnsembleCritic
 from sim_eval.cli import read_command
-from sim_eval.errors import RunError
-from sim_eval.fields import load_yaml
-from sim_eval.files import sha256
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import load_yaml
+from sim_eval.foundation.files import sha256
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.models.strengths import SHIPPED
 from sim_eval.samplers import QPilotsU

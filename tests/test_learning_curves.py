@@ -11,7 +11,7 @@ import pytest
 
 from sim_eval import cli
 from sim_eval.analysis.curves import compare_curves, read_curves
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.report import learning_curves
 
 

@@ -13,8 +13,8 @@ from bddl.parsing import scan_tokens
 from sim_eval.commands.list import Options, listed, overview, run
 from sim_eval.config.command_line import read
 from sim_eval.config.options import Choice
-from sim_eval.errors import RunError
-from sim_eval.files import resource
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import resource
 from sim_eval.listing.cards import checkpoint_rows, read_cards
 from sim_eval.listing.policies import policy_rows
 from sim_eval.listing.samplers import sampler_rows

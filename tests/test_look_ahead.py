@@ -14,7 +14,7 @@ import torch
 import tasks
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser, Policy
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.probing.look_ahead import Outcome, best, draws, look_ahead
 from sim_eval.rollout.environment import End, MakeTask
 from sim_eval.rollout.episodes import Episode, run_episodes

@@ -18,7 +18,7 @@ from policies.errors import PolicyError
 from policies.mini_vla import MiniVLA, MiniVLAConfig, cropped, proprioception
 from policies.observation import ObservationRequest
 from sim_eval.commands.train_vla import RECIPES
-from sim_eval.fields import load_yaml
+from sim_eval.foundation.fields import load_yaml
 from sim_eval.models.checkpoints import load_policy, save_checkpoint
 from sim_eval.models.store import ALL_TASKS, ROOT
 from sim_eval.rollout.inference import stacked

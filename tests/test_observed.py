@@ -14,7 +14,7 @@ import pytest
 from benchmarks import made_run
 from policies.observation import ObservationRequest
 from sim_eval.analysis.compare import compare
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.report.html import html
 from sim_eval.report.tables import summary
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from policies.policy import Observations, UndecidedError
-from sim_eval.errors import ModelError, RunError
+from sim_eval.foundation.errors import ModelError, RunError
 from sim_eval.rollout.episodes import Episode, run_episodes
 from sim_eval.rollout.inference import Decider
 from sim_eval.rollout.keys import episode_keys

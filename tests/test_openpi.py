@@ -23,7 +23,7 @@ from policies.openpi import OpenPiPolicy, build, connection
 from policies.openpi.observations import axis_angle, resized
 from sim_eval.cli import read_command
 from sim_eval.config.components import Component
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.build import build_models
 from sim_eval.rollout.episodes import run_episodes
 from sim_eval.rollout.keys import episode_keys

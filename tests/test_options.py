@@ -12,9 +12,9 @@ from sim_eval.cli import read_command
 from sim_eval.config.components import TARGETS
 from sim_eval.config.options import from_values
 from sim_eval.config.samplers import SHIPPED
-from sim_eval.errors import RunError
 from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.evaluation.sweep import conditions_of
+from sim_eval.foundation.errors import RunError
 from sim_eval.models import store
 from sim_eval.models.store import ROOT
 from sim_eval.training import names

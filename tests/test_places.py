@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from sim_eval import files
 from sim_eval.config.command_line import read
-from sim_eval.errors import RunError
 from sim_eval.evaluation.options import default_output
-from sim_eval.machine import git_revision
+from sim_eval.foundation import files
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.machine import git_revision
 from sim_eval.video.options import RenderOptions
 from tasks import compile_cache
 
@@ -154,7 +154,7 @@ def test_a_run_works_where_text_is_ascii(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from tests import toy_run; from sim_eval.runs.reader import read_run\n"
         "folder = Path('runs-\\u00e4'.encode('utf-8').decode(sys.getfilesystemencoding(), 'surrogateescape'))\n"
         "toy_run.run(folder, episodes=1); toy_run.run(folder, episodes=2); print(len(read_run(folder).records))\n"
-        "from sim_eval.fields import load_yaml\n"
+        "from sim_eval.foundation.fields import load_yaml\n"
         "Path('config.yaml').write_bytes('task: k\\u00e4fer'.encode()); assert load_yaml(Path('config.yaml'))\n"
         "from sim_eval import cli; sys.argv = ['sim-eval', 'list', '\\u00e4=1']; cli.main()\n"
     )

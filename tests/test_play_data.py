@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sim_eval.cli import read_command
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.training import play_data
 from sim_eval.training.play_data import validation_path, write_play
 from tasks.ogbench_domains import DOMAINS

@@ -17,8 +17,8 @@ import sim_eval
 from sim_eval.config.command_line import read
 from sim_eval.config.components import Component, component
 from sim_eval.config.options import Choice, group, option
-from sim_eval.errors import RunError
-from sim_eval.own_packages import OWN_PACKAGES
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.own_packages import OWN_PACKAGES
 
 MINE = """
 from dataclasses import dataclass

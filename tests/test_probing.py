@@ -20,7 +20,7 @@ from policies.policy import Observations
 from sim_eval import cli
 from sim_eval.analysis.statistics import roc_area
 from sim_eval.cli import read_command
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.probing.measures import area, leaving, spread
 from sim_eval.probing.options import PAGE, PROBE, ProbeOptions
 from sim_eval.probing.play import early_decisions

@@ -17,7 +17,7 @@ from critics.outcome import OutcomeCritic
 from policies.policy import Observations
 from sim_eval import cli
 from sim_eval.cli import read_command
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.probing.gains import Gain, Gains, Judged, Peak, gains, judged_choice, judged_steering
 from sim_eval.probing.measures import Figure, mean
 from sim_eval.probing.options import PAGE, PROBE, ProbeOptions

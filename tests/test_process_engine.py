@@ -13,7 +13,7 @@ import pytest
 
 from sim_eval.config.components import Component, component
 from sim_eval.config.options import Choice
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout import local_engine
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.episodes import Episode

@@ -21,9 +21,9 @@ import torch
 from sim_eval.cli import read_command
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Cluster, Workers
-from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.sweep import try_strengths
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.ray_engine import _short_folder
 from sim_eval.rollout.start import open_engine, work_through

@@ -16,10 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sim_eval import machine
 from sim_eval.config.components import Component
 from sim_eval.config.tasks import TaskChoice
-from sim_eval.errors import RunError
+from sim_eval.foundation import machine
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs import records, run_folder
 from sim_eval.runs.reader import load_config, load_provenance, read_run
 from sim_eval.runs.records import RECORDS, Record, actions_path, read

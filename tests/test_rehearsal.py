@@ -11,7 +11,7 @@ from torch import Tensor
 
 from policies.observation import ObservationRequest
 from sim_eval.config.engine import Cluster
-from sim_eval.errors import ModelError, RunError
+from sim_eval.foundation.errors import ModelError, RunError
 from sim_eval.rollout.rehearsal import blank, rehearse
 from sim_eval.samplers import QPilotsM, QPilotsU, Sampler, Unsteered
 from sim_eval.samplers.sampler import Models

@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks import made_run
 from sim_eval.config.components import Component
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record, actions_path, read

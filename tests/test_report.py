@@ -22,12 +22,12 @@ import pytest
 
 import sim_eval
 from benchmarks import made_run
-from sim_eval import formatting
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.table import Table
 from sim_eval.cli import read_command
 from sim_eval.commands import compare as compare_command
-from sim_eval.errors import RunError
+from sim_eval.foundation import formatting
+from sim_eval.foundation.errors import RunError
 from sim_eval.report.comparison import terminal, write
 from sim_eval.report.episodes import starts, strips
 from sim_eval.report.figures import Panel, panels

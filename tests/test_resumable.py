@@ -13,8 +13,8 @@ import pytest
 
 from policies.observation import ObservationRequest
 from sim_eval.cli import read_command
-from sim_eval.errors import RunError
-from sim_eval.files import locked
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import locked
 from sim_eval.training import collect
 from sim_eval.training.resumable import Play, play_to
 from sim_eval.training.stages import run_stages

@@ -13,7 +13,7 @@ import torch
 
 from policies.observation import ObservationRequest
 from policies.policy import Observations
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.environment import Environment, Execute, Ran, Reset
 from sim_eval.rollout.episodes import Episode, Keep, jerk, run_episodes
 from sim_eval.rollout.inference import Decider, PendingDecision

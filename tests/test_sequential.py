@@ -29,10 +29,10 @@ from sim_eval.analysis.sequential import (
 )
 from sim_eval.analysis.statistics import holm, letters, mcnemar
 from sim_eval.cli import read_command
-from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.progress import Progress
 from sim_eval.evaluation.stopping import ROUND, playing_on, rounds
+from sim_eval.foundation.errors import RunError
 from sim_eval.report import comparison as report
 from sim_eval.report.plan import Study, plan_lines
 from sim_eval.runs.records import Record, read

@@ -12,9 +12,9 @@ from torch import Tensor
 import sim_eval.evaluation.sweep
 import sim_eval.models.build
 from sim_eval.cli import read_command
-from sim_eval.errors import RunError
 from sim_eval.evaluation.sweep import SweepOptions
-from sim_eval.fields import load_yaml
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import load_yaml
 from sim_eval.models.strengths import EVERY_TASK, SHIPPED, Tuned, read_strengths, write_strengths
 from sim_eval.runs.sweeps import Trial, read_sweep
 from sim_eval.samplers import BestOfN

@@ -10,8 +10,8 @@ import pytest
 from sim_eval.cli import read_command
 from sim_eval.config.components import Component
 from sim_eval.config.options import Choice, Text
-from sim_eval.errors import RunError
 from sim_eval.evaluation.suite import Suite, tasks_of
+from sim_eval.foundation.errors import RunError
 from sim_eval.models import build
 from sim_eval.models.build import LoadedPolicies, build_models
 from sim_eval.runs.records import RECORDS, read

@@ -16,10 +16,10 @@ import torch
 from sim_eval.cli import read_command
 from sim_eval.commands.train import RECIPES as RECIPES_FILE
 from sim_eval.config.components import Component
-from sim_eval.errors import RunError
 from sim_eval.evaluation.sweep import conditions_of
-from sim_eval.fields import load_yaml
-from sim_eval.files import sha256
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import load_yaml
+from sim_eval.foundation.files import sha256
 from sim_eval.models.build import build_models
 from sim_eval.models.store import ALL_TASKS, ROOT, shared_policies
 from sim_eval.models.strengths import EVERY_TASK, SHIPPED

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.video.encode import write_video
 from sim_eval.video.episode_video import COLUMNS, row, write_sheet
 from sim_eval.video.options import FORMATS

@@ -11,10 +11,10 @@ from typing import Any
 from sim_eval.config.components import Component
 from sim_eval.config.engine import RayOptions
 from sim_eval.config.tasks import TaskChoice
-from sim_eval.errors import RunError
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.evaluation.progress import Progress
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.records import Record
 from sim_eval.samplers.sampler import Models, Sampler
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler

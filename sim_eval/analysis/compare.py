@@ -16,8 +16,8 @@ from sim_eval.analysis.rows import ALPHA, Pairing, Row
 from sim_eval.analysis.sequential import decided_at, running_p
 from sim_eval.analysis.statistics import interval_over_tasks, letters
 from sim_eval.analysis.table import Table, refer, reference_warnings, tables_of
-from sim_eval.errors import RunError
-from sim_eval.formatting import ABSENT, UNPAIRED, html_table, interval, p_value, percent, points
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.formatting import ABSENT, UNPAIRED, html_table, interval, p_value, percent, points
 from sim_eval.runs.foreign import UNDESCRIBED, Described
 from sim_eval.runs.reader import Run
 from sim_eval.runs.source import read_sources

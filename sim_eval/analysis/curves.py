@@ -14,8 +14,8 @@ from sim_eval.analysis.pairs import corrected, counted, pairing_of
 from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.tasks import StoredTask, TaskChoice
-from sim_eval.errors import RunError
-from sim_eval.fields import STORED_TASK, check_fields, check_optional, read_entries, read_json
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import STORED_TASK, check_fields, check_optional, read_entries, read_json
 from sim_eval.rollout.keys import episode_key
 
 CURVE = "curve.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.records import Record
 
 #: The sampler that the others are compared with.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim_eval.config.options import Given, option
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.foreign import Described, described
 from sim_eval.runs.outputs import check_report
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sim_eval.config.options import Choice, Given, option
 from sim_eval.config.tasks import TaskChoice, task_of
 from sim_eval.config.values import worker_count
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from tasks.naming import OGBENCH
 from tasks.ogbench_domains import ARM, DOMAINS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_eval.config.options import Choice, option
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 if TYPE_CHECKING:
     from sim_eval.listing.cards import Card
@@ -31,7 +31,7 @@ class Options:
 
 def run(options: Options) -> int:
     """Print the tables. Raises RunError or TaskError for a folder without checkpoints and for an unknown task."""
-    from sim_eval.files import resource
+    from sim_eval.foundation.files import resource
     from sim_eval.listing.cards import read_cards
 
     if options.task is not None and options.what not in ("all", "tasks"):

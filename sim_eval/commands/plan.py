@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sim_eval.config.options import Given, option
 from sim_eval.config.values import shown
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 USAGE = "sim-eval plan [option=value ...]    e.g. sim-eval plan episodes=100 differences=0.1,0.2"
 

@@ -12,9 +12,9 @@ from sim_eval.config.engine import EngineOptions
 from sim_eval.config.options import Choice, Given, group, option
 from sim_eval.config.tasks import TaskOptions
 from sim_eval.config.values import one_of, shown
-from sim_eval.errors import RunError
-from sim_eval.fields import load_yaml
-from sim_eval.files import resource
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import load_yaml
+from sim_eval.foundation.files import resource
 from sim_eval.models import store
 from sim_eval.models.options import DEVICES
 from sim_eval.runs.outputs import check_folder

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sim_eval.config.options import Given, option
 from sim_eval.config.values import one_of, worker_count
-from sim_eval.fields import load_yaml
-from sim_eval.files import resource
+from sim_eval.foundation.fields import load_yaml
+from sim_eval.foundation.files import resource
 from sim_eval.runs.outputs import check_folder
 from sim_eval.training.names import LEAST_STEPS
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim_eval.config.options import Given, option
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 USAGE = "sim-eval view DIR [option=value ...]    e.g. sim-eval view runs"
 

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from sim_eval.config.options import Choice, Given, Option, Text, built, options_of
 from sim_eval.config.values import did_you_mean, parsed, shown, unquoted
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 T = TypeVar("T")
 

@@ -23,9 +23,9 @@ from typing import Any
 
 from sim_eval.config.options import Choice, Text
 from sim_eval.config.values import one_of, typed
-from sim_eval.errors import RunError
-from sim_eval.files import expanded
-from sim_eval.own_packages import OWN_PACKAGES
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import expanded
+from sim_eval.foundation.own_packages import OWN_PACKAGES
 
 #: What a component may be besides a name, for messages and help.
 TARGETS = "package.module:NAME, ./file.py:NAME"

@@ -8,7 +8,7 @@ from typing import Any
 
 from sim_eval.config.options import Given, group, option
 from sim_eval.config.values import shown, worker_count
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 ENGINES = ("local", "ray")
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sim_eval.config.values import check_path, did_you_mean, one_of, shown, unquoted
-from sim_eval.errors import RunError
-from sim_eval.files import expanded
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import expanded
 
 T = TypeVar("T")
 

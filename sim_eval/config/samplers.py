@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sim_eval.config.components import TARGETS, Component, component, with_options
 from sim_eval.config.options import Choice, Given, Text, option
 from sim_eval.config.values import did_you_mean, shown, typed
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 if TYPE_CHECKING:
     from sim_eval.samplers.sampler import Sampler

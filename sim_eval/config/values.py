@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 _PARSER = OverridesParser.create()
 

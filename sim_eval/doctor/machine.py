@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from sim_eval.doctor.check import Check
-from sim_eval.machine import machine
+from sim_eval.foundation.machine import machine
 from tasks.task import TaskError
 
 _DRAW = "import sys; sys.path[:] = {path!r}; from sim_eval.doctor.drawing import draw; print(draw())"

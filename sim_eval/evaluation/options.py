@@ -16,8 +16,8 @@ from sim_eval.config.options import Choice, Given, option
 from sim_eval.config.samplers import SHIPPED as SHIPPED_SAMPLERS
 from sim_eval.config.samplers import SamplerOptions, build_sampler, form_of
 from sim_eval.config.values import one_of, shown
-from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import TRACKERS, check_installed
+from sim_eval.foundation.errors import RunError
 from sim_eval.models import store
 from sim_eval.models.options import CriticOptions, ModelOptions, critic_method
 from sim_eval.models.strengths import SHIPPED, Tuned, fill_strengths, known_strengths

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sim_eval.config.command_line import given
 from sim_eval.config.options import Choice, Given, Text, built
-from sim_eval.errors import RunError
 from sim_eval.evaluation.options import EvaluateOptions, default_output
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.reader import CONFIG
 from tasks.libero_suites import SUITES
 from tasks.naming import OGBENCH

@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.samplers import build_sampler
-from sim_eval.errors import RunError
 from sim_eval.evaluation.options import TUNE, SweepOptions, dial
 from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.build import check_needs
 from sim_eval.models.strengths import Tuned, check_writable, scales_of, write_strengths
 from sim_eval.rollout.engine import Engine

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, read_json
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_fields, read_json
 from sim_eval.models.store import ALL_TASKS
 
 #: Fields without which a card cannot be listed.

@@ -14,7 +14,7 @@ from critics.critic import Critic
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser, FrozenPolicy, Policy, Posterior, modules_of, weights_digest
 from sim_eval.config.components import Component
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.models import checkpoints, store
 from sim_eval.samplers.sampler import ACTORS, Models, Sampler
 

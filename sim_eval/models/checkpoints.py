@@ -23,10 +23,10 @@ from policies.errors import PolicyError
 from policies.mini_vla import MiniVLA, MiniVLAConfig
 from policies.policy import Denoiser, FrozenPolicy
 from policies.posterior_net import PosteriorConfig, PosteriorNet
-from sim_eval.bounded import shown
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, check_optional, read_json
-from sim_eval.files import replacing, sha256, write_text
+from sim_eval.foundation.bounded import shown
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_fields, check_optional, read_json
+from sim_eval.foundation.files import replacing, sha256, write_text
 from sim_eval.models import store
 from sim_eval.models.store import ALL_TASKS, ROOT, policy_folder
 

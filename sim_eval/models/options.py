@@ -9,9 +9,9 @@ from typing import Any
 from sim_eval.config.components import TARGETS, Component, component
 from sim_eval.config.options import Choice, Given, option
 from sim_eval.config.tasks import TaskOptions
-from sim_eval.errors import RunError
-from sim_eval.fields import read_json
-from sim_eval.files import expanded
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import read_json
+from sim_eval.foundation.files import expanded
 from sim_eval.models import store
 
 #: The target of a critic in a folder that `sim-eval learn` or `sim-eval train` wrote.

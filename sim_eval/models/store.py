@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim_eval.files import resource
+from sim_eval.foundation.files import resource
 
 #: Where the shipped checkpoints are.
 ROOT = resource("checkpoints")

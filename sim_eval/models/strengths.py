@@ -20,9 +20,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from sim_eval.config.components import Component
-from sim_eval.errors import RunError
-from sim_eval.fields import load_yaml
-from sim_eval.files import resource, write_text
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import load_yaml
+from sim_eval.foundation.files import resource, write_text
 from sim_eval.models.options import LEARNED
 
 #: The strengths for this project's critics, which all put Q on one scale.

@@ -13,7 +13,7 @@ import numpy as np
 
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser, Policy
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.cost import Rows, counted, described
 from sim_eval.rollout.environment import Command, End, Execute, Failed, Foreseen, LookAhead, Ran, Reply, Reset, Started
 from sim_eval.rollout.episodes import check_fit, one_thread

@@ -9,8 +9,8 @@ from typing import Any
 from sim_eval.config.components import Component
 from sim_eval.config.options import Choice, Given, option
 from sim_eval.config.values import worker_count
-from sim_eval.errors import RunError
 from sim_eval.evaluation.options import TunedOptions, default_output
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.outputs import check_folder
 
 #: The sampler that draws from the frozen policy; its `steps` are those of every draw of a probe.

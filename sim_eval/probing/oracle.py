@@ -16,7 +16,7 @@ from critics.critic import Critic
 from critics.outcome import OutcomeCritic
 from sim_eval.analysis.pairs import counted, pairing_of
 from sim_eval.analysis.rows import Pairing
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.probing.look_ahead import Outcome, look_ahead
 from sim_eval.probing.options import ProbeOptions
 from sim_eval.probing.play import BLOCK, CANDIDATES, Played

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from policies.policy import UndecidedError
 from sim_eval.analysis.pairs import counted, pairing_of
 from sim_eval.analysis.rows import ALPHA, Pairing
-from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
-from sim_eval.files import write_text
-from sim_eval.machine import versions
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import write_text
+from sim_eval.foundation.machine import versions
 from sim_eval.models.build import check_needs
 from sim_eval.probing.choice import Recording
 from sim_eval.probing.gains import Gains, gains

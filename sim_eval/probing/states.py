@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from critics.critic import Critic
 from policies.policy import Denoiser, Policy
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.cost import NonFiniteQError, Rows, counted
 from sim_eval.rollout.inference import Decider, PendingDecision, decision_blocks, stacked
 from sim_eval.rollout.keys import noise_generator

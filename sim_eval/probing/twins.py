@@ -16,8 +16,8 @@ from critics.critic import Critic
 from critics.ensemble import EnsembleCritic
 from policies.policy import FrozenPolicy
 from sim_eval.analysis.curves import OPTIONS
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, read_json
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_fields, read_json
 from sim_eval.models.checkpoints import read_checkpoint
 from sim_eval.models.options import LEARNED
 from sim_eval.models.store import CRITIC, ROOT

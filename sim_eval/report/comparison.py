@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim_eval.analysis.compare import Comparison
-from sim_eval.files import write_text
+from sim_eval.foundation.files import write_text
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown
 from sim_eval.report.svg_files import FIGURES, write_figures

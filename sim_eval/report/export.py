@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sim_eval.analysis.compare import Comparison, compare_runs
 from sim_eval.analysis.rows import Row
-from sim_eval.errors import RunError
-from sim_eval.files import write_text
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import write_text
 from sim_eval.report.tables import csv_table, latex_table
 from sim_eval.runs import lerobot, vla_eval
 from sim_eval.runs.foreign import Described

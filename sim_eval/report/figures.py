@@ -13,7 +13,7 @@ from scipy.stats import fisher_exact
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.statistics import binned_success, roc_area
 from sim_eval.analysis.table import Table
-from sim_eval.formatting import interval, percent
+from sim_eval.foundation.formatting import interval, percent
 from sim_eval.report.headline import said_of_decision
 from sim_eval.report.plot_style import SERIES, TEXT, canvas, look, mark, svg
 from sim_eval.runs.sweeps import Trial

@@ -10,7 +10,7 @@ from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.labels import SAMPLER
 from sim_eval.analysis.rows import Pairing, Row
 from sim_eval.analysis.table import Table
-from sim_eval.formatting import interval, listed, percent, signed
+from sim_eval.foundation.formatting import interval, listed, percent, signed
 
 
 def headline(comparison: Comparison) -> list[str]:

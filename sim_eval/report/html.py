@@ -11,12 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from policies.observation import ObservationRequest
-from sim_eval import formatting
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.labels import POLICY
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.table import Table
+from sim_eval.foundation import formatting
 from sim_eval.report import figures
 from sim_eval.report.episodes import episode_data, missing_videos, starts, strips
 from sim_eval.report.headline import headline, test_name

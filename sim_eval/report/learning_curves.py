@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sim_eval.analysis.curves import Curve, compare_curves
 from sim_eval.analysis.rows import Pairing
-from sim_eval.files import write_text
-from sim_eval.formatting import interval, p_value, percent, points
+from sim_eval.foundation.files import write_text
+from sim_eval.foundation.formatting import interval, p_value, percent, points
 from sim_eval.report.figures import Panel, Styles, line, percents
 from sim_eval.report.html import environment
 from sim_eval.report.plot_style import STYLES, canvas, look, mark, svg

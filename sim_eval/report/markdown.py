@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Pairing
-from sim_eval.formatting import command, listed, p_value, points
+from sim_eval.foundation.formatting import command, listed, p_value, points
 from sim_eval.report.headline import headline, test_name
 from sim_eval.report.terminal import JERK, table_cells
 

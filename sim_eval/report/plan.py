@@ -9,7 +9,7 @@ import numpy as np
 
 from sim_eval.analysis.rows import ALPHA
 from sim_eval.analysis.sequential import pairs_needed, simulate, smallest_difference
-from sim_eval.formatting import percent
+from sim_eval.foundation.formatting import percent
 
 _STUDIES = 500  # simulated for the mean number of pairs until a decision
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim_eval.analysis.rows import Pairing
 from sim_eval.analysis.statistics import EARLY
-from sim_eval.formatting import ABSENT, number, p_value, points
+from sim_eval.foundation.formatting import ABSENT, number, p_value, points
 from sim_eval.probing.gains import Gain, Gains
 from sim_eval.probing.measures import OWN, Figure, Spread
 from sim_eval.probing.oracle import Oracle

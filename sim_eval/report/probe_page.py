@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim_eval.files import write_text
+from sim_eval.foundation.files import write_text
 from sim_eval.probing.gains import Gain, Gains
 from sim_eval.probing.measures import Figure
 from sim_eval.probing.options import PAGE

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from sim_eval.analysis.compare import Comparison
-from sim_eval.files import write_text
+from sim_eval.foundation.files import write_text
 from sim_eval.report.figures import Panel, Styles
 from sim_eval.report.html import drawings
 from sim_eval.report.plot_style import outline

@@ -13,7 +13,7 @@ from typing import Any
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.table import Table
-from sim_eval.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
+from sim_eval.foundation.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
 from sim_eval.report.headline import headline, test_name
 
 _PAIRED = ("against", "pairs", "won", "lost", "p", "p_holm", "difference")

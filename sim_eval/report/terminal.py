@@ -10,7 +10,7 @@ from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.labels import POLICY, SAMPLER
 from sim_eval.analysis.rows import Row
 from sim_eval.analysis.table import Table
-from sim_eval.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
+from sim_eval.foundation.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
 
 _HEAD = (

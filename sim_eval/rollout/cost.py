@@ -12,7 +12,7 @@ from torch import Tensor
 
 from critics.critic import Critic
 from policies.policy import Denoiser, FrozenPolicy, Observations, Policy, Posterior
-from sim_eval.errors import ModelError
+from sim_eval.foundation.errors import ModelError
 from sim_eval.samplers.sampler import Models
 
 

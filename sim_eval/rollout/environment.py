@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from policies.observation import ObservationRequest
-from sim_eval.errors import in_one_line
+from sim_eval.foundation.errors import in_one_line
 from tasks.mujoco_log import keep_log_out
 from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec, can_save, cannot_save, checked_task
 

@@ -12,7 +12,7 @@ import torch
 
 from policies.observation import ObservationRequest
 from policies.policy import FrozenPolicy, UndecidedError
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.environment import Command, Execute, Failed, Ran, Reply, Reset, Started
 from sim_eval.rollout.inference import (
     Decider,

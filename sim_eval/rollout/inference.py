@@ -15,7 +15,7 @@ from torch import Tensor
 
 from policies.observation import ObservationRequest
 from policies.policy import FrozenPolicy, UndecidedError
-from sim_eval.errors import ModelError, RunError, in_one_line
+from sim_eval.foundation.errors import ModelError, RunError, in_one_line
 from sim_eval.rollout.cost import NonFiniteQError, Rows, counted, described
 from sim_eval.rollout.keys import noise_generator
 from sim_eval.samplers.sampler import Models, Sampler, encode_for_critic, required_denoiser

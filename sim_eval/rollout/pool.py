@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout import interpreter
 from sim_eval.rollout.environment import Command, Environment, Failed, MakeTask, Reply, Unbuildable
 from tasks.simulated_task import release_asset_cache

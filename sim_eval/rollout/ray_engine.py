@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from sim_eval.config.engine import Cluster
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import OUTCOME, Episode, Keep, ended_by

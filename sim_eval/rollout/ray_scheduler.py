@@ -19,7 +19,7 @@ from ray.exceptions import (
 )
 
 from policies.errors import PolicyError
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from tasks.task import TaskError
 
 Shard = TypeVar("Shard")

@@ -17,9 +17,9 @@ from typing import Any
 from ray import cloudpickle
 
 from sim_eval.config.components import Component, own_modules
-from sim_eval.errors import RunError
-from sim_eval.machine import versions
-from sim_eval.own_packages import OWN_PACKAGES
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.machine import versions
+from sim_eval.foundation.own_packages import OWN_PACKAGES
 from sim_eval.rollout.environment import MakeTask
 
 

@@ -12,7 +12,7 @@ import ray
 
 from policies.policy import modules_of
 from sim_eval.config.engine import Cluster
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.episodes import Episode, Keep, run_episodes
 from sim_eval.rollout.pool import Pool, open_pool
 from sim_eval.rollout.ray_transport import Packed, PackedTask, differing, installed

@@ -11,7 +11,7 @@ import numpy as np
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser
 from sim_eval.config.engine import Cluster, Workers
-from sim_eval.errors import ModelError, RunError
+from sim_eval.foundation.errors import ModelError, RunError
 from sim_eval.rollout.environment import Execute, Failed, MakeTask, Reset, Started
 from sim_eval.rollout.episodes import check_fit, one_thread
 from sim_eval.rollout.gradients import gradient_of

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from sim_eval.config.engine import Cluster, Workers
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout import workers as local
 from sim_eval.rollout.environment import MakeTask
 from tasks.task import Task

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, check_name
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_fields, check_name
 from sim_eval.rollout.result import Cost
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_fields
 from sim_eval.runs.foreign import (
     ForeignEpisode,
     ForeignResults,

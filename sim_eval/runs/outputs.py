@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 _REPORT = ("report.html", "report.md", "summary.json")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from sim_eval.errors import RunError
-from sim_eval.files import replacing
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import replacing
 from sim_eval.rollout.result import Cost
 from sim_eval.runs.reader import Run, records_frame
 from sim_eval.runs.records import Record

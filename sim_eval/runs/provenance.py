@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from policies.observation import ObservationRequest
-from sim_eval.machine import git_revision, machine, versions
+from sim_eval.foundation.machine import git_revision, machine, versions
 
 
 def provenance(checkpoints: Mapping[str, str], request: ObservationRequest | None) -> dict[str, Any]:

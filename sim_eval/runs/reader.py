@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from policies.observation import ObservationRequest
 from sim_eval.config.tasks import StoredTask, TaskChoice
-from sim_eval.errors import RunError
-from sim_eval.fields import STORED_TASK, check_fields, check_name, check_optional, load_yaml, read_entries
-from sim_eval.formatting import html_table, percent
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import STORED_TASK, check_fields, check_name, check_optional, load_yaml, read_entries
+from sim_eval.foundation.formatting import html_table, percent
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 
-from sim_eval.bounded import MOST_LINES, parse_json, read_bytes
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, check_name, test_of
-from sim_eval.files import replacing
+from sim_eval.foundation.bounded import MOST_LINES, parse_json, read_bytes
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_fields, check_name, test_of
+from sim_eval.foundation.files import replacing
 from sim_eval.rollout.result import Cost, EpisodeResult
 
 if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do without

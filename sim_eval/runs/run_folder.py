@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 
 from policies.observation import ObservationRequest
 from sim_eval.config.tasks import TaskChoice
-from sim_eval.errors import RunError
-from sim_eval.fields import check_name
-from sim_eval.files import locked, write_text
-from sim_eval.machine import versions
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_name
+from sim_eval.foundation.files import locked, write_text
+from sim_eval.foundation.machine import versions
 from sim_eval.runs.provenance import provenance, stored_request
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
 from sim_eval.runs.records import RECORDS, Record, append_all, drop_torn_line

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sim_eval.bounded import MOST_JSON, parse_json, read_bytes
-from sim_eval.errors import RunError
+from sim_eval.foundation.bounded import MOST_JSON, parse_json, read_bytes
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.foreign import Described, ForeignResults, foreign_run, read_name
 from sim_eval.runs.lerobot import is_eval_info, read_eval_info
 from sim_eval.runs.reader import Run, read_run

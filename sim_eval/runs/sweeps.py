@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sim_eval.errors import RunError
-from sim_eval.fields import check_fields, read_json
-from sim_eval.files import resource, write_text
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import check_fields, read_json
+from sim_eval.foundation.files import resource, write_text
 
 #: The sweeps of the shipped checkpoints.
 RESULTS = resource("results/sweeps")

@@ -11,10 +11,10 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image
 
-from sim_eval.bounded import NUL, shown
-from sim_eval.errors import RunError
-from sim_eval.fields import read_entries
-from sim_eval.files import locked, replacing, write_text
+from sim_eval.foundation.bounded import NUL, shown
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import read_entries
+from sim_eval.foundation.files import locked, replacing, write_text
 from sim_eval.runs.records import Record
 
 INDEX = "videos.json"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim_eval.errors import RunError, in_one_line
+from sim_eval.foundation.errors import RunError, in_one_line
 from sim_eval.rollout.inference import Decider, decision_blocks, stacked, unnormalised
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models

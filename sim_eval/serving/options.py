@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sim_eval.config.options import Given, option
 from sim_eval.config.samplers import SamplerOptions
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.options import CriticOptions
 
 

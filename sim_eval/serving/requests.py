@@ -14,7 +14,7 @@ from policies.observation import ObservationRequest
 from policies.openpi.handshake import Handshake
 from policies.openpi.messages import MessageError, unpack
 from sim_eval.config.samplers import SamplerConfigs, build_sampler
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.build import build_models, check_needs
 from sim_eval.models.options import critic_method
 from sim_eval.models.store import ROOT

@@ -19,7 +19,7 @@ from websockets.asyncio.server import serve as serve_websocket
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
 from policies.openpi.messages import pack
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.inference import one_torch_thread
 from sim_eval.serving.batcher import Batcher, Decide, Failure, decide
 from sim_eval.serving.options import Limits, ServeOptions

@@ -13,7 +13,7 @@ from tqdm import tqdm
 import tasks
 from policies.observation import ObservationRequest
 from sim_eval.config.engine import Workers
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.episodes import Episode, Keep
 from sim_eval.rollout.keys import episode_keys

@@ -18,7 +18,7 @@ from critics.replay import Replay, build_replay
 from policies.chunk_policy import ChunkPolicy
 from policies.policy import Denoiser, FrozenPolicy
 from sim_eval.analysis.statistics import EARLY, roc_area
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.build import offers_features
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.rollout.inference import decision_blocks, stacked

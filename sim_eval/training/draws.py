@@ -10,7 +10,7 @@ from torch import Tensor
 
 from critics.ensemble import EnsembleCritic
 from policies.policy import Denoiser, Policy
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import denoise, draw_unsteered, initial_noise
 from sim_eval.samplers.sampler import Models, encode_for_critic

@@ -18,8 +18,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sim_eval.bounded import parse_json
-from sim_eval.errors import RunError
+from sim_eval.foundation.bounded import parse_json
+from sim_eval.foundation.errors import RunError
 
 #: Values in one array: an episode of 10,000 steps may have 5,000 numbers a step. A file of a few bytes can name more.
 _MOST_VALUES = 50_000_000

@@ -25,9 +25,9 @@ from zipfile import is_zipfile
 import torch
 
 from sim_eval.analysis.curves import CURVE, OPTIONS
-from sim_eval.errors import RunError
-from sim_eval.fields import read_json
-from sim_eval.files import replacing, write_text
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.fields import read_json
+from sim_eval.foundation.files import replacing, write_text
 from sim_eval.runs import run_folder
 from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 

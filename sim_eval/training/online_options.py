@@ -10,8 +10,8 @@ from sim_eval.config.engine import EngineOptions
 from sim_eval.config.options import Given, option
 from sim_eval.config.samplers import build_sampler
 from sim_eval.config.values import shown
-from sim_eval.errors import RunError
 from sim_eval.evaluation.options import RolloutOptions, default_output
+from sim_eval.foundation.errors import RunError
 from sim_eval.models.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.runs.outputs import check_folder
 from sim_eval.runs.stored_options import stored_options

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
-from sim_eval.errors import RunError
 from sim_eval.evaluation.progress import tell_of_compiling
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.episodes import Episode
 from sim_eval.samplers import Models, Sampler

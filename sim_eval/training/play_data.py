@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from sim_eval.errors import RunError
-from sim_eval.files import locked, replacing
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import locked, replacing
 from sim_eval.rollout.workers import work_through
 from sim_eval.training.resumable import keep_only
 from tasks.ogbench_domains import DOMAINS, Domain

@@ -19,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sim_eval.files import locked, write_text
+from sim_eval.foundation.files import locked, write_text
 from sim_eval.training.trajectories import Trajectory, join_hdf5, write_hdf5
 
 #: Plays the episodes that are not among the given ones, and yields each one's number and trajectory as it ends.

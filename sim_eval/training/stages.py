@@ -14,7 +14,7 @@ from tqdm import tqdm
 from policies.policy import Denoiser
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Workers
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.models import store
 from sim_eval.models.build import build_models, offers_features
 from sim_eval.samplers import Models

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from sim_eval.files import replacing
+from sim_eval.foundation.files import replacing
 from sim_eval.training.environment import check_environment
 from sim_eval.training.hdf5_file import (
     DatasetError,

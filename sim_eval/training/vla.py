@@ -18,7 +18,7 @@ from policies.behaviour_cloning import STD_FLOOR, behaviour_cloning_loss
 from policies.mini_vla import CAMERAS, MiniVLA, MiniVLAConfig, proprioception
 from policies.sentences import embed_sentences
 from sim_eval.config.tasks import factory_of
-from sim_eval.files import sha256
+from sim_eval.foundation.files import sha256
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.models.store import ALL_TASKS
 from sim_eval.training.collect import demonstrations_with_pictures

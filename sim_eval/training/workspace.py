@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from policies.observation import ObservationRequest
-from sim_eval.files import sha256
+from sim_eval.foundation.files import sha256
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.training.trajectories import Trajectory
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
 
-from sim_eval.errors import RunError
-from sim_eval.files import replacing
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import replacing
 
 # A process that has drawn must not be forked, not even to start a program: it maps gigabytes, the meshes and textures
 # of GL contexts and the code that software GL compiles, and a kernel that overcommits little promises a fork all of

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sim_eval.errors import RunError
-from sim_eval.files import replacing
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import replacing
 from sim_eval.runs.records import Record, actions_path
 from sim_eval.video.encode import write_video
 from sim_eval.video.overlay import Moment, Overlay

@@ -8,7 +8,7 @@ from pathlib import Path
 from sim_eval.analysis.episode_selection import Pick, read_pick
 from sim_eval.config.engine import EngineOptions
 from sim_eval.config.options import Given, option
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.outputs import check_folder
 
 #: File formats of videos.

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.config.engine import Cluster
-from sim_eval.errors import RunError
-from sim_eval.files import replacing
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import replacing
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.start import work_through
 from sim_eval.runs.records import actions_path

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from policies.observation import ObservationRequest
 from sim_eval.config.engine import Cluster
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.rollout.keys import episode_key
 from sim_eval.rollout.start import work_through

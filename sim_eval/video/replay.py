@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.observation import ObservationRequest
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.records import Record
 from sim_eval.video.overlay import Moment
 from tasks.task import EpisodeKey, Task

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from sim_eval.analysis.episode_selection import check_pick, picked
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 from sim_eval.video.episode_video import ROWS, Column, EpisodeVideo

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sim_eval.analysis.curves import CURVE, OPTIONS, read_learned
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.runs.reader import CONFIG, PROVENANCE, Run, read_run
 from sim_eval.runs.records import RECORDS
 from sim_eval.runs.run_folder import LOCK

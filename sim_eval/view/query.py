@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import quote
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.view.entry import Entry, EpisodeEntry
 
 OUTCOMES = ("success", "failure", "error")

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 from sim_eval.report.stylesheet import stylesheet
 from sim_eval.view import connections
 from sim_eval.view.catalog import Catalog

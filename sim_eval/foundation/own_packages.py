@@ -11,7 +11,7 @@ OWN_PACKAGES = ("tasks", "policies", "critics")
 
 def refuse_shadowed_packages() -> None:
     """Raise ImportError if, for example, `import tasks` would find another package than the suite's."""
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parent.parent.parent
     for name in OWN_PACKAGES:
         spec = find_spec(name)
         found = None if spec is None or spec.origin is None else Path(spec.origin).resolve()

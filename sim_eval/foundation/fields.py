@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
-from sim_eval.bounded import (
+from sim_eval.foundation.bounded import (
     LARGEST,
     LARGEST_WHOLE,
     MOST_JSON,
@@ -22,7 +22,7 @@ from sim_eval.bounded import (
     read_bytes,
     shown,
 )
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 _WORDS = {
     bool: "true or false",

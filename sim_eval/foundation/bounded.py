@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 #: Larger numbers are damage: their squares would overflow, and Arrow's whole numbers have 64 bits.
 LARGEST_WHOLE, LARGEST = 2**63 - 1, 1e100

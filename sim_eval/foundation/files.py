@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sim_eval.errors import RunError
+from sim_eval.foundation.errors import RunError
 
 
 def expanded(text: str) -> Path:
@@ -91,7 +91,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parent.parent
 
 
 def resource(name: str) -> Path:
