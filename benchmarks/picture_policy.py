@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sim_eval import Denoiser, ObservationRequest
-from sim_eval.schedules import LinearPath
+from sim_eval import Denoiser, LinearPath, ObservationRequest
 
 CAMERAS = ("agentview_image", "robot0_eye_in_hand_image")
 

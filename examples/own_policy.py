@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sim_eval import Denoiser, ObservationRequest
-from sim_eval.schedules import LinearPath
+from sim_eval import Denoiser, LinearPath, ObservationRequest
 
 
 class ReachAndLift(Denoiser):

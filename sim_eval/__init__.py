@@ -2,9 +2,10 @@
 
 The public API. Each name is imported on first use, so that worker processes, which draw no actions, do not load torch.
 
-For your own policies and critics: `Policy`, `Denoiser`, `Posterior`, `Critic`, `ObservationRequest`. For tasks: `Task`,
-`TaskSpec`, `ArraySpec`, `Outcome`, `EpisodeKey`. For samplers: `Sampler`, `Models`, and the shipped ones. Functions:
-`evaluate`, `compare`, `render`, `read_runs`, which return or take a `Run`. Errors: `RunError`, `TaskError`.
+For your own policies and critics: `Policy`, `Denoiser`, `Posterior`, `Critic`, `ObservationRequest`, and the noise
+schedules `LinearPath` and `CosineVP`. For tasks: `Task`, `TaskSpec`, `ArraySpec`, `Outcome`, `EpisodeKey`. For
+samplers: `Sampler`, `Models`, and the shipped ones. Functions: `evaluate`, `compare`, `render`, `read_runs`, which
+return or take a `Run`. Errors: `RunError`, `TaskError`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from critics.critic import Critic
     from policies.observation import ObservationRequest
     from policies.policy import Denoiser, Policy, Posterior
+    from policies.schedule import CosineVP, LinearPath, Schedule
     from sim_eval.api import compare, evaluate, read_runs, render
     from sim_eval.foundation.errors import RunError
     from sim_eval.runs.reader import Run
@@ -41,6 +43,7 @@ _PUBLIC = {
     "critics.critic": ("Critic",),
     "policies.observation": ("ObservationRequest",),
     "policies.policy": ("Denoiser", "Policy", "Posterior"),
+    "policies.schedule": ("CosineVP", "LinearPath", "Schedule"),
     "sim_eval.api": ("compare", "evaluate", "read_runs", "render"),
     "sim_eval.foundation.errors": ("RunError",),
     "sim_eval.runs.reader": ("Run",),
@@ -67,10 +70,12 @@ __all__ = [
     "VGPS",
     "ArraySpec",
     "BestOfN",
+    "CosineVP",
     "Critic",
     "Denoiser",
     "Edit",
     "EpisodeKey",
+    "LinearPath",
     "Models",
     "ObservationRequest",
     "Outcome",
@@ -81,6 +86,7 @@ __all__ = [
     "Run",
     "RunError",
     "Sampler",
+    "Schedule",
     "Task",
     "TaskError",
     "TaskSpec",

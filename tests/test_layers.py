@@ -47,9 +47,7 @@ def test_only_training_and_the_options_know_the_suites_own_tasks() -> None:
 
 #: The engine's floors, the ground first: a package imports those below its own floor alone.
 FLOORS = (
-    {"errors", "formatting", "gymnasium", "machine", "own_packages", "samplers", "schedules"},
-    {"bounded"},
-    {"fields", "files"},
+    {"foundation", "gymnasium", "samplers"},
     {"config"},
     {"models", "rollout"},
     {"runs", "serving"},
