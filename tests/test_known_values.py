@@ -26,7 +26,7 @@ GOAL, HORIZON, GAMMA, P = 4, 2, 0.8, 0.5
 CHUNKS = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=HORIZON)))  # (4, 2); 1 moves on
 DRAWS = 5
 #: Of a share; the shares of neighbouring places differ by .07 to .35.
-TOLERANCE = 0.05
+TOLERANCE = 0.03
 
 
 def states(places: Tensor) -> Tensor:

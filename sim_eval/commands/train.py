@@ -254,7 +254,7 @@ def _stages(named: tuple[str, ...], choice: Choice | None) -> tuple[str, ...]:
 def _check_play(given: Given) -> None:
     """Raise RunError for a file of play where none is read, and for none where one is needed."""
     data, stages, task = given["data"], given["stage"], given["task"].full_name
-    of_ogbench = domain_of(task) is not None and given["policies"][0].label in _labels(given)
+    of_ogbench = domain_of(task) is not None and given["families"] is not None
     if data.suffix == PLAY:
         if not of_ogbench or stages != ("policy",):
             raise RunError(f"data is {data}; accepted for task {task}, stage {', '.join(stages)}: a folder")
@@ -265,11 +265,6 @@ def _check_play(given: Given) -> None:
             f"task {task} has no scripted expert; accepted: stage=policy data=FILE{PLAY}, which sim-eval data makes, "
             f"or policy={TARGETS} for rollouts, critic and posterior"
         )
-
-
-def _labels(given: Given) -> tuple[str, ...]:
-    """The policies that are trained here."""
-    return () if given["families"] is None else tuple(component.label for component in given["policies"])
 
 
 def _check_demos(paths: tuple[Path, ...] | None, inputs: str) -> None:

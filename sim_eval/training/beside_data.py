@@ -33,7 +33,7 @@ from sim_eval.training.trajectories import Trajectory, read_hdf5
 from sim_eval.training.workspace import seeded_weights
 
 #: Updates between two states that an interrupted fit goes on from.
-_SAVE_EVERY = 2000
+SAVE_EVERY = 2000
 
 #: The part of a fit's seed that the policy's draws have, as in `fit_seed`.
 _DRAWS = 3
@@ -91,7 +91,7 @@ class BesideData(Learner):
         training = self.training
         training.see(self._replay_of_all())
         training.objective.target.scale.copy_(self.critic.scale)  # the sampler of bootstrap=steered counts on it
-        training.run(settings.offline + number * settings.updates, self._save_training, _SAVE_EVERY, f"fit {number}")
+        training.run(settings.offline + number * settings.updates, self._save_training, SAVE_EVERY, f"fit {number}")
         self.critic = copy.deepcopy(training.objective.target)
         self.critic.requires_grad_(False).eval()
         set_scale(self.critic, self._policy_draws(number, SPREAD_STATES))

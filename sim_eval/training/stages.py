@@ -121,7 +121,7 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     check_draws_vary(models.policy, first.label, rollouts, workspace.seed)
     if (told := warning(f"rollouts in {path}", rollouts, "rollouts=N")) is not None:
         tqdm.write(told)
-    shown = recipe.critic_demos or ([] if recipe.from_outside else [workspace.demos])
+    shown = recipe.critic_demos or ([workspace.demos] if recipe.demos else [])
     demos = [
         trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations), workspace.task)
     ]
