@@ -99,6 +99,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     with pytest.raises(KeyboardInterrupt):
         learned(data, tmp_path)
     monkeypatch.setattr(LearnFolder, "write_state", write)
+    assert (tmp_path / "state.pt").is_file()
     assert learned(data, tmp_path) == reference[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ def play(path: Path, **changes: np.ndarray) -> Path:
         "qpos": np.zeros((7, 23), np.float32),
         "button_states": buttons,
     }
-    np.savez(path, **{name: values for name, values in {**arrays, **changes}.items() if values.size})
+    kept: dict[str, Any] = {name: values for name, values in {**arrays, **changes}.items() if values.size}
+    np.savez(path, **kept)
     return path
 
 

@@ -43,8 +43,8 @@ _DRAWS = 3
 class BesideData(Learner):
     """`offline` updates on the data, then `updates` after each round; what steers are the averaged weights."""
 
-    steps: list[int] = field(default_factory=list)  # of each episode
-    drawn: list[Tensor] = field(default_factory=list)  # of each round, the frozen policy's draws at every step
+    drawn: Tensor = field(default_factory=lambda: torch.zeros(0))  # (steps, K, h, D), the frozen policy's, if used
+    starts: list[int] = field(default_factory=lambda: [0])  # the control steps before each episode, and before the next
 
     def _warn(self) -> None:
         """Data may hold any share of successes."""
@@ -67,13 +67,16 @@ class BesideData(Learner):
                 f"data holds vectors of sizes {sizes} and actions of {first.actions.shape[1]} entries; accepted for "
                 f"task {settings.task_name}: {dict(self.fitting.sizes)} and {policy.action_dim}"
             )
+        self.folder.begin()
         self._start_from(recorded)
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         super()._add(number, trajectories)
-        self.steps += [len(trajectory.actions) for trajectory in trajectories]
+        for trajectory in trajectories:
+            self.starts.append(self.starts[-1] + len(trajectory.actions))
         if self.settings.method == TD and self.settings.bootstrap != STEERED:
-            self.drawn.append(self._draws_of(number, trajectories))
+            drawn = self._draws_of(number, trajectories)
+            self.drawn = torch.cat([self.drawn, drawn]) if number else drawn
 
     def _draws_of(self, number: int, trajectories: list[Trajectory]) -> Tensor:
         """The policy's draws at every step of a round, made once for all runs in this folder."""
@@ -143,13 +146,8 @@ class BesideData(Learner):
         replay = self.training.objective.replay
         if self.settings.bootstrap == STEERED:
             return self._steered(replay.observations[rows], critic, generator)[:, None]
-        if len(self._joined) != sum(self.steps):
-            self._joined = torch.cat(self.drawn)
-            self._starts = torch.tensor([0, *self.steps]).cumsum(0)
-        return self._joined[self._starts[replay.episode[rows]] + replay.step[rows]].float()
-
-    _joined: Tensor = field(default_factory=lambda: torch.zeros(0))
-    _starts: Tensor = field(default_factory=lambda: torch.zeros(0))
+        starts = torch.tensor([self.starts[episode] for episode in replay.episode[rows].tolist()])
+        return self.drawn[starts + replay.step[rows]].float()
 
     def _steered(self, normalised: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
         """What the sampler executes with this critic, (B, h, D)."""
@@ -157,6 +155,7 @@ class BesideData(Learner):
         raw = normalised * critic.observation_std + critic.observation_mean
         parts = raw.split(list(self.fitting.sizes.values()), dim=1)
         seen = {name: part.numpy() for name, part in zip(self.fitting.sizes, parts, strict=True)}
-        actors = {need: learner.actor for need, learner in self.actors.items()}
-        models = Models(policy, critic, self.frozen.posterior, actors)
-        return self.sampler(models, seen, [generator] * len(normalised))[:, : policy.execute].detach()
+        actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
+        models = Models(policy, copy.deepcopy(critic).to(policy.device), self.frozen.posterior, actors)
+        chunks = self.sampler(models, seen, [generator] * len(normalised))
+        return chunks[:, : policy.execute].detach().cpu()

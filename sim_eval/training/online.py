@@ -25,9 +25,7 @@ from sim_eval.training.beside_data import BesideData
 from sim_eval.training.collect import state_of
 from sim_eval.training.critic import values_of
 from sim_eval.training.learner import Learner
-from sim_eval.training.online_fit import (
-    CriticFit,
-)
+from sim_eval.training.online_fit import CriticFit
 from sim_eval.training.online_folder import Evaluation, open_folder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.online_play import Player

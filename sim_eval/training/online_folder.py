@@ -74,6 +74,10 @@ class LearnFolder:
 
     path: Path
 
+    def begin(self) -> None:
+        """Keep the folder from now on, whatever ends the run; one without any round is removed."""
+        (self.path / _REPLAY).mkdir(exist_ok=True)
+
     def write_replay(self, number: int, trajectories: Sequence[Trajectory], task: str) -> None:
         """Keep the episodes of a round, 0 for the frozen policy's. Raises OSError."""
         write_hdf5(self._replay(number), trajectories, task)
