@@ -18,6 +18,7 @@ from sim_eval.foundation.files import resource
 from sim_eval.models import store
 from sim_eval.models.options import DEVICES
 from sim_eval.runs.outputs import check_folder
+from sim_eval.training.critic_options import CriticTraining
 from sim_eval.training.names import LEAST_STEPS, METHODS, OUTSIDE, STAGES
 from tasks.naming import OGBENCH, domain_of
 
@@ -37,7 +38,7 @@ _OF_RECIPES = ("families", "demos", "sloppy", "policy_steps", "horizon", "width"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticData:
+class CriticData(CriticTraining):
     """The data that critics learn from, their size and their targets."""
 
     inputs: str = option(
@@ -50,18 +51,6 @@ class CriticData:
         "robomimic files of demonstrations that critics learn from beside the rollouts; null: those of stage demos, "
         "which must have run; with policy=, none",
         entries=1,
-    )
-    heads: int = option(4, "critics in the ensemble", least=1)
-    width: int = option(None, "units of a layer; null: 192, of outcome 128", least=1, kind="int | None")
-    depth: int = option(None, "layers; null: 3, of outcome 2", least=1, kind="int | None")
-    discount: float = option(
-        None, "of the reward, per control step; null: the method's own, .99 or .995", least=0, most=1,
-        kind="float | None",
-    )  # fmt: skip
-    backup_pessimism: float = option(
-        0.0,
-        "targets of sarsa and monte_carlo_return are the heads' mean minus this many of their standard deviations",
-        least=0,
     )
 
 
@@ -161,7 +150,6 @@ class Options(EngineOptions, TaskOptions):
 
     def recipe(self) -> Recipe:
         """How much data and how many optimiser steps each stage uses."""
-        from critics.backup import Backup
         from sim_eval.training.stages import Recipe
 
         return Recipe(
@@ -178,16 +166,8 @@ class Options(EngineOptions, TaskOptions):
             critic_methods=self.critic_methods,
             ship_critic=self.ship_critic,
             policy_size=self._policy_size(),
-            critic_size={
-                name: size
-                for name, size in (
-                    ("heads", self.critic.heads),
-                    ("width", self.critic.width),
-                    ("depth", self.critic.depth),
-                )
-                if size is not None
-            },
-            backup=Backup(self.critic.discount, self.critic.backup_pessimism),
+            critic_size=self.critic.size(),
+            backup=self.critic.backup(),
             play=self.data if self.data.suffix == PLAY else None,
             critic_inputs=self.critic.inputs,
             critic_demos=self.critic.demos or (),

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from critics.backup import Backup
 from sim_eval.models.build import check_needs
 from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
@@ -33,6 +31,9 @@ from sim_eval.training.play_files import STATE
 from sim_eval.training.workspace import seeded_weights
 from tasks.packages import SIMULATION, versions
 from tasks.task import TaskSpec
+
+#: Of the critic: less than the offline critics' 192, for it is fitted many times.
+WIDTH = 128
 
 
 def learn(settings: LearnOptions) -> list[Evaluation]:
@@ -70,14 +71,13 @@ def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
     of_play = any(path.suffix == ".npz" for path in settings.data)  # which holds no other vector
     sizes = {name: spec.observations[name].shape[0] for name in ((STATE,) if of_play else state_of(spec))}
     states = sum(sizes.values())
-    size: dict[str, Any] = {"heads": settings.heads, "pessimism": settings.pessimism, "width": settings.width}
     return CriticFit(
         method=settings.method,
         sizes=sizes,
         mean=torch.zeros(states),
         deviation=torch.ones(states),
-        size={**size, **({} if settings.depth is None else {"depth": settings.depth})},
-        values=values_of(settings.method, spec.reward_range, Backup(settings.discount, settings.backup_pessimism)),
+        size={"width": WIDTH, **settings.size(), "pessimism": settings.pessimism},
+        values=values_of(settings.method, spec.reward_range, settings.backup()),
         updates=settings.updates,
         rows=settings.rows,
         anew=settings.refit,

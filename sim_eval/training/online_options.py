@@ -16,6 +16,7 @@ from sim_eval.foundation.files import sha256
 from sim_eval.models.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.runs.outputs import check_folder
 from sim_eval.runs.stored_options import stored_options
+from sim_eval.training.critic_options import CriticTraining
 from sim_eval.training.names import BOOTSTRAPS, GOING_ON, LEAST_STEPS, METHODS, TD
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _STORED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnOptions(EngineOptions, RolloutOptions):
+class LearnOptions(CriticTraining, EngineOptions, RolloutOptions):
     """Learn a critic while it steers the frozen policy."""
 
     samplers: tuple[str, ...] = option(("qpilots_u",), "the sampler that draws with the critic that is learned")
@@ -54,18 +55,6 @@ class LearnOptions(EngineOptions, RolloutOptions):
         choices=BOOTSTRAPS,
     )
     draws: int = option(4, "draws of the frozen policy for bootstrap=policy and best", least=1)
-    discount: float = option(
-        None, "of the reward, per control step; null: the method's own, .99 or .995", least=0, most=1,
-        kind="float | None",
-    )  # fmt: skip
-    backup_pessimism: float = option(
-        0.0,
-        "targets of sarsa, td and monte_carlo_return are the heads' mean minus this many of their standard deviations",
-        least=0,
-    )
-    heads: int = option(4, "critics in the ensemble", least=1)
-    width: int = option(128, "units of a layer of the critic", least=1)
-    depth: int = option(None, "layers of the critic; null: 3, of outcome 2", least=1, kind="int | None")
     pessimism: float = option(0.0, "Q is the heads' mean minus this many of their standard deviations", least=0)
     refit: bool = option(True, "after each round fit the critic anew; false: go on from its weights")
     updates: int = option(1500, "optimiser steps of the critic after each round", least=LEAST_STEPS)
