@@ -52,7 +52,7 @@ class Episode(EpisodeResult):
 
     actions: (steps, D) float32, as executed. first: what the first decision saw, with the vectors that the critic
     reads. trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are
-    empty unless `Keep` asks for them. rewards: (steps,) float32, the task's. timed_out: whether a step limit alone
+    empty unless `Keep` asks for them. rewards: the task's of each step. timed_out: whether a step limit alone
     ended it. unpaired: whether two decisions with equal generators were found to differ.
     """
 
@@ -61,7 +61,7 @@ class Episode(EpisodeResult):
     first: Observation = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     seen: tuple[Observation, ...] = ()
-    rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    rewards: tuple[float, ...] = ()
     timed_out: bool = False
     unpaired: bool = False
 
@@ -158,7 +158,7 @@ class _Slot:
             first=self.first,
             trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},
             seen=tuple(self.seen) if self.keep.decisions else (),
-            rewards=np.asarray(self.rewards, np.float32),
+            rewards=tuple(self.rewards),
             timed_out=self.timed_out,
             unpaired=self.unpaired,
         )

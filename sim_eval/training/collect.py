@@ -199,7 +199,8 @@ def keep_for(request: ObservationRequest, state: Sequence[str]) -> Keep:
 
 def trajectory_of(episode: Episode, rewarded: bool = False) -> Trajectory:
     """The trajectory of an episode that was played with `Keep`. `rewarded`: the task has rewards of its own."""
-    masks = np.ones_like(episode.rewards)
+    rewards = np.array(episode.rewards, np.float32)
+    masks = np.ones_like(rewards)
     masks[-1:] = episode.timed_out
     return Trajectory(
         observations={name: values[:-1] for name, values in episode.trace.items()},
@@ -207,5 +208,5 @@ def trajectory_of(episode: Episode, rewarded: bool = False) -> Trajectory:
         success=episode.success,
         decisions={name: np.stack([seen[name] for seen in episode.seen]) for name in (episode.seen or ({},))[0]},
         stride=episode.execute,
-        rewards=StepRewards(episode.rewards, masks) if rewarded else None,
+        rewards=StepRewards(rewards, masks) if rewarded else None,
     )
