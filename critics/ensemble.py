@@ -1,4 +1,4 @@
-"""The ensemble critic: Q(s, a_{1:H}) on normalised chunks, the log-odds of eventual success."""
+"""The ensemble critic: Q(s, a_{1:h}) on normalised chunks, the log-odds of success or of a share of the return."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class CriticConfig:
     """What the critic is rebuilt from. `method`: the objective that trained it.
 
     observation_sizes: length of each input, in order; the entry "features" stands for the policy's features.
-    pessimism: Q is the heads' mean minus this many of their standard deviations.
+    pessimism: Q is the heads' mean minus this many of their standard deviations. execute: h, the first entries of a
+    chunk that the policy executes; the critic looks at no others. None: all H. low, high: the least and the largest
+    return; 0 and 1 are those of success. Raises ValueError for an empty range.
     """
 
     method: str
@@ -33,10 +35,21 @@ class CriticConfig:
     width: int = 192
     depth: int = 3
     pessimism: float = 0.0
+    execute: int | None = None
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low={self.low} and high={self.high}: accepted is low < high")
 
 
 class EnsembleCritic(nn.Module, Critic):
-    """Log-odds of success in units of `scale`, the spread of the log-odds over policy samples within one state."""
+    """Log-odds in units of `scale`, their spread over policy samples within one state.
+
+    The probability that they stand for is that of success, or the share (return - low) / (high - low) of a return: the
+    cross-entropy against such a share is least at the mean return, as it is at the probability of success.
+    """
 
     observation_mean: Tensor
     observation_std: Tensor
@@ -57,7 +70,7 @@ class EnsembleCritic(nn.Module, Critic):
 
     def network_inputs(self, observed: int) -> int:
         """How many numbers `network` reads, of which `observed` are the observation's."""
-        return observed + self.config.horizon * self.config.action_dim
+        return observed + (self.config.execute or self.config.horizon) * self.config.action_dim
 
     def normalise(self, observations: Tensor) -> Tensor:
         """Raw observation vectors (B, n) to normalised ones."""
@@ -76,8 +89,20 @@ class EnsembleCritic(nn.Module, Critic):
         return torch.cat([column.to(self.scale.device) for column in columns if column is not None], dim=1)
 
     def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
-        """Each head's log-odds of success, (E, B), from normalised chunks (B, H, D) and normalised inputs (B, n)."""
-        return self.network(torch.cat([encoded, actions.flatten(1)], dim=1))
+        """Each head's log-odds, (E, B), of normalised chunks (B, H, D), or (B, h, D), and normalised inputs (B, n)."""
+        return self.network(torch.cat([encoded, self.executed(actions).flatten(1)], dim=1))
+
+    def executed(self, actions: Tensor) -> Tensor:
+        """The entries of chunks (B, H, D) that the critic looks at, (B, h, D)."""
+        return actions[:, : self.config.execute]
+
+    def returns(self, shares: Tensor) -> Tensor:
+        """Shares of the range, in [0, 1], to returns."""
+        return self.config.low + (self.config.high - self.config.low) * shares
+
+    def shares(self, returns: Tensor) -> Tensor:
+        """Returns to shares of the range; those outside count as its ends."""
+        return ((returns - self.config.low) / (self.config.high - self.config.low)).clamp(0.0, 1.0)
 
     def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
         """The heads' log-odds, as `pessimism` joins them, in units of `scale`: (B, H, D) to (B,).

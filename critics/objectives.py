@@ -1,14 +1,16 @@
-"""How a critic is trained: Monte-Carlo success classification, discounted or not, SARSA, implicit Q-learning, outcomes.
+"""How a critic is trained: Monte-Carlo success classification, discounted or not, SARSA, temporal differences of
+another policy than the data's, implicit Q-learning, outcomes.
 
-All predict a probability of success as log-odds, under cross-entropy: values of a sparse 0/1 reward lie in
-[0, 1], and classification losses fit them better than squared error (Farebrother et al. 2024, arXiv 2403.03950).
-Monte-Carlo does not discount. SARSA and implicit Q-learning treat a chunk as one action and discount: the reward of its
-H steps, plus gamma^H times the value at its end.
+All predict a share of the critic's range of returns as log-odds, under cross-entropy: a probability, where the reward
+is 1 for success and else 0. Returns lie in a known range, and classification losses fit them better than squared error
+(Farebrother et al. 2024, arXiv 2403.03950). `MonteCarlo` does not discount. The others treat a chunk as one action and
+discount: the reward of its H steps, plus gamma^H times the value at its end.
 """
 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from critics.backup import OWN, Backup
 from critics.ensemble import EnsembleCritic
 from critics.network import EnsembleMLP
 from critics.outcome import OUTCOME, Outcome
@@ -24,8 +27,11 @@ from critics.replay import Replay
 #: Standard deviation of the noise on chunks, in normalised units: it makes the critic smooth where steering moves them.
 ACTION_NOISE = 0.05
 TARGET_RATE = 0.005
-DISCOUNT = 0.995
 LEARNING_RATE, WEIGHT_DECAY = 5e-4, 1e-2
+
+
+#: Chunks (B, K, H, D) that another policy than the data's draws at the replay's rows (B,), given the target critic.
+NextChunks = Callable[[Tensor, EnsembleCritic, torch.Generator], Tensor]
 
 
 class Objective(Protocol):
@@ -68,25 +74,19 @@ def update_target(target: nn.Module, trained: nn.Module) -> None:
         slow.lerp_(fast.detach(), TARGET_RATE)
 
 
-def chunk_reward(replay: Replay, rows: Tensor, horizon: int) -> Tensor:
-    """Discounted reward (B,) within each chunk: gamma^(steps to success - 1) if the episode succeeds in it, else 0."""
-    last = replay.steps_left[rows] <= horizon
-    return last * replay.success[rows] * DISCOUNT ** (replay.steps_left[rows] - 1)
-
-
 class MonteCarlo:
     """Did the episode succeed? No discount, no bootstrapping: the value of the policies that generated the data."""
 
     learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
 
-    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
+    def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
         self.module, self.replay = critic, replay
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         chunks = noisy(self.replay.chunks[rows], generator)
-        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), self.target(rows))
+        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), self.target_share(rows))
 
-    def target(self, rows: Tensor) -> Tensor:
+    def target_share(self, rows: Tensor) -> Tensor:
         """What the critic is to predict for the replay's `rows`, (B,) in [0, 1]."""
         return self.replay.success[rows]
 
@@ -97,78 +97,38 @@ class MonteCarlo:
         return {}
 
 
-class MonteCarloReturn(MonteCarlo):
-    """How soon did the episode succeed? The discounted return, which no bootstrapping carries.
-
-    Whether an episode succeeds says little of a single chunk of a policy that fails and tries again; how long success
-    took says more.
-    """
-
-    DISCOUNT = 0.99
-
-    def target(self, rows: Tensor) -> Tensor:
-        return self.replay.success[rows] * self.DISCOUNT ** (self.replay.steps_left[rows] - 1)
-
-
-class Sarsa:
-    """Bootstraps on the chunk that the data executed next: Q(s, a) <- r + gamma^H Q'(s', a')."""
+class Bootstrapping(ABC):
+    """What the objectives share that use a slowly moving copy of the critic, `target`."""
 
     learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
+    DISCOUNT = 0.995
 
-    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
-        self.module, self.replay = critic, replay
+    def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
+        self.critic, self.replay, self.backup = critic, replay, backup
+        self.discount = self.DISCOUNT if backup.discount is None else backup.discount
         self.target = copy.deepcopy(critic).requires_grad_(False)
 
-    def next_value(self, rows: Tensor) -> Tensor:
-        """The bootstrap value (B,) at the end of each row's chunk, 0 past the episode's end."""
-        following = self.replay.next_index[rows]
-        ahead = following.clamp_min(0)
-        logits = self.target.logits(self.replay.chunks[ahead], self.replay.observations[ahead])
-        return (following >= 0) * logits.sigmoid().mean(0)
+    @property
+    def module(self) -> nn.Module:
+        return self.critic
 
+    @abstractmethod
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        horizon = self.replay.chunks.shape[1]
-        with torch.no_grad():
-            target = chunk_reward(self.replay, rows, horizon) + DISCOUNT**horizon * self.next_value(rows)
+        """As of an `Objective`."""
+
+    def see(self, replay: Replay) -> None:
+        """Learn from this replay from now on."""
+        self.replay = replay
+
+    def value(self, rows: Tensor) -> Tensor:
+        """The target's value (B,) of the replay's chunks in `rows`."""
+        logits = self.target.logits(self.replay.chunks[rows], self.replay.observations[rows])
+        return self.backup.join(self.target.returns(logits.sigmoid()))
+
+    def q_loss(self, rows: Tensor, returns: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of every head against the same returns (B,), a scalar."""
         chunks = noisy(self.replay.chunks[rows], generator)
-        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), target)
-
-    def after_step(self) -> None:
-        update_target(self.target, self.module)
-
-    def finish(self) -> dict[str, float | None]:
-        return {}
-
-
-class ImplicitQ:
-    """Implicit Q-learning (Kostrikov et al. 2022, arXiv 2110.06169).
-
-    Bootstraps on an expectile of Q over the data's chunks, so that values follow the better actions tried, and unseen
-    actions are never queried. The expectile is taken of the minimum over the target's heads.
-    """
-
-    learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
-    EXPECTILE = 0.8
-
-    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
-        self.critic, self.replay = critic, replay
-        self.value = EnsembleMLP(1, replay.observations.shape[1], critic.config.width, depth=3)
-        self.module = nn.ModuleList([critic, self.value])
-        self.target = copy.deepcopy(critic).requires_grad_(False)
-
-    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        replay, horizon = self.replay, self.replay.chunks.shape[1]
-        observations = replay.observations[rows]
-        following = replay.next_index[rows]
-        with torch.no_grad():
-            ahead = self.value(replay.observations[following.clamp_min(0)])[0].sigmoid() * (following >= 0)
-            q_target = chunk_reward(replay, rows, horizon) + DISCOUNT**horizon * ahead
-            q_slow = self.target.logits(replay.chunks[rows], observations).sigmoid().amin(0)
-        v = self.value(observations)[0].sigmoid()
-        weight = torch.where(q_slow > v, self.EXPECTILE, 1 - self.EXPECTILE)
-        v_loss = (weight * (q_slow - v) ** 2).mean()
-        q_loss = heads_loss(self.critic.logits(noisy(replay.chunks[rows], generator), observations), q_target)
-        return q_loss + 10 * v_loss  # squared errors of probabilities are ten times smaller than cross-entropies
+        return heads_loss(self.critic.logits(chunks, self.replay.observations[rows]), self.critic.shares(returns))
 
     def after_step(self) -> None:
         update_target(self.target, self.critic)
@@ -177,7 +137,105 @@ class ImplicitQ:
         return {}
 
 
-OBJECTIVES: dict[str, Callable[[EnsembleCritic, Replay], Objective]] = {
+class MonteCarloReturn(Bootstrapping):
+    """What did the episode return? Discounted; of success: how soon. Only a time limit is bootstrapped past.
+
+    Whether an episode succeeds says little of a single chunk of a policy that fails and tries again; how long success
+    took says more.
+    """
+
+    DISCOUNT = 0.99
+
+    def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
+        super().__init__(critic, replay, backup)
+        self._to_go = replay.to_go(self.discount)
+
+    def see(self, replay: Replay) -> None:
+        super().see(replay)
+        self._to_go = replay.to_go(self.discount)
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        received, factor, ahead = self._to_go(rows)
+        if factor.any():
+            with torch.no_grad():
+                received = received + factor * self.value(ahead)
+        return self.q_loss(rows, received, generator)
+
+
+class Sarsa(Bootstrapping):
+    """Bootstraps on the chunk that the data executed next: Q(s, a) <- r + gamma^H Q'(s', a')."""
+
+    def next_value(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The value (B,) at the end of the chunks in `rows`, where their returns go on."""
+        return self.value(rows)
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        following, horizon = self.replay.next_index[rows], self.replay.chunks.shape[1]
+        with torch.no_grad():
+            ahead = (following >= 0) * self.next_value(following.clamp_min(0), generator)
+            target = self.replay.chunk_return(rows, self.discount) + self.discount**horizon * ahead
+        return self.q_loss(rows, target, generator)
+
+
+class TemporalDifference(Sarsa):
+    """Bootstraps on chunks that a given policy draws: Q(s, a) <- r + gamma^H Q'(s', a'), a' not from the data.
+
+    next_chunks: K draws at a row. best: the best of them is executed, as by `best_of_n`; else the mean of their values
+    counts, which is the value of the policy that draws.
+    """
+
+    DISCOUNT = 0.99
+
+    def __init__(
+        self, critic: EnsembleCritic, replay: Replay, next_chunks: NextChunks, best: bool, backup: Backup = OWN
+    ) -> None:
+        super().__init__(critic, replay, backup)
+        self._next_chunks, self._best = next_chunks, best
+
+    def next_value(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        chunks = self._next_chunks(rows, self.target, generator)
+        draws = chunks.shape[1]
+        observations = self.replay.observations[rows].repeat_interleave(draws, dim=0)
+        logits = self.target.logits(chunks.flatten(0, 1), observations)
+        values = self.backup.join(self.target.returns(logits.sigmoid())).view(-1, draws)
+        return values.amax(1) if self._best else values.mean(1)
+
+
+class ImplicitQ(Bootstrapping):
+    """Implicit Q-learning (Kostrikov et al. 2022, arXiv 2110.06169).
+
+    Bootstraps on an expectile of Q over the data's chunks, so that values follow the better actions tried, and unseen
+    actions are never queried. The expectile is taken of the minimum over the target's heads.
+    """
+
+    EXPECTILE = 0.8
+
+    def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
+        super().__init__(critic, replay, backup)
+        self.state_value = EnsembleMLP(1, replay.observations.shape[1], critic.config.width, depth=3)
+        self._both = nn.ModuleList([critic, self.state_value])
+
+    @property
+    def module(self) -> nn.Module:
+        return self._both
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        replay, horizon = self.replay, self.replay.chunks.shape[1]
+        observations = replay.observations[rows]
+        following = replay.next_index[rows]
+        with torch.no_grad():
+            share = self.state_value(replay.observations[following.clamp_min(0)])[0].sigmoid()
+            ahead = self.critic.returns(share) * (following >= 0)
+            q_target = replay.chunk_return(rows, self.discount) + self.discount**horizon * ahead
+            q_slow = self.target.logits(replay.chunks[rows], observations).sigmoid().amin(0)
+        v = self.state_value(observations)[0].sigmoid()
+        weight = torch.where(q_slow > v, self.EXPECTILE, 1 - self.EXPECTILE)
+        v_loss = (weight * (q_slow - v) ** 2).mean()
+        q_loss = self.q_loss(rows, q_target, generator)
+        return q_loss + 10 * v_loss  # squared errors of shares are ten times smaller than cross-entropies
+
+
+OBJECTIVES: dict[str, Callable[[EnsembleCritic, Replay, Backup], Objective]] = {
     "monte_carlo": MonteCarlo,
     "monte_carlo_return": MonteCarloReturn,
     "sarsa": Sarsa,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from critics.backup import OWN, Backup
 from critics.dynamics import ChunkDynamics, dynamics_loss, explained_change, set_change_scale
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.replay import Replay
@@ -24,7 +25,7 @@ OUTCOME = "outcome"
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeConfig(CriticConfig):
-    """`execute`: h, the steps of a chunk that the policy executes; the critic looks at no others."""
+    """V is a network of its own size."""
 
     execute: int
     width: int = 128
@@ -45,7 +46,7 @@ class OutcomeCritic(EnsembleCritic):
         return observed
 
     def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
-        return self.state_logits(self.dynamics(encoded, actions[:, : self.config.execute]))
+        return self.state_logits(self.dynamics(encoded, self.executed(actions)))
 
     def state_logits(self, encoded: Tensor) -> Tensor:
         """Each head's log-odds of V, (E, B), of normalised states (B, n)."""
@@ -65,14 +66,15 @@ class Outcome:
     """
 
     learning_rate, weight_decay = 1e-3, 1e-3
-    DISCOUNT, RETURN_SHARE, STATE_NOISE = 0.99, 0.3, 0.1
+    DISCOUNT, RETURN_SHARE, STATE_NOISE = 0.99, 0.3, 0.1  # of which an option changes the first
     AHEAD = (8, 16, 32, 64)  # control steps
     RETURN_ALONE = 300  # updates
     CHECK_EVERY = 100  # updates
     HELD_OUT_OF_DYNAMICS = 10  # every tenth episode
 
-    def __init__(self, critic: EnsembleCritic, replay: Replay) -> None:
+    def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
         assert isinstance(critic, OutcomeCritic)
+        self.discount = self.DISCOUNT if backup.discount is None else backup.discount
         self.module, self.critic = critic, critic
         self.average = copy.deepcopy(critic.network).requires_grad_(False)
         self._best, self._best_error = copy.deepcopy(self.average), float("inf")
@@ -125,12 +127,12 @@ class Outcome:
         inside = ahead_rows * replay.stride < replay.steps_left[rows]
         later = torch.where(inside, rows + ahead_rows, rows)
         value = self.average(replay.observations[later]).sigmoid().mean(0)
-        carried = self.DISCOUNT ** (ahead_rows * replay.stride) * value
+        carried = self.discount ** (ahead_rows * replay.stride) * value
         mixed = self.RETURN_SHARE * achieved + (1 - self.RETURN_SHARE) * carried
         return torch.where(inside & (self._updates >= self.RETURN_ALONE), mixed, achieved)
 
     def _returns(self, rows: Tensor | slice) -> Tensor:
-        return self.replay.success[rows] * self.DISCOUNT ** (self.replay.steps_left[rows] - 1)
+        return self.replay.success[rows] * self.discount ** (self.replay.steps_left[rows] - 1)
 
     @torch.no_grad()
     def _keep_if_better(self) -> None:

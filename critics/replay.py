@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Rewards(NamedTuple):
+    """Of each control step of an episode, both (T,) float32: its reward, and its mask, 0 if the return ends with it.
+
+    The return may end within an episode, which then goes on. An episode whose last mask is 1 was cut by a time limit:
+    its return goes on, unseen.
+    """
+
+    rewards: Tensor
+    masks: Tensor
+
+
+class Played(NamedTuple):
+    """An episode: observations (R, n) at every `stride`-th step, the chunk at every step (T, H, D), whether it
+    succeeded.
+
+    rewards: None for 1 at the end of a success, else 0.
+    """
+
+    observations: Tensor
+    chunks: Tensor
+    success: bool
+    rewards: Rewards | None = None
+
+
+class ToGo(NamedTuple):
+    """The discounted reward after each of B rows, all (B,): `received`, plus `factor` times the value of row `ahead`.
+
+    `factor` is 0 where the return ends, else the discount up to `ahead`, the last row before the time limit.
+    """
+
+    received: Tensor
+    factor: Tensor
+    ahead: Tensor
 
 
 @dataclass(frozen=True)
 class Replay:
     """N chunk transitions: one per control step, or per decision, of every episode. Rows of an episode are adjacent.
 
+    The reward is 1 at the end of an episode that succeeds, else 0; an episode's end is the return's.
+
     observations: (N, n), normalised. chunks: (N, H, D), normalised.
-    next_index: (N,), the row H steps later in the same episode, -1 if the episode ends before.
+    next_index: (N,), the row H steps later in the same episode, -1 if the return ends before.
     success: (N,), 1 if the episode succeeds, else 0.
     steps_left: (N,), control steps to the episode's end. step: (N,), control steps since its start.
     episode: (N,), the number of the row's episode. stride: control steps between two rows of an episode.
@@ -32,32 +70,97 @@ class Replay:
     def __len__(self) -> int:
         return len(self.success)
 
+    @property
+    def learnable(self) -> Tensor:
+        """The rows (M,) whose value follows from the data."""
+        return torch.arange(len(self))
+
+    def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
+        """Discounted reward (B,) within each chunk: gamma^(steps to success - 1) if the episode succeeds in it."""
+        last = self.steps_left[rows] <= self.chunks.shape[1]
+        return last * self.success[rows] * discount ** (self.steps_left[rows] - 1)
+
+    def to_go(self, discount: float) -> Callable[[Tensor], ToGo]:
+        """What gives the discounted reward after each of some rows."""
+
+        def of(rows: Tensor) -> ToGo:
+            received = self.success[rows] * discount ** (self.steps_left[rows] - 1)
+            return ToGo(received, torch.zeros_like(received), rows)
+
+        return of
+
     def cut(self, steps: int) -> Replay:
         """The replay of the first `steps` steps of every chunk."""
         following = _following(self.steps_left, steps, self.stride)
         return replace(self, chunks=self.chunks[:, :steps], next_index=following)
 
 
-def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]], stride: int = 1) -> Replay:
-    """One Replay of episodes, each (observations (R, n), chunks at every control step (T, H, D), success).
+@dataclass(frozen=True, kw_only=True)
+class RewardedReplay(Replay):
+    """A replay of rewards at any step. Chunks that a time limit cuts are left out.
+
+    rewards: (N, H), of each step of a chunk, 0 after the return's end. ends_after: (N,), how many steps of its chunk a
+    row's return lasts, H + 1 if it goes on.
+    """
+
+    rewards: Tensor
+    ends_after: Tensor
+
+    @property
+    def learnable(self) -> Tensor:
+        """The rows at whose chunk's end the return ends, or the next row's value follows. No time limit counts."""
+        return ((self.next_index >= 0) | self._ends).nonzero()[:, 0]
+
+    @property
+    def _ends(self) -> Tensor:
+        return self.ends_after <= self.chunks.shape[1]
+
+    def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
+        rewards = self.rewards[rows]
+        return (rewards * discount ** torch.arange(rewards.shape[1])).sum(1)
+
+    def to_go(self, discount: float) -> Callable[[Tensor], ToGo]:
+        every = torch.arange(len(self))
+        ends = self._ends
+        received = self.chunk_return(every, discount) * ends
+        factor, ahead = (~ends).float(), every.clone()
+        between = (self.rewards[:, : self.stride] * discount ** torch.arange(self.stride)).sum(1)
+        goes_on = self.ends_after > self.stride
+        last = torch.cat([self.episode[1:] != self.episode[:-1], torch.ones(1, dtype=torch.bool)]).nonzero()[:, 0]
+        first = torch.cat([torch.zeros(1, dtype=torch.long), last[:-1] + 1])
+        for back in range(1, int((last - first).max()) + 1):  # from the episodes' ends, all at once
+            rows = (last - back)[last - back >= first]
+            rows = rows[goes_on[rows]]
+            received[rows] = between[rows] + discount**self.stride * received[rows + 1]
+            factor[rows] = discount**self.stride * factor[rows + 1]
+            ahead[rows] = ahead[rows + 1]
+        return lambda rows: ToGo(received[rows], factor[rows], ahead[rows])
+
+    def cut(self, steps: int) -> Replay:
+        raise NotImplementedError("a replay of rewards is built with the chunks that are executed")
+
+
+def build_replay(episodes: Sequence[Played | tuple[Tensor, Tensor, bool]], stride: int = 1) -> Replay:
+    """One Replay of episodes, a `RewardedReplay` if they hold rewards.
 
     `stride`: control steps between observations; R is T / stride, rounded up, and chunks that start in between are
-    left out. An episode ends at success or at the task's time limit. The limit is part of the definition of success,
-    so it counts as a failure and is never bootstrapped past.
+    left out. Without rewards, an episode ends at success or at the task's time limit. The limit is part of the
+    definition of success, so it counts as a failure and is never bootstrapped past.
     """
+    played = [Played(*episode) for episode in episodes]
     kept, success, steps_left, steps, numbers = [], [], [], [], []
-    for number, (observations, chunks, succeeded) in enumerate(episodes):
-        step = torch.arange(0, len(chunks), stride)
-        rows = len(observations)
+    for number, episode in enumerate(played):
+        step = torch.arange(0, len(episode.chunks), stride)
+        rows = len(episode.observations)
         assert rows == len(step)
-        kept.append(chunks[step])
-        success.append(torch.full((rows,), float(succeeded)))
-        steps_left.append(len(chunks) - step)
+        kept.append(episode.chunks[step])
+        success.append(torch.full((rows,), float(episode.success)))
+        steps_left.append(len(episode.chunks) - step)
         steps.append(step)
         numbers.append(torch.full((rows,), number))
     chunks, left = torch.cat(kept), torch.cat(steps_left)
-    return Replay(
-        observations=torch.cat([observations for observations, _, _ in episodes]),
+    replay = Replay(
+        observations=torch.cat([episode.observations for episode in played]),
         chunks=chunks,
         next_index=_following(left, chunks.shape[1], stride),
         success=torch.cat(success),
@@ -66,6 +169,43 @@ def build_replay(episodes: Sequence[tuple[Tensor, Tensor, bool]], stride: int = 
         episode=torch.cat(numbers),
         stride=stride,
     )
+    rewards = [episode.rewards for episode in played if episode.rewards is not None]
+    return _rewarded(replay, rewards) if len(rewards) == len(played) else replay
+
+
+def _rewarded(replay: Replay, rewards: Sequence[Rewards]) -> RewardedReplay:
+    """The replay with the rewards of each episode."""
+    horizon, stride = replay.chunks.shape[1], replay.stride
+    windows = [_window(episode, horizon) for episode in rewards]
+    of_step, ends_after = (torch.cat([window[part][::stride] for window in windows]) for part in (0, 1))
+    whole = (ends_after <= horizon) | (replay.steps_left >= horizon)
+    number = torch.cumsum(whole, 0) - 1  # of a row among the whole ones
+    ahead = torch.arange(len(replay)) + -(-horizon // stride)
+    inside = ahead < len(replay)
+    ahead = ahead.clamp_max(len(replay) - 1)
+    inside &= (replay.episode[ahead] == replay.episode) & whole[ahead] & (ends_after > horizon)
+    return RewardedReplay(
+        observations=replay.observations[whole],
+        chunks=replay.chunks[whole],
+        next_index=torch.where(inside, number[ahead], -1)[whole],
+        success=replay.success[whole],
+        steps_left=replay.steps_left[whole],
+        step=replay.step[whole],
+        episode=replay.episode[whole],
+        stride=stride,
+        rewards=of_step[whole],
+        ends_after=ends_after[whole],
+    )
+
+
+def _window(episode: Rewards, horizon: int) -> tuple[Tensor, Tensor]:
+    """The rewards of `horizon` steps from each step on, (T, H), 0 after the return's end, and `ends_after`, (T,)."""
+    padding = torch.zeros(horizon - 1)
+    rewards = torch.cat([episode.rewards, padding]).unfold(0, horizon, 1)
+    masks = torch.cat([episode.masks, padding + 1]).unfold(0, horizon, 1).cumprod(1)  # whether it goes on after each
+    going = torch.cat([torch.ones(len(rewards), 1), masks[:, :-1]], dim=1)
+    lasts = going.sum(1).long()
+    return rewards * going, torch.where(masks[:, -1] > 0, horizon + 1, lasts)
 
 
 def _following(steps_left: Tensor, steps: int, stride: int) -> Tensor:

@@ -12,6 +12,12 @@ OGBENCH = "ogbench"
 GYMNASIUM = "gymnasium"
 
 
+def domain_of(task: str) -> str | None:
+    """The name of the domain of one of OGBench's tasks, "ogbench_cube-double"; None for others. `task`: full name."""
+    domain, _, index = task.rpartition("_")
+    return domain if domain.startswith(f"{OGBENCH}_") and index.isdigit() else None
+
+
 def full_name(
     name: str,
     index: int = 0,

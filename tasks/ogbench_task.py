@@ -75,6 +75,7 @@ class OGBenchTask(SimulatedTask):
             observations={name: ArraySpec(read().shape) for name, read in self._vectors.items()},
             cameras=domain.robot.cameras,
             packages=versions(_PACKAGES),
+            reward_range=(-1.0 if sparse else self._least_reward(), 0.0),
         )
 
     # What a subclass adds --------------------------------------------------------------------------------
@@ -86,6 +87,10 @@ class OGBenchTask(SimulatedTask):
     @abstractmethod
     def _judged(self) -> tuple[float, bool]:
         """OGBench's reward and success of the present state."""
+
+    def _least_reward(self) -> float:
+        """OGBench's least reward."""
+        return -1.0
 
     @abstractmethod
     def _move(self, action: np.ndarray) -> None:
@@ -156,6 +161,11 @@ class ArmTask(OGBenchTask):
 
     def _judged(self) -> tuple[float, bool]:
         return float(self._env.compute_reward()), bool(self._env._success)
+
+    def _least_reward(self) -> float:
+        env = self._env
+        others = 2 if hasattr(env, "_target_drawer_pos") else 0  # the drawer and the window
+        return -float(getattr(env, "_num_cubes", 0) + getattr(env, "_num_buttons", 0) + others)
 
     def _move(self, action: np.ndarray) -> None:
         """OGBench's `step` without the observations that it computes."""

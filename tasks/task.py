@@ -46,7 +46,9 @@ class TaskSpec:
 
     `max_steps`: control steps per episode. `action`: (D,). `observations`: the vectors on offer; each of `cameras`
     also offers the image `<camera>_image`. `published_starts`: how many starts (env_seed 0, 1, ...) the benchmark
-    publishes. `packages`: name to version of the packages that the simulation depends on.
+    publishes. `packages`: name to version of the packages that the simulation depends on. `reward_range`: the least and
+    the largest reward of a step; None: the reward is 1 for success and else 0. With a range, the step limit is no part
+    of the task: what comes after it still counts for the value of a state.
     """
 
     name: str
@@ -58,6 +60,7 @@ class TaskSpec:
     cameras: tuple[str, ...] = ()
     published_starts: int | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
+    reward_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

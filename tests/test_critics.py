@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from critics import objectives
+from critics.backup import OWN
 from critics.ensemble import CriticConfig, EnsembleCritic
-from critics.objectives import DISCOUNT, OBJECTIVES, ImplicitQ, MonteCarloReturn, Objective, Sarsa, chunk_reward
+from critics.objectives import OBJECTIVES, ImplicitQ, MonteCarloReturn, Objective, Sarsa
 from critics.outcome import OutcomeConfig, OutcomeCritic
 from critics.replay import Replay, build_replay
 from sim_eval.training.critic import score
 from sim_eval.training.fit import fit
 
 HORIZON = 2
+DISCOUNT = Sarsa.DISCOUNT
 
 
 def chain(length: int, action: float, success: bool) -> tuple[Tensor, Tensor, bool]:
@@ -51,14 +53,14 @@ def test_replay_links_chunks_within_their_episode() -> None:
 
 def test_reward_falls_in_the_chunk_that_ends_in_success() -> None:
     replay = build_replay([chain(5, 1.0, True), chain(3, -1.0, False)])
-    rewards = chunk_reward(replay, torch.arange(8), HORIZON)
+    rewards = replay.chunk_return(torch.arange(8), DISCOUNT)
     torch.testing.assert_close(rewards, torch.tensor([0.0, 0, 0, DISCOUNT, 1, 0, 0, 0]))
 
 
 @pytest.mark.parametrize("method", OBJECTIVES)
 def test_every_objective_learns_which_action_succeeds(method: str, replay: Replay) -> None:
     critic = new_critic(method)
-    objective: Objective = OBJECTIVES[method](critic, replay)
+    objective: Objective = OBJECTIVES[method](critic, replay, OWN)
     generator = torch.Generator().manual_seed(0)
 
     def loss() -> Tensor:
@@ -104,11 +106,11 @@ def test_targets_discount_a_chunk_by_its_length(monkeypatch: pytest.MonkeyPatch)
     replay = build_replay([chain(5, 1.0, True), chain(3, -1.0, False)])
     following = torch.tensor([2, 3, 4, -1, -1, 7, -1, -1])
     ended = torch.tensor([0.0, 0, 0, DISCOUNT, 1, 0, 0, 0])
-    sarsa, iql = (OBJECTIVES[name](new_critic(), replay) for name in ("sarsa", "iql"))
+    sarsa, iql = (OBJECTIVES[name](new_critic(), replay, OWN) for name in ("sarsa", "iql"))
     assert isinstance(sarsa, Sarsa)
     assert isinstance(iql, ImplicitQ)
     sarsa_values = sarsa.target.logits(replay.chunks, replay.observations).sigmoid().mean(0)
-    iql_values = iql.value(replay.observations)[0].sigmoid()
+    iql_values = iql.state_value(replay.observations)[0].sigmoid()
     for objective, values in ((sarsa, sarsa_values), (iql, iql_values)):
         expected = ended + DISCOUNT**HORIZON * torch.where(following >= 0, values[following], 0.0)
         torch.testing.assert_close(targets(objective, replay, monkeypatch), expected.detach())
@@ -120,12 +122,12 @@ def test_iqls_value_is_an_expectile_of_the_targets_least_head() -> None:
     objective = ImplicitQ(new_critic(), replay)
     worse = torch.tensor([0.2, 0.8]).logit()
     objective.target.logits = lambda *_: torch.stack([worse, worse + 1.0])  # type: ignore[method-assign]
-    optimiser = torch.optim.Adam(objective.value.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(objective.state_value.parameters(), lr=1e-2)
     for _ in range(600):
         optimiser.zero_grad()
         objective.loss(torch.arange(2), torch.Generator().manual_seed(0)).backward()
         optimiser.step()
-    value = objective.value(torch.zeros(1, 2))[0].sigmoid().item()
+    value = objective.state_value(torch.zeros(1, 2))[0].sigmoid().item()
     assert value == pytest.approx(0.8 * 0.8 + 0.2 * 0.2, abs=0.01)
 
 

@@ -47,7 +47,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / folder / "critic.safetensors").touch()
     (tmp_path / "results").symlink_to(ROOT / "results")
     (tmp_path / "mine/strengths.yaml").write_text("every_task: {qpilots_u: 1.0, qpilots_m: 1.0, value_guided: 1.0}\n")
-    (tmp_path / "FILE").touch()
+    for file in ("FILE", "data/scene-play-v0.npz", "mine/ogbench_scene/flow.safetensors"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

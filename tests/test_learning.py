@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_to_the_same_result(reference: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "target", ["sim_eval.training.online.save_checkpoint", "sim_eval.training.online_folder.torch.save"]
+    "target", ["sim_eval.training.learner.save_checkpoint", "sim_eval.training.online_folder.torch.save"]
 )
 def test_a_run_killed_at_an_evaluation_goes_on_to_the_same_result(
     reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str

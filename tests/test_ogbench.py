@@ -18,6 +18,7 @@ from tasks import EpisodeKey, TaskError
 from tasks.naming import full_name
 from tasks.ogbench_domains import ARM, DOMAINS, TASKS_OF_A_DOMAIN
 from tasks.ogbench_import import environment_id, load_ogbench, quiet
+from tasks.ogbench_rewards import relabel
 from tasks.ogbench_task import clear_unseeded
 from tasks.random_state import seeded
 from tasks.registry import known_of, options_of, task_options
@@ -71,6 +72,8 @@ def compare(domain: str, index: int, episodes: int) -> int:
     """Play `episodes` on both sides, the goal reached in the middle of each; how many of them succeeded."""
     arm, name = DOMAINS[domain].robot == ARM, full_name("ogbench", env=domain, index=index)
     task, env, solved = tasks.make("ogbench", env=domain, index=index), theirs(domain, index), 0
+    states: list[tuple[np.ndarray, np.ndarray]] = []  # before each step, with the buttons'
+    judged = []  # each step's reward
     for episode in range(episodes):
         seed = 1000 + episode
         task.reset(EpisodeKey(name, episode, seed, 0))
@@ -82,7 +85,10 @@ def compare(domain: str, index: int, episodes: int) -> int:
                 task.observe(ObservationRequest(("state",)))["state"], seen.astype(np.float32)
             )
             action = np.clip(rng.normal([0, 0, -0.3, 0, 0] if arm else 0.0, 0.7, env.action_space.shape), -1, 1)
+            raw: Any = task
+            states.append((raw._data.qpos.copy(), np.array(getattr(raw._env, "_cur_button_states", []))))
             outcome = task.step(action)
+            judged.append(outcome.reward)
             seen, reward, terminated, truncated, info = env.step(action)
             assert (outcome.reward, outcome.success, outcome.done) == (
                 reward,
@@ -96,6 +102,14 @@ def compare(domain: str, index: int, episodes: int) -> int:
                     goal_reached(one, data)
                 seen = env.unwrapped.compute_observation() if arm else env.unwrapped.get_ob()
         solved += outcome.success
+    qpos, buttons = (np.stack(column) for column in zip(*states, strict=True))
+    relabelled = relabel(domain, index, False, qpos, buttons if buttons.size else None)
+    np.testing.assert_array_equal(relabelled[0], judged)
+    np.testing.assert_array_equal(relabelled[1], np.array(judged) != 0)
+    assert task.spec.reward_range is not None
+    least, most = task.spec.reward_range
+    assert least == min(judged) or domain.startswith(("scene", "puzzle"))
+    assert most == max(judged)
     task.close()
     return solved
 
@@ -147,6 +161,7 @@ def test_sparse_rewards_are_minus_one_until_success() -> None:
     assert rewards == [[-1.0, -1.0 * any(rewards[1][1:2]), 0.0], rewards[1]]
     assert rewards[1][0] == -2.0
     assert task.spec.name == dense.spec.name
+    assert (task.spec.reward_range, dense.spec.reward_range) == ((-1.0, 0.0), (-2.0, 0.0))
 
 
 def test_a_name_holds_domain_and_number() -> None:

@@ -54,7 +54,7 @@ def test_a_stride_leads_to_the_first_row_that_is_late_enough() -> None:
 def test_it_learns_where_a_chunk_leads_and_what_that_is_worth(replay: Replay) -> None:
     critic = critic_for()
     objective = Outcome(critic, replay)
-    figures = fit_objective(objective, len(replay), 1200, 64, torch.Generator().manual_seed(0), "")
+    figures = fit_objective(objective, replay.learnable, 1200, 64, torch.Generator().manual_seed(0), "")
     for position, goes in ((0.3, 0.1), (-0.3, -0.05)):
         after = critic.dynamics(torch.tensor([[position, 0.0]]), torch.full((1, EXECUTE, 1), goes))[0]
         torch.testing.assert_close(after, torch.tensor([position + EXECUTE * goes, 0.0]), atol=0.06, rtol=0)

@@ -340,7 +340,7 @@ def test_a_sweep_file_of_an_earlier_version_is_of_the_default_task(tmp_path: Pat
 RECIPES = load_yaml(RECIPES_FILE)
 
 
-@pytest.mark.parametrize("task", RECIPES)
+@pytest.mark.parametrize("task", sorted(RECIPES.keys() - {"ogbench"}))  # whose policies are not shipped
 def test_shipped_policies_were_trained_by_their_recipes(task: str) -> None:
     named = {"": RECIPES[task]} | {f"_{name}": part for name, part in RECIPES[task].items() if isinstance(part, dict)}
     for suffix, recipe in named.items():

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -84,6 +84,16 @@ class ToyTask:
 
     def close(self) -> None:
         pass
+
+
+class CostlyToy(ToyTask):
+    """The toy whose steps cost 1 until the origin is reached."""
+
+    spec: ClassVar[TaskSpec] = replace(ToyTask.spec, reward_range=(-1.0, 0.0))
+
+    def step(self, action: np.ndarray) -> Outcome:
+        outcome = super().step(action)
+        return replace(outcome, reward=outcome.reward - 1)
 
 
 def make_toy(name: str, stepping: str) -> ToyTask:

@@ -18,7 +18,9 @@ from sim_eval.foundation.files import resource
 from sim_eval.models import store
 from sim_eval.models.options import DEVICES
 from sim_eval.runs.outputs import check_folder
+from sim_eval.training.critic_options import CriticTraining
 from sim_eval.training.names import LEAST_STEPS, METHODS, OUTSIDE, STAGES
+from tasks.naming import OGBENCH, domain_of
 
 if TYPE_CHECKING:
     from sim_eval.training.stages import Recipe
@@ -28,13 +30,16 @@ USAGE = "sim-eval train [option=value ...]    e.g. sim-eval train task=can stage
 
 RECIPES = resource("configs") / "recipes.yaml"
 
+#: The suffix of OGBench's play.
+PLAY = ".npz"
+
 #: Options that a task's recipe fills in, and that a policy from outside does not have.
-_OF_RECIPES = ("families", "demos", "sloppy", "policy_steps")
+_OF_RECIPES = ("families", "demos", "sloppy", "policy_steps", "horizon", "width", "depth")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticData:
-    """The data that critics learn from."""
+class CriticData(CriticTraining):
+    """The data that critics learn from, their size and their targets."""
 
     inputs: str = option(
         "state",
@@ -66,7 +71,9 @@ class Options(EngineOptions, TaskOptions):
         entries=1,
     )
     seed: int = option(0, "determines data, weights and batches", least=0)
-    data: Path = option(Path("data"), "folder of demonstrations and rollouts")
+    data: Path = option(
+        Path("data"), "folder of demonstrations and rollouts; for stage=policy of task=ogbench, a file of play, .npz"
+    )
     checkpoints: Path = option(Path("checkpoints"), "folder of the checkpoints")
     variant: str | None = option(
         None,
@@ -75,7 +82,7 @@ class Options(EngineOptions, TaskOptions):
     )
     families: tuple[str, ...] | None = option(
         None,
-        "policies to train; critics learn from the first one's rollouts; null, also for the next three: see "
+        "policies to train; critics learn from the first one's rollouts; null, also for the next six: see "
         "configs/recipes.yaml",
         choices=store.FAMILIES,
         entries=1,
@@ -83,6 +90,9 @@ class Options(EngineOptions, TaskOptions):
     demos: int | None = option(None, "number of demonstrations", least=1)
     sloppy: float | None = option(None, "share of demonstrations by the sloppy expert", least=0, most=1)
     policy_steps: int | None = option(None, "optimiser steps of behaviour cloning", least=LEAST_STEPS)
+    horizon: int | None = option(None, "actions of a policy's chunk, all of which are executed", least=1)
+    width: int | None = option(None, "units of a layer of the policies", least=1)
+    depth: int | None = option(None, "layers of the policies", least=1)
     rollouts: int = option(500, "episodes of the policy, or of the first family's policy", least=2)
     critic_methods: tuple[str, ...] = option(
         ("monte_carlo", "sarsa", "iql"),
@@ -104,7 +114,8 @@ class Options(EngineOptions, TaskOptions):
     @staticmethod
     def resolve(given: Given) -> None:
         one_of("ship_critic", given["ship_critic"], given["critic_methods"])
-        check_folder("data", given["data"])
+        if given["data"].suffix != PLAY:
+            check_folder("data", given["data"])
         check_folder("checkpoints", given["checkpoints"])
         _check_demos(given["critic.demos"], given["critic.inputs"])
         choice, task = given["policy"], given["task"].full_name
@@ -121,6 +132,7 @@ class Options(EngineOptions, TaskOptions):
             given["policy"] = _outside(given, choice, task)
             given["policies"] = (given["policy"],)
         given["stage"] = _stages(given["stage"], choice)
+        _check_play(given)
 
     def workspace(self) -> Workspace:
         """Where the stages read and write."""
@@ -153,11 +165,20 @@ class Options(EngineOptions, TaskOptions):
             batch=self.batch,
             critic_methods=self.critic_methods,
             ship_critic=self.ship_critic,
+            policy_size=self._policy_size(),
+            critic_size=self.critic.size(),
+            backup=self.critic.backup(),
+            play=self.data if self.data.suffix == PLAY else None,
             critic_inputs=self.critic.inputs,
             critic_demos=self.critic.demos or (),
             device=self.device,
             from_outside=self.policy is not None,
         )
+
+    def _policy_size(self) -> dict[str, int]:
+        """What the recipe says of the policies' networks."""
+        size = {"horizon": self.horizon, "execute": self.horizon, "width": self.width, "depth": self.depth}
+        return {name: number for name, number in size.items() if number is not None}
 
 
 def run(options: Options) -> int:
@@ -170,6 +191,7 @@ def run(options: Options) -> int:
 def _fill_in(given: Given, task: str) -> None:
     """Fill in what the task's recipe says. Raises RunError for a task without one, and for an unknown variant."""
     recipes = load_yaml(RECIPES)
+    task = OGBENCH if domain_of(task) is not None else task
     if task not in recipes:
         raise RunError(
             f"task {task} has no recipe in {RECIPES.name}; accepted: {', '.join(recipes)}, or policy={TARGETS}, whose "
@@ -181,7 +203,7 @@ def _fill_in(given: Given, task: str) -> None:
         recipe = variants[one_of("variant", given["variant"], variants, "null")]
     for name in _OF_RECIPES:
         if given[name] is None:
-            given[name] = tuple(recipe[name]) if name == "families" else recipe[name]
+            given[name] = tuple(recipe[name]) if name == "families" else recipe.get(name)
 
 
 def _outside(given: Given, choice: Choice, task: str) -> Component:
@@ -207,6 +229,22 @@ def _stages(named: tuple[str, ...], choice: Choice | None) -> tuple[str, ...]:
         )
     every = STAGES if choice is None else OUTSIDE
     return every if "all" in named else tuple(stage for stage in STAGES if stage in named)
+
+
+def _check_play(given: Given) -> None:
+    """Raise RunError for a file of play where none is read, and for none where one is needed."""
+    data, stages, task = given["data"], given["stage"], given["task"].full_name
+    of_ogbench = domain_of(task) is not None and given["families"] is not None
+    if data.suffix == PLAY:
+        if not of_ogbench or stages != ("policy",):
+            raise RunError(f"data is {data}; accepted for task {task}, stage {', '.join(stages)}: a folder")
+        if not data.is_file():
+            raise RunError(f"data names {data}, which is no file; accepted: one that sim-eval data wrote, or OGBench's")
+    elif of_ogbench and {"demos", "policy"} & set(stages):
+        raise RunError(
+            f"task {task} has no scripted expert; accepted: stage=policy data=FILE{PLAY}, which sim-eval data makes, "
+            f"or policy={TARGETS} for rollouts, critic and posterior"
+        )
 
 
 def _check_demos(paths: tuple[Path, ...] | None, inputs: str) -> None:

@@ -169,7 +169,7 @@ def _build(kind: type[Config], checkpoint: Checkpoint) -> Config:
         for name, value in checkpoint.config.items():
             _check_sizes(f"{path}: config: {name}", name, value)
         config = kind(**checkpoint.config)
-        if (execute := checkpoint.config.get("execute", 1)) > (horizon := getattr(config, "horizon", execute)):
+        if (execute := checkpoint.config.get("execute") or 1) > (horizon := getattr(config, "horizon", execute)):
             raise CheckpointError(f"{path}: config: execute is {execute}; accepted: at most the horizon, {horizon}")
         return config
     except RunError as error:

@@ -6,6 +6,7 @@ checkpoints/<task>/flow.safetensors  flow.json     frozen policies, one per fami
                    critic_mini_vla.*               the default critic of another policy
                    posterior_flow.*                the posterior net of a policy
             all_tasks/mini_vla.*                   frozen policies that one set of weights serves every task
+            ogbench_scene/flow.*                   those of a domain of OGBench, for its five tasks
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim_eval.foundation.files import resource
+from tasks.naming import domain_of
 
 #: Where the shipped checkpoints are.
 ROOT = resource("checkpoints")
@@ -60,8 +62,9 @@ def names(folder: Path) -> list[str]:
 
 
 def own_policies(root: Path | None, task: str) -> list[str]:
-    """The policies for this task alone in `root`, by default the shipped ones."""
-    return [name for name in names(task_folder(root, task)) if not _is_critic(name) and not name.startswith(_POSTERIOR)]
+    """The policies for this task, or its domain, alone in `root`, by default the shipped ones."""
+    found = {name for folder in _own_folders(task) for name in names(task_folder(root, folder))}
+    return sorted(name for name in found if not _is_critic(name) and not name.startswith(_POSTERIOR))
 
 
 def shared_policies(root: Path | None) -> list[str]:
@@ -77,8 +80,14 @@ def critics(root: Path | None, task: str) -> dict[str, str]:
 
 def policy_folder(task: str, policy: str, root: Path = ROOT) -> str:
     """The folder of `root` that holds the checkpoint `policy` for `task`."""
-    own, shared = (weights(root / folder, policy) for folder in (task, ALL_TASKS))
-    return ALL_TASKS if shared.is_file() and not own.is_file() else task
+    folders = (*_own_folders(task), ALL_TASKS)
+    return next((folder for folder in folders if weights(root / folder, policy).is_file()), task)
+
+
+def _own_folders(task: str) -> tuple[str, ...]:
+    """The folders of the task and, for one of OGBench's, of its domain."""
+    domain = domain_of(task)
+    return (task,) if domain is None else (task, domain)
 
 
 def _is_critic(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from critics.backup import OWN
 from critics.critic import Critic
 from critics.ensemble import EnsembleCritic
 from policies.policy import FrozenPolicy
@@ -24,7 +25,7 @@ from sim_eval.models.store import CRITIC, ROOT
 from sim_eval.probing.options import ProbeOptions
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.collect import keep_for
-from sim_eval.training.critic import SPREAD_STATES
+from sim_eval.training.critic import SPREAD_STATES, values_of
 from sim_eval.training.draws import policy_draws
 from sim_eval.training.online_fit import CriticFit, episodes_of, fit_twins, set_scale
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
@@ -53,6 +54,8 @@ def obstacle(settings: ProbeOptions, critic: Critic | None) -> str | None:
         reason = f"critic {label} is none that sim-eval learn or sim-eval train fitted"
     elif critic.uses_features:
         reason = f"critic {label} reads the policy's features"
+    elif (critic.config.low, critic.config.high) != (0.0, 1.0):
+        reason = f"critic {label} predicts returns"
     if reason and settings.data:
         raise RunError(f"data is given, and {reason}; accepted: data=[]")
     if reason:
@@ -104,9 +107,8 @@ def _fitting(settings: ProbeOptions, critic: EnsembleCritic) -> CriticFit:
         sizes=config.observation_sizes,
         mean=critic.observation_mean.cpu(),
         deviation=critic.observation_std.cpu(),
-        heads=config.heads,
-        pessimism=config.pessimism,
-        width=config.width,
+        size={"heads": config.heads, "pessimism": config.pessimism, "width": config.width, "depth": config.depth},
+        values=values_of(config.method, None, OWN),
         updates=updates,
         rows=rows,
         anew=True,

@@ -68,7 +68,8 @@ class Ran:
     """The reply to `Execute`.
 
     `steps`: how many actions were executed. `observation`: for the next decision, None once the episode has ended.
-    `trace`: the traced vectors of each step.
+    `trace`: the traced vectors of each step. `rewards`: the task's of each step. `timed_out`: the episode ended because
+    of a step limit alone.
     """
 
     steps: int
@@ -76,6 +77,8 @@ class Ran:
     done: bool
     observation: Observation | None
     trace: tuple[Observation, ...]
+    rewards: tuple[float, ...] = ()
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ class Environment:
     def _execute(self, task: Task, actions: np.ndarray) -> Ran:
         """Observe only after the last steps, as many as the history holds: images dominate a rollout's cost."""
         assert self._reset is not None
-        request, trace = self._reset.request, []
+        request, trace, rewards = self._reset.request, [], []
         steps, success, done = 0, False, False
         for left, action in zip(reversed(range(len(actions))), actions, strict=True):
             if self._steps >= task.spec.max_steps:
@@ -188,15 +191,17 @@ class Environment:
             outcome = task.step(action)
             self._steps += 1
             steps += 1
+            rewards.append(float(outcome.reward))
             success = success or bool(outcome.success)  # numpy's are not JSON's
             done = bool(outcome.done) or self._steps == self._reset.limit
             if self._reset.trace:
                 trace.append(self._trace(task))
             if done:
-                return Ran(steps, success, done, None, tuple(trace))
+                ended = outcome.success or (outcome.done and self._steps < task.spec.max_steps)
+                return Ran(steps, success, done, None, tuple(trace), tuple(rewards), not ended)
             if left < request.history:
                 self._history.append(task.observe(request))
-        return Ran(steps, success, done, self._seen(), tuple(trace))
+        return Ran(steps, success, done, self._seen(), tuple(trace), tuple(rewards))
 
     def _look_ahead(self, task: Task, command: LookAhead) -> Foreseen | Unbuildable:
         """Leaves the history and the count of steps alone, too."""

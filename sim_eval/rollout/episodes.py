@@ -52,7 +52,8 @@ class Episode(EpisodeResult):
 
     actions: (steps, D) float32, as executed. first: what the first decision saw, with the vectors that the critic
     reads. trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are
-    empty unless `Keep` asks for them. unpaired: whether two decisions with equal generators were found to differ.
+    empty unless `Keep` asks for them. rewards: the task's of each step. timed_out: whether a step limit alone
+    ended it. unpaired: whether two decisions with equal generators were found to differ.
     """
 
     key: EpisodeKey
@@ -60,6 +61,8 @@ class Episode(EpisodeResult):
     first: Observation = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     seen: tuple[Observation, ...] = ()
+    rewards: tuple[float, ...] = ()
+    timed_out: bool = False
     unpaired: bool = False
 
 
@@ -89,6 +92,8 @@ class _Slot:
     trace: list[Observation] = field(default_factory=list)
     steps: int = 0
     actions: list[np.ndarray] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    timed_out: bool = False
     decisions: list[Decision] = field(default_factory=list)
     unpaired: bool = False
 
@@ -111,6 +116,8 @@ class _Slot:
             self.actions.append(self.decisions[-1].actions[: reply.steps])
             self.steps += reply.steps
             self.trace.extend(reply.trace)
+            self.rewards.extend(reply.rewards)
+            self.timed_out = reply.timed_out
             if reply.observation is None:
                 return self._finish(reply.success, None)
             if not self.keep.decisions:
@@ -151,6 +158,8 @@ class _Slot:
             first=self.first,
             trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},
             seen=tuple(self.seen) if self.keep.decisions else (),
+            rewards=tuple(self.rewards),
+            timed_out=self.timed_out,
             unpaired=self.unpaired,
         )
 

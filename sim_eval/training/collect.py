@@ -19,7 +19,7 @@ from sim_eval.rollout.episodes import Episode, Keep
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.start import open_engine, work_through
 from sim_eval.samplers import Models, Unsteered
-from sim_eval.training.trajectories import Trajectory
+from sim_eval.training.trajectories import StepRewards, Trajectory
 from tasks.task import EpisodeKey, Observation, Task, TaskSpec
 
 #: The simulator's state, as scripted experts, the small policies and critics read it.
@@ -168,11 +168,13 @@ def policy_rollouts(
     episodes: int,
     seed: int,
     workers: Workers,
+    rewarded: bool = False,
 ) -> Generator[tuple[int, Trajectory]]:
     """Unsteered episodes of the frozen policy on the training block of keys.
 
     Yields those that are not in `finished`, with their numbers, as they end. `state`: simulator vectors to keep at
-    every control step. What else the policy observes is kept at its decisions. Raises RunError if an episode crashes.
+    every control step. What else the policy observes is kept at its decisions. `rewarded`: as in `trajectory_of`.
+    Raises RunError if an episode crashes.
     """
     keys = episode_keys(task, seed + 1, episodes, block="train")  # + 1: other starts than the demonstrations'
     missing = _without(finished, keys)
@@ -187,7 +189,7 @@ def policy_rollouts(
             successes += episode.success
             bar.update()
             bar.set_postfix(success=f"{successes / done:.2f}")
-            yield episode.key.episode, trajectory_of(episode)
+            yield episode.key.episode, trajectory_of(episode, rewarded)
 
 
 def keep_for(request: ObservationRequest, state: Sequence[str]) -> Keep:
@@ -195,12 +197,16 @@ def keep_for(request: ObservationRequest, state: Sequence[str]) -> Keep:
     return Keep(tuple(state), decisions=request.history > 1 or not set(request.names) <= set(state))
 
 
-def trajectory_of(episode: Episode) -> Trajectory:
-    """The trajectory of an episode that was played with `Keep`."""
+def trajectory_of(episode: Episode, rewarded: bool = False) -> Trajectory:
+    """The trajectory of an episode that was played with `Keep`. `rewarded`: the task has rewards of its own."""
+    rewards = np.array(episode.rewards, np.float32)
+    masks = np.ones_like(rewards)
+    masks[-1:] = episode.timed_out
     return Trajectory(
         observations={name: values[:-1] for name, values in episode.trace.items()},
         actions=episode.actions,
         success=episode.success,
         decisions={name: np.stack([seen[name] for seen in episode.seen]) for name in (episode.seen or ({},))[0]},
         stride=episode.execute,
+        rewards=StepRewards(rewards, masks) if rewarded else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from critics.backup import RETURN_DISCOUNT, Backup, range_of_returns
 from critics.ensemble import FEATURES, CriticConfig, EnsembleCritic
 from critics.objectives import OBJECTIVES, Objective
 from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
-from critics.replay import Replay, build_replay
+from critics.replay import Played, Replay, Rewards, build_replay
 from policies.chunk_policy import ChunkPolicy
 from policies.policy import Denoiser, FrozenPolicy
 from sim_eval.analysis.statistics import EARLY, roc_area
@@ -25,6 +26,7 @@ from sim_eval.rollout.inference import decision_blocks, stacked
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.draws import policy_draws, q_spread
 from sim_eval.training.fit import fit
+from sim_eval.training.names import OF_RETURNS
 from sim_eval.training.trajectories import Trajectory, chunks_of
 from sim_eval.training.workspace import Workspace, random_rows, seeded_weights
 
@@ -34,12 +36,19 @@ SPREAD_STATES = 512  # in which the spread of Q is measured
 
 @dataclass(frozen=True)
 class CriticRecipe:
-    """How a critic is trained: one of `OBJECTIVES`, on the simulator's "state" or on the policy's "features"."""
+    """How a critic is trained: one of `OBJECTIVES`, on the simulator's "state" or on the policy's "features".
+
+    `size`: fields of `CriticConfig` other than its defaults: heads, width, depth. `reward_range`: the task's, None
+    without rewards of its own.
+    """
 
     method: str
     inputs: str
     steps: int
     batch: int
+    size: Mapping[str, int]
+    backup: Backup
+    reward_range: tuple[float, float] | None
 
 
 def train_critic(
@@ -64,17 +73,18 @@ def train_critic(
     train, test = [*read[: len(demos)], *read[end:]], read[len(demos) : end]
     with seeded_weights(workspace.seed):
         sizes = _sizes(recipe.inputs, seen[0], train)
-        critic = new_critic(recipe.method, sizes, policy)
+        values = values_of(recipe.method, recipe.reward_range, recipe.backup)
+        critic = new_critic(recipe.method, sizes, policy, **recipe.size, **values.range)
         mean, deviation = normalisation(policy, critic.observations, train)
         critic.observation_mean.copy_(mean)
         critic.observation_std.copy_(deviation)
-        replay = _replay(models, critic, [*demos, *seen], train)
-        objective = OBJECTIVES[recipe.method](critic, replay)
+        replay = _replay(models, critic, [*demos, *seen], train, values.returns)
+        objective = OBJECTIVES[recipe.method](critic, replay, values.backup)
     generator = torch.Generator().manual_seed(workspace.seed)
     name = f"{workspace.task} {recipe.method} critic"
-    figures = fit_objective(objective, len(replay), recipe.steps, recipe.batch, generator, name)
+    figures = fit_objective(objective, replay.learnable, recipe.steps, recipe.batch, generator, name)
     critic.scale.copy_(q_spread(critic, policy_draws(models, critic, seen, SPREAD_STATES, generator)))
-    scores = score(critic, _replay(models, critic, held_out, test))
+    scores = score(critic, _replay(models, critic, held_out, test, values.returns))
     card = workspace.card(
         "critic",
         data,
@@ -92,6 +102,29 @@ def train_critic(
     return scores, held_out
 
 
+@dataclass(frozen=True)
+class Values:
+    """What a critic predicts: success, or with `returns` the return of the task's own rewards in `range`."""
+
+    returns: bool
+    range: Mapping[str, float]
+    backup: Backup
+
+
+def values_of(method: str, reward_range: tuple[float, float] | None, backup: Backup) -> Values:
+    """What a critic that `method` trains predicts of a task with these rewards; None: of success alone.
+
+    Raises RunError for returns without a discount below 1, whose range is unbounded.
+    """
+    if reward_range is None or method not in OF_RETURNS:
+        return Values(False, {}, backup)
+    discount = RETURN_DISCOUNT if backup.discount is None else backup.discount
+    if discount >= 1:
+        raise RunError(f"discount is {discount}, and the task has rewards of its own; accepted: below 1")
+    low, high = range_of_returns(reward_range, discount)
+    return Values(True, {"low": low, "high": high}, replace(backup, discount=discount))
+
+
 def new_critic(method: str, sizes: dict[str, int], policy: FrozenPolicy, **options: Any) -> EnsembleCritic:
     """A critic for this policy's chunks, of the kind that `method` trains; weights from torch's global generator.
 
@@ -100,16 +133,16 @@ def new_critic(method: str, sizes: dict[str, int], policy: FrozenPolicy, **optio
     shared: tuple[str, dict[str, int], int, int] = (method, sizes, policy.action_dim, policy.horizon)
     if method == OUTCOME:
         return OutcomeCritic(OutcomeConfig(*shared, execute=policy.execute, **options))
-    return EnsembleCritic(CriticConfig(*shared, **options))
+    return EnsembleCritic(CriticConfig(*shared, execute=policy.execute, **options))
 
 
 def fit_objective(
-    objective: Objective, rows: int, steps: int, batch: int, generator: torch.Generator, name: str
+    objective: Objective, rows: Tensor, steps: int, batch: int, generator: torch.Generator, name: str
 ) -> dict[str, float | None]:
-    """Fit by `steps` mini-batches of `batch` from a replay of `rows`; returns the objective's figures."""
+    """Fit by `steps` mini-batches of `batch` of the replay's `rows` (M,); returns the objective's figures."""
     fit(
         objective.module,
-        lambda: objective.loss(random_rows(rows, batch, generator), generator),
+        lambda: objective.loss(rows[random_rows(len(rows), batch, generator)], generator),
         steps,
         learning_rate=objective.learning_rate,
         weight_decay=objective.weight_decay,
@@ -166,18 +199,31 @@ def normalisation(policy: FrozenPolicy, observations: Sequence[str], read: Seque
 
 
 def _replay(
-    models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], read: Sequence[Tensor]
+    models: Models, critic: EnsembleCritic, trajectories: Sequence[Trajectory], read: Sequence[Tensor], returns: bool
 ) -> Replay:
-    policy = models.policy
-    episodes = []
-    for trajectory, rows in zip(trajectories, read, strict=True):
-        episodes.append((critic.normalise(rows), chunk_rows(policy, trajectory), trajectory.success))
+    episodes = [
+        played(models.policy, trajectory, critic.normalise(rows), returns)
+        for trajectory, rows in zip(trajectories, read, strict=True)
+    ]
     return build_replay(episodes, trajectories[0].decision_steps.step if critic.uses_features else 1)
 
 
+def played(policy: FrozenPolicy, trajectory: Trajectory, observations: Tensor, returns: bool) -> Played:
+    """An episode as critics learn from it: of its rewards with `returns`, else of its success.
+
+    Raises RunError if it holds no rewards.
+    """
+    rewards = None
+    if returns:
+        if trajectory.rewards is None:
+            raise RunError("some episodes hold no rewards, and the task has its own; accepted: episodes of this task")
+        rewards = Rewards(*map(torch.from_numpy, trajectory.rewards))
+    return Played(observations, chunk_rows(policy, trajectory), trajectory.success, rewards)
+
+
 def chunk_rows(policy: FrozenPolicy, trajectory: Trajectory) -> Tensor:
-    """The normalised chunk that starts at each control step, (T, H, D)."""
-    return policy.normalise(chunks_of(trajectory.actions, policy.horizon)).cpu()
+    """What is executed of the normalised chunk that starts at each control step, (T, h, D)."""
+    return policy.normalise(chunks_of(trajectory.actions, policy.execute)).cpu()
 
 
 def valued_policy(models: Models) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
 from policies.policy import Denoiser, Policy
@@ -81,6 +82,23 @@ def _drawn(
         noise = chunks.new_empty(len(chunks), 0)
     encoded = encode_for_critic(Models(policy, critic), state, context).repeat_interleave(DRAWS, dim=0)
     return PolicyDraws(encoded, chunks.to(encoded), noise.to(encoded))
+
+
+@torch.no_grad()
+def draws_everywhere(
+    policy: Policy | Denoiser, trajectories: Sequence[Trajectory], copies: int, generator: torch.Generator, name: str
+) -> Tensor:
+    """What the policy would execute at every control step, `copies` draws of it: (steps, copies, h, D) float16.
+
+    A policy is frozen, so its draws are made once, and not at every update.
+    """
+    steps = [(trajectory, step) for trajectory in trajectories for step in range(len(trajectory.actions))]
+    found = []
+    for rows in tqdm(row_blocks(len(steps), policy.request), desc=name, disable=None):
+        seen = stacked([trajectory.state(step) for trajectory, step in steps[rows.start : rows.stop]])
+        chunks, _ = draw_unsteered(policy, seen, [generator] * len(rows), _STEPS, copies)
+        found.append(chunks.view(len(rows), copies, *chunks.shape[1:])[:, :, : policy.execute].cpu().half())
+    return torch.cat(found)
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ _MOST_MEMBERS = 1_000_000
 _MOST_EXPANDED, _FREE_BYTES = 100, 2**16
 #: The longest that a file may take to be read once, in seconds, and what of it a reader touches.
 _LONGEST_S = 300
-_ATTRIBUTES = ("env_args", "policy_sha256", "stride", "total")
+_ATTRIBUTES = ("env_args", "policy_sha256", "stride", "success", "total")
 _LEVELS = 4
 #: What h5py raises for a damaged file, by the error of the library below it.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,44 +14,39 @@ from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
 from critics.objectives import OBJECTIVES
-from critics.replay import build_replay
+from critics.replay import Played, build_replay
 from policies.policy import FrozenPolicy
 from sim_eval.training.actors import ActorLearner
-from sim_eval.training.critic import chunk_rows, fit_objective, new_critic, state_rows
+from sim_eval.training.critic import Values, fit_objective, new_critic, played, state_rows
 from sim_eval.training.draws import DRAWS, PolicyDraws, q_spread
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import random_rows, seeded_weights
 
 _ACTOR_RATE = 5e-4
 
-#: An episode: raw observations (T, n), normalised chunks (T, H, D), success.
-Played = tuple[Tensor, Tensor, bool]
-
 
 @dataclass(frozen=True)
 class CriticFit:
     """How a critic is fitted to all episodes so far, anew each time or from the weights of the fit before.
 
-    sizes: length of each vector that it reads. mean, deviation: (n,), their normalisation. updates: optimiser steps of
-    a fit. rows: of a mini-batch.
+    sizes: length of each vector that it reads. mean, deviation: (n,), their normalisation. size: fields of its
+    configuration. updates: optimiser steps of a fit. rows: of a mini-batch.
     """
 
     method: str
     sizes: Mapping[str, int]
     mean: Tensor
     deviation: Tensor
-    heads: int
-    pessimism: float
-    width: int
+    size: Mapping[str, Any]
+    values: Values
     updates: int
     rows: int
     anew: bool
 
     def new(self, policy: FrozenPolicy, seed: int) -> EnsembleCritic:
         """A critic with random weights."""
-        options = {"heads": self.heads, "pessimism": self.pessimism, "width": self.width}
         with seeded_weights(seed):
-            critic = new_critic(self.method, dict(self.sizes), policy, **options)
+            critic = new_critic(self.method, dict(self.sizes), policy, **self.size, **self.values.range)
         critic.observation_mean.copy_(self.mean)
         critic.observation_std.copy_(self.deviation)
         return critic
@@ -61,11 +57,13 @@ class CriticFit:
         """The critic fitted to these episodes, frozen, and its figures. `before`: the fit before, if there is one."""
         critic = self.new(policy, seed) if self.anew or before is None else copy.deepcopy(before)
         critic.requires_grad_(True).train()
-        replay = build_replay([(critic.normalise(seen), chunks, success) for seen, chunks, success in episodes])
+        replay = build_replay(
+            [episode._replace(observations=critic.normalise(episode.observations)) for episode in episodes]
+        )
         with seeded_weights(seed):
-            objective = OBJECTIVES[self.method](critic, replay)
+            objective = OBJECTIVES[self.method](critic, replay, self.values.backup)
         generator = torch.Generator().manual_seed(seed)
-        figures = fit_objective(objective, len(replay), self.updates, self.rows, generator, name)
+        figures = fit_objective(objective, replay.learnable, self.updates, self.rows, generator, name)
         return critic, figures
 
 
@@ -74,9 +72,12 @@ def fit_seed(seed: int, number: int, part: int = 0) -> int:
     return int(np.random.SeedSequence([seed, number, part]).generate_state(1, np.uint32)[0])
 
 
-def episodes_of(policy: FrozenPolicy, trajectories: Sequence[Trajectory]) -> list[Played]:
-    """The data that a critic of this policy's chunks is fitted to, an entry for each episode."""
-    return [(state_rows(episode), chunk_rows(policy, episode), episode.success) for episode in trajectories]
+def episodes_of(policy: FrozenPolicy, trajectories: Sequence[Trajectory], returns: bool = False) -> list[Played]:
+    """The data that a critic of this policy's chunks is fitted to, an entry for each episode; `returns` as `played`.
+
+    Raises RunError as `played`. Observations are raw.
+    """
+    return [played(policy, episode, state_rows(episode), returns) for episode in trajectories]
 
 
 def fit_twins(

@@ -4,6 +4,7 @@ When it has ended, the same command writes missing and damaged files of its crit
 
 options.json        options, hashes of the models, the simulator's versions; the command that goes on must have the same
 replay/N.hdf5       episodes of round N; 00000 holds the frozen policy's
+draws/N.npy         the frozen policy's draws at every step of round N, 00000 the data's; with method=td alone
 critic.*            the critic of the last evaluation, for `critic=FOLDER`; also the actors', of samplers that have one
 strengths.yaml      the strength that was chosen for this critic, if one was; evaluations with `critic=FOLDER` use it
 curve.json          every evaluation: environment steps, successes by episode, mean Q, figures of the critic
@@ -34,6 +35,7 @@ from sim_eval.training.trajectories import Trajectory, read_hdf5, write_hdf5
 
 _STATE = "state.pt"
 _REPLAY = "replay"
+_DRAWS = "draws"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class LearnFolder:
 
     path: Path
 
+    def begin(self) -> None:
+        """Keep the folder from now on, whatever ends the run; one without any round is removed."""
+        (self.path / _REPLAY).mkdir(exist_ok=True)
+
     def write_replay(self, number: int, trajectories: Sequence[Trajectory], task: str) -> None:
         """Keep the episodes of a round, 0 for the frozen policy's. Raises RunError if they cannot be written."""
         write_hdf5(self._replay(number), trajectories, task)
@@ -80,6 +86,12 @@ class LearnFolder:
     def read_replay(self, number: int, observations: Sequence[str]) -> list[Trajectory]:
         """The episodes of a round, with the vectors named. Raises DatasetError."""
         return read_hdf5(self._replay(number), observations)
+
+    def draws(self, number: int) -> Path:
+        """The file of the policy's draws in the states of a round."""
+        path = self.path / _DRAWS / f"{number:05d}.npy"
+        path.parent.mkdir(exist_ok=True)
+        return path
 
     def has_replay(self, number: int) -> bool:
         return self._replay(number).is_file()

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_eval.config.engine import EngineOptions
-from sim_eval.config.options import Given, option
+from sim_eval.config.options import Given, option, options_of
 from sim_eval.config.samplers import build_sampler
 from sim_eval.config.values import shown
 from sim_eval.evaluation.options import RolloutOptions, default_output
 from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import sha256
 from sim_eval.models.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.runs.outputs import check_folder
 from sim_eval.runs.stored_options import stored_options
-from sim_eval.training.names import LEAST_STEPS, METHODS
+from sim_eval.training.critic_options import CriticTraining
+from sim_eval.training.names import BOOTSTRAPS, GOING_ON, LEAST_STEPS, METHODS, TD
 
 if TYPE_CHECKING:
     from sim_eval.samplers.sampler import Sampler
@@ -27,7 +29,7 @@ _STORED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnOptions(EngineOptions, RolloutOptions):
+class LearnOptions(CriticTraining, EngineOptions, RolloutOptions):
     """Learn a critic while it steers the frozen policy."""
 
     samplers: tuple[str, ...] = option(("qpilots_u",), "the sampler that draws with the critic that is learned")
@@ -36,10 +38,23 @@ class LearnOptions(EngineOptions, RolloutOptions):
     method: str = option(
         "outcome",
         "outcome (value of the state that a chunk leads to), monte_carlo_return (how soon), monte_carlo (whether), "
-        "sarsa or iql",
-        choices=METHODS,
+        "sarsa or iql; with data also td (temporal differences, see bootstrap)",
+        choices=(*METHODS, TD),
     )
-    heads: int = option(4, "critics in the ensemble", least=1)
+    data: tuple[Path, ...] = option(
+        (),
+        "files that the critic learns from first, and beside its own episodes: OGBench's play, .npz, or episodes of "
+        "this task, .hdf5. Then no rollouts are played, method is td, sarsa, iql or monte_carlo_return, and the critic "
+        "always goes on from its weights",
+    )
+    offline: int = option(100000, "optimiser steps on the data before the first episode; needs data", least=1)
+    bootstrap: str = option(
+        "best",
+        "what method=td values at a chunk's end: policy (the mean over draws of the frozen policy), best (the best of "
+        "them), steered (a chunk of the sampler; slow)",
+        choices=BOOTSTRAPS,
+    )
+    draws: int = option(4, "draws of the frozen policy for bootstrap=policy and best", least=1)
     pessimism: float = option(0.0, "Q is the heads' mean minus this many of their standard deviations", least=0)
     refit: bool = option(True, "after each round fit the critic anew; false: go on from its weights")
     updates: int = option(1500, "optimiser steps of the critic after each round", least=LEAST_STEPS)
@@ -83,6 +98,7 @@ class LearnOptions(EngineOptions, RolloutOptions):
                 f"explore is {explore}, and sampler.{name}.scale is {config['scale']}, on which the size of Q does not "
                 "count; accepted with it: explore=0"
             )
+        _check_data(given)
         given["output"] = given["output"] or default_output("learn", task.name, policy, name)
         check_folder("output", given["output"])
 
@@ -103,4 +119,25 @@ class LearnOptions(EngineOptions, RolloutOptions):
             "sampler": {self.sampler_name: stored_options(self.sampler[self.sampler_name])},
             "evaluate": self.evaluate,
             **{name: getattr(self, name) for name in _STORED},
+            **{name: value for name in _SINCE if (value := getattr(self, name)) != _DEFAULTS[name].default},
+            **({"data": [sha256(path) for path in self.data], "offline": self.offline} if self.data else {}),
         }
+
+
+#: Options that folders of earlier versions lack: stored where they are not at their defaults.
+_SINCE = ("bootstrap", "draws", "discount", "backup_pessimism", "width", "depth")
+_DEFAULTS = options_of(LearnOptions)
+
+
+def _check_data(given: Given) -> None:
+    """Raise RunError for data that are no files, and for options that do not go with data, or without."""
+    method, data = given["method"], given["data"]
+    for path in data:
+        if not path.is_file() or path.suffix not in (".npz", ".hdf5"):
+            raise RunError(f"data names {path}; accepted: files of play, .npz, or of episodes, .hdf5")
+    if data and method not in GOING_ON:
+        raise RunError(f"method is {method}, and data is given; accepted with it: {', '.join(GOING_ON)}")
+    if not data and method == TD:
+        raise RunError(f"method is {TD}, and data is empty; accepted: data=FILE, or {', '.join(METHODS)}")
+    if not data and "offline" in given.named:
+        raise RunError("offline is given, and data is empty; accepted with it: data=FILE")

@@ -62,11 +62,11 @@ class Player:
         return sorted((each for each in episodes if each.error is None), key=lambda episode: episode.key.episode)
 
 
-def trajectories_of(played: Sequence[Episode]) -> list[Trajectory]:
-    """What there is to learn from. Raises RunError if that is nothing."""
+def trajectories_of(played: Sequence[Episode], rewarded: bool = False) -> list[Trajectory]:
+    """What there is to learn from; `rewarded` as in `trajectory_of`. Raises RunError if that is nothing."""
     if not played:
         raise RunError("every episode of the round ended in an error, see above: there is nothing to learn from")
-    return [trajectory_of(episode) for episode in played]
+    return [trajectory_of(episode, rewarded) for episode in played]
 
 
 def cut(played: Sequence[Episode] | Sequence[Trajectory]) -> int | None:

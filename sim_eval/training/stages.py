@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from critics.backup import OWN, Backup
 from policies.policy import Denoiser
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Workers
@@ -22,7 +23,8 @@ from sim_eval.training.collect import STATE, demonstrations, policy_rollouts, st
 from sim_eval.training.critic import CriticRecipe, critic_inputs, train_critic
 from sim_eval.training.draws import check_draws_vary
 from sim_eval.training.outcomes import said_of_scores, warning
-from sim_eval.training.policy import train_policy
+from sim_eval.training.play_files import read_play
+from sim_eval.training.policy import Cloning, train_policy
 from sim_eval.training.posterior import PosteriorRecipe, train_posterior
 from sim_eval.training.resumable import play_to
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
@@ -50,6 +52,10 @@ class Recipe:
     batch: int
     critic_methods: Sequence[str]
     ship_critic: str  # of the methods, the one that evaluations read by default
+    policy_size: Mapping[str, int] = field(default_factory=dict)  # fields of PolicyConfig
+    critic_size: Mapping[str, int] = field(default_factory=dict)  # fields of CriticConfig
+    backup: Backup = OWN
+    play: Path | None = None  # OGBench's play, which policies are cloned from instead of demonstrations
     critic_inputs: str = "state"
     critic_demos: Sequence[Path] = ()  # beside the rollouts
     device: str = "auto"
@@ -74,16 +80,20 @@ def collect_demos(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
 
 def clone_policies(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Behaviour cloning of one policy a family."""
-    trajectories = read_hdf5(workspace.demos, STATE, workspace.task)
+    if recipe.play is None:
+        data, trajectories = workspace.demos, read_hdf5(workspace.demos, STATE, workspace.task)
+    else:
+        data, trajectories = recipe.play, read_play(recipe.play)
+    cloning = Cloning(recipe.policy_size, recipe.policy_steps, recipe.batch)
     for family in recipe.families:
-        train_policy(workspace, family, trajectories, recipe.policy_steps, recipe.batch)
+        train_policy(workspace, family, cloning, trajectories, data)
 
 
 def roll_out(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Unsteered rollouts of the first frozen policy, which critics and posterior nets learn from."""
     label, models = recipe.policies[0].label, _models(workspace, recipe, recipe.policies[0])
     probe = workspace.make_task()
-    state = state_of(probe.spec)
+    state, rewarded = state_of(probe.spec), probe.spec.reward_range is not None
     probe.close()
     play = partial(
         policy_rollouts,
@@ -94,6 +104,7 @@ def roll_out(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
         episodes=recipe.rollouts,
         seed=workspace.seed,
         workers=workers,
+        rewarded=rewarded,
     )
     origin = {"task": workspace.task_options, "seed": workspace.seed, "fingerprints": models.fingerprints}
     path = workspace.rollouts(label)
@@ -110,7 +121,7 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     check_draws_vary(models.policy, first.label, rollouts, workspace.seed)
     if (told := warning(f"rollouts in {path}", rollouts, "rollouts=N")) is not None:
         tqdm.write(told)
-    shown = recipe.critic_demos or ([] if recipe.from_outside else [workspace.demos])
+    shown = recipe.critic_demos or ([workspace.demos] if recipe.demos else [])
     demos = [
         trajectory for file in shown for trajectory in read_hdf5(file, list(rollouts[0].observations), workspace.task)
     ]
@@ -118,16 +129,32 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
     several_policies = workspace.variant is not None or (recipe.from_outside and first.target is None)
     name = store.critic_of(first.label) if several_policies else store.CRITIC
+    rewards = None if rollouts[0].rewards is None else _reward_range(workspace)
     for method in recipe.critic_methods:
         several = [f"{name}_{method}"] if len(recipe.critic_methods) > 1 else []
         names = [*several, *([name] if method == recipe.ship_critic else [])]
-        how = CriticRecipe(method, recipe.critic_inputs, recipe.critic_steps, recipe.batch)
+        how = CriticRecipe(
+            method,
+            recipe.critic_inputs,
+            recipe.critic_steps,
+            recipe.batch,
+            recipe.critic_size,
+            recipe.backup,
+            rewards,
+        )
         scores, held_out = train_critic(workspace, models, how, names, demos, rollouts, read, data)
         saved = " and ".join(str(store.weights(workspace.folder, name)) for name in names)
         tqdm.write(f"{workspace.task} {method} critic in {saved}")
         tqdm.write(f"  on {len(held_out)} held-out rollouts: {said_of_scores(scores, held_out)}")
     used = f"sim-eval evaluate critic={shlex.quote(str(workspace.folder))}"
     tqdm.write(f"to use critic {name}: {used}, with the same task, policy and checkpoints")
+
+
+def _reward_range(workspace: Workspace) -> tuple[float, float] | None:
+    probe = workspace.make_task()
+    found = probe.spec.reward_range
+    probe.close()
+    return found
 
 
 def train_posteriors(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:

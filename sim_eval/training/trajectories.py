@@ -1,9 +1,10 @@
 """Trajectories on disk in robomimic's HDF5 layout, so that public robomimic and LIBERO files load unchanged.
 
 data/                     attributes: env_args (JSON), total, policy_sha256 (of the policy that played, where known)
-  demo_0/                 attributes: num_samples
+  demo_0/                 attributes: num_samples, stride; success, beside masks
     obs/<name>  (T, n)    observation before each action
     actions     (T, D)    rewards (T,)    dones (T,)    states (T, m), where the simulator's were kept
+    masks       (T,)      0 where the return ends with the step, else 1: of tasks with rewards of their own
     decisions/<name>      what the policy saw when it decided (R, ...), where that is more than obs; attribute: stride
 
 LIBERO's own files differ in the names of observations, which are read as robomimic's, and hold no `object`.
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -77,12 +78,23 @@ class StoredRows:
             raise DatasetError(f"{self.path}: {self.name} can no longer be read ({error})") from error
 
 
+class StepRewards(NamedTuple):
+    """Of each control step, (T,) float32: the task's reward, and its mask, 0 if the return ends with the step, else 1.
+
+    The last mask of an episode that a time limit ended is 1.
+    """
+
+    rewards: np.ndarray
+    masks: np.ndarray
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """An episode: observations (T, n) float32 by name, actions (T, D) float32, success.
 
     `decisions`: what the policy saw at every `stride`-th control step, (R, ...) by name, where that is more than
-    `observations`; else empty. Those that are read from a file stay there until a row is asked for.
+    `observations`; else empty. Those that are read from a file stay there until a row is asked for. `rewards`: None for
+    1 at the end of a success, else 0, with the episode's end that of the return.
     """
 
     observations: Mapping[str, np.ndarray]
@@ -90,6 +102,7 @@ class Trajectory:
     success: bool
     decisions: Mapping[str, np.ndarray | StoredRows] = field(default_factory=dict)
     stride: int = 1
+    rewards: StepRewards | None = None
 
     @property
     def decision_steps(self) -> range:
@@ -172,11 +185,17 @@ def _write_demo(demo: h5py.Group, trajectory: Trajectory) -> None:
         else:  # pictures, each compressed alone, as each is read alone
             options = {"chunks": (1, *values.shape[1:]), "compression": "gzip", "compression_opts": 1, "shuffle": True}
             demo.create_dataset(f"decisions/{name}", data=values, **options)
-    outcome = np.zeros(steps, np.float32)
-    outcome[-1] = trajectory.success
+    rewards = np.zeros(steps, np.float32)
+    rewards[-1] = trajectory.success
+    dones = rewards
     demo.create_dataset("actions", data=np.asarray(trajectory.actions, np.float32))
-    demo.create_dataset("rewards", data=outcome)
-    demo.create_dataset("dones", data=outcome.astype(np.int64))
+    if trajectory.rewards is not None:
+        demo.attrs["success"] = trajectory.success
+        rewards, masks = (np.asarray(values, np.float32) for values in trajectory.rewards)
+        dones = 1 - masks
+        demo.create_dataset("masks", data=masks)
+    demo.create_dataset("rewards", data=rewards)
+    demo.create_dataset("dones", data=dones.astype(np.int64))
 
 
 def policy_of(path: Path) -> str | None:
@@ -190,8 +209,8 @@ def read_hdf5(path: Path, observations: Sequence[str] | None = None, task: str |
     """Every demonstration of `path`, in the order of its number, with the observations named, by robomimic's names.
 
     The default is all that are vectors; pictures are left out. A demonstration counts as successful if any of its
-    rewards is positive. `task`: the full name of the task that they must be of, for files from elsewhere; None: a file
-    that this suite wrote.
+    rewards is positive, or, if it has masks, as its attribute says. `task`: the full name of the task that they must be
+    of, for files from elsewhere; None: a file that this suite wrote.
 
     Raises DatasetError for a file that cannot be read or holds none, for one of another environment or with absolute
     actions, and for a demonstration whose arrays are no numbers, lie elsewhere, differ in length, differ from the first
@@ -237,12 +256,17 @@ def _read_demo(path: Path, demo: h5py.Group, observations: Sequence[str] | None)
     stride = attribute(path, demo, "stride")
     if stride is not None and not (type(stride) is int and 1 <= stride <= _LONGEST_STRIDE):
         raise DatasetError(f"{where}: attribute stride is {stride!r:.80}; accepted: 1 to {_LONGEST_STRIDE}")
+    own, success = None, bool((rewards > 0).any())
+    if holds(path, demo, "masks"):
+        own = StepRewards(rewards.astype(np.float32), values_of(path, array_in(path, demo, "masks")).astype(np.float32))
+        success = bool(attribute(path, demo, "success"))
     trajectory = Trajectory(
         observations=_observations(path, group_in(path, demo, "obs"), where, observations),
         actions=actions,
-        success=bool((rewards > 0).any()),
+        success=success,
         decisions=_decisions(path, demo),
         stride=stride or 1,
+        rewards=own,
     )
     _check(where, trajectory, rewards)
     return trajectory
@@ -273,6 +297,7 @@ def _decisions(path: Path, demo: h5py.Group) -> dict[str, StoredRows]:
 def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
     """Raise DatasetError where rows do not belong together: shifted by one, they would train in silence."""
     arrays = {"actions": trajectory.actions, "rewards": rewards}
+    arrays |= {} if trajectory.rewards is None else {"masks": trajectory.rewards.masks}
     arrays |= {f"obs/{name}": values for name, values in trajectory.observations.items()}
     steps = len(trajectory.actions)
     if not steps:
@@ -284,7 +309,7 @@ def _check(where: str, trajectory: Trajectory, rewards: np.ndarray) -> None:
                 "each decision"
             )
     for name, values in arrays.items():
-        if values.ndim != (1 if name == "rewards" else 2):
+        if values.ndim != (1 if name in ("rewards", "masks") else 2):
             raise DatasetError(f"{where}/{name} has the shape {values.shape}; accepted: a row for each step")
         if len(values) != steps:
             raise DatasetError(f"{where}/{name} has {len(values)} rows for {steps} actions; accepted: a row for each")

@@ -22,6 +22,7 @@ from policies.observation import ObservationRequest
 from sim_eval.foundation.files import sha256
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.training.trajectories import Trajectory
+from tasks.naming import domain_of
 
 #: Rows that the frozen policy encodes at once; fewer if it observes pictures, which would fill the memory.
 _ROWS, _PICTURE_ROWS = 512, 32
@@ -51,6 +52,13 @@ class Workspace:
     def folder(self) -> Path:
         """Where the task's checkpoints are written."""
         return self.checkpoints / self.task
+
+    @property
+    def cloned_for(self) -> str:
+        """The name that policies which are cloned here are for: the task's, or that of its domain, whose tasks share
+        them.
+        """
+        return domain_of(self.task) or self.task
 
     def named(self, name: str) -> str:
         """The name of a file or a policy of this variant: "flow" or "flow_weak"."""

@@ -1,0 +1,161 @@
+"""Offline to online: a critic learns from recorded data, then from these and the episodes that it steers, alike.
+
+After the protocol of Ruan et al. 2026 (arXiv 2606.14801) on OGBench: the policy stays frozen, and mini-batches are
+uniform over the data and all episodes so far. Its updates come in rounds here: some after each round of episodes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from critics.ensemble import EnsembleCritic
+from critics.objectives import OBJECTIVES, Bootstrapping, TemporalDifference
+from critics.replay import Replay, build_replay
+from sim_eval.foundation.errors import RunError
+from sim_eval.foundation.files import replacing
+from sim_eval.samplers import Models
+from sim_eval.training.critic import SPREAD_STATES
+from sim_eval.training.draws import draws_everywhere
+from sim_eval.training.going_on import GoingOn
+from sim_eval.training.learner import Learner
+from sim_eval.training.names import BEST, STEERED, TD
+from sim_eval.training.online_fit import fit_actors, fit_seed, set_scale
+from sim_eval.training.play_files import read_play
+from sim_eval.training.trajectories import Trajectory, read_hdf5
+from sim_eval.training.workspace import seeded_weights
+
+#: Updates between two states that an interrupted fit goes on from.
+SAVE_EVERY = 2000
+
+#: The part of a fit's seed that the policy's draws have, as in `fit_seed`.
+_DRAWS = 3
+
+
+@dataclass
+class BesideData(Learner):
+    """`offline` updates on the data, then `updates` after each round; what steers are the averaged weights."""
+
+    drawn: Tensor = field(default_factory=lambda: torch.zeros(0))  # (steps, K, h, D), the frozen policy's, if used
+    starts: list[int] = field(default_factory=lambda: [0])  # the control steps before each episode, and before the next
+
+    def _warn(self) -> None:
+        """Data may hold any share of successes."""
+
+    def _begin(self) -> None:
+        settings, vectors = self.settings, tuple(self.fitting.sizes)
+        if settings.method == TD and (lacking := set(self.frozen.policy.request.names) - set(vectors)):
+            raise RunError(
+                f"method is {TD}, for which the policy draws at recorded states, and they lack "
+                f"{', '.join(sorted(lacking))}; accepted: a policy that observes {', '.join(vectors)}, or method=sarsa"
+            )
+        recorded: list[Trajectory] = []
+        for path in settings.data:
+            of_play = path.suffix == ".npz"
+            recorded += read_play(path, settings.task) if of_play else read_hdf5(path, vectors, settings.task_name)
+        policy, first = self.frozen.policy, recorded[0]
+        sizes = {name: values.shape[1] for name, values in first.observations.items()}
+        if sizes != dict(self.fitting.sizes) or first.actions.shape[1] != policy.action_dim:
+            raise RunError(
+                f"data holds vectors of sizes {sizes} and actions of {first.actions.shape[1]} entries; accepted for "
+                f"task {settings.task_name}: {dict(self.fitting.sizes)} and {policy.action_dim}"
+            )
+        self.folder.begin()
+        self._start_from(recorded)
+
+    def _add(self, number: int, trajectories: list[Trajectory]) -> None:
+        super()._add(number, trajectories)
+        for trajectory in trajectories:
+            self.starts.append(self.starts[-1] + len(trajectory.actions))
+        if self.settings.method == TD and self.settings.bootstrap != STEERED:
+            drawn = self._draws_of(number, trajectories)
+            self.drawn = torch.cat([self.drawn, drawn]) if number else drawn
+
+    def _draws_of(self, number: int, trajectories: list[Trajectory]) -> Tensor:
+        """The policy's draws at every step of a round, made once for all runs in this folder."""
+        path = self.folder.draws(number)
+        if not path.is_file():
+            generator = torch.Generator().manual_seed(fit_seed(self.settings.seed, number, _DRAWS))
+            name = f"draws of round {number}"
+            drawn = draws_everywhere(self.frozen.policy, trajectories, self.settings.draws, generator, name)
+            with replacing(path) as part, open(part, "wb") as file:
+                np.save(file, drawn.numpy())
+        return torch.from_numpy(np.load(path))
+
+    def _fit(self, before: EnsembleCritic | None) -> None:
+        settings, number = self.settings, self.state.rounds
+        training = self.training
+        training.see(self._replay_of_all())
+        training.objective.target.scale.copy_(self.critic.scale)  # the sampler of bootstrap=steered counts on it
+        training.run(settings.offline + number * settings.updates, self._save_training, SAVE_EVERY, f"fit {number}")
+        self.critic = copy.deepcopy(training.objective.target)
+        self.critic.requires_grad_(False).eval()
+        set_scale(self.critic, self._policy_draws(number, SPREAD_STATES))
+        if self.draws is not None:
+            seed = fit_seed(settings.seed, number)
+            fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
+        self.state.figures = {"loss": training.loss}
+        self._save_training()
+
+    def _save_training(self) -> None:
+        """Keep what a fit goes on from, in its midst too."""
+        modules = {name: module.state_dict() for name, module in self._modules().items()}
+        self.state.weights = {**modules, "training": self.training.state()}
+        self.folder.write_state(self.state)
+
+    def _restore(self, weights: Mapping[str, Any]) -> None:
+        super()._restore(weights)
+        self.training.restore(weights["training"])
+        if self.training.updates < self.settings.offline + self.state.rounds * self.settings.updates:
+            self._fit(None)
+
+    def _figures(self) -> dict[str, float | None]:
+        return dict(self.state.figures)
+
+    @cached_property
+    def training(self) -> GoingOn:
+        """The critic under training; made when round 0 is known."""
+        settings, values = self.settings, self.fitting.values
+        critic = self.fitting.new(self.frozen.policy, settings.seed)
+        replay = self._replay_of_all()
+        with seeded_weights(settings.seed):
+            if settings.method == TD:
+                best = settings.bootstrap == BEST
+                objective: Bootstrapping = TemporalDifference(critic, replay, self._next_chunks, best, values.backup)
+            else:
+                made = OBJECTIVES[settings.method](critic, replay, values.backup)
+                assert isinstance(made, Bootstrapping)
+                objective = made
+        return GoingOn(objective, settings.rows, fit_seed(settings.seed, 0))
+
+    def _replay_of_all(self) -> Replay:
+        critic = self.critic
+        return build_replay(
+            [episode._replace(observations=critic.normalise(episode.observations)) for episode in self.episodes]
+        )
+
+    def _next_chunks(self, rows: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
+        """What the policy would execute at the replay's rows (B,): (B, K, h, D)."""
+        replay = self.training.objective.replay
+        if self.settings.bootstrap == STEERED:
+            return self._steered(replay.observations[rows], critic, generator)[:, None]
+        starts = torch.tensor([self.starts[episode] for episode in replay.episode[rows].tolist()])
+        return self.drawn[starts + replay.step[rows]].float()
+
+    def _steered(self, normalised: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
+        """What the sampler executes with this critic, (B, h, D)."""
+        policy = self.frozen.policy
+        raw = normalised * critic.observation_std + critic.observation_mean
+        parts = raw.split(list(self.fitting.sizes.values()), dim=1)
+        seen = {name: part.numpy() for name, part in zip(self.fitting.sizes, parts, strict=True)}
+        actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
+        models = Models(policy, copy.deepcopy(critic).to(policy.device), self.frozen.posterior, actors)
+        chunks = self.sampler(models, seen, [generator] * len(normalised))
+        return chunks[:, : policy.execute].detach().cpu()

@@ -1,0 +1,43 @@
+"""The options of a critic under training: its size and its targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim_eval.config.options import option
+
+if TYPE_CHECKING:
+    from critics.backup import Backup
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticTraining:
+    """The critic's size and its targets."""
+
+    heads: int = option(4, "critics in the ensemble", least=1)
+    width: int = option(
+        None, "units of a layer of the critic; null: 128, of sim-eval train 192 unless outcome", least=1,
+        kind="int | None",
+    )  # fmt: skip
+    depth: int = option(None, "layers of the critic; null: 3, of outcome 2", least=1, kind="int | None")
+    discount: float = option(
+        None, "of the reward, per control step; null: the method's own, .99 or .995", least=0, most=1,
+        kind="float | None",
+    )  # fmt: skip
+    backup_pessimism: float = option(
+        0.0,
+        "targets of sarsa, td and monte_carlo_return are the heads' mean minus this many of their standard deviations",
+        least=0,
+    )
+
+    def size(self) -> dict[str, int]:
+        """The fields of `CriticConfig` that are given."""
+        size = {"heads": self.heads, "width": self.width, "depth": self.depth}
+        return {name: number for name, number in size.items() if number is not None}
+
+    def backup(self) -> Backup:
+        """The targets."""
+        from critics.backup import Backup
+
+        return Backup(self.discount, self.backup_pessimism)

@@ -1,0 +1,81 @@
+"""Play in OGBench's own layout, as `sim-eval data` writes it and as OGBench publishes it.
+
+observations (N, n)   actions (N, D)   terminals (N,): True in the last row of an episode, whose action leads nowhere
+qpos (N, m)           button_states (N, buttons), where there are buttons: for the rewards of a task
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sim_eval.config.tasks import TaskChoice
+from sim_eval.training.hdf5_file import DatasetError
+from sim_eval.training.trajectories import StepRewards, Trajectory
+from tasks.naming import OGBENCH
+from tasks.ogbench_rewards import relabel
+
+#: The observation that the files hold.
+STATE = "state"
+
+_LARGEST_ACTION = 1.001  # actions are in [-1, 1], but for rounding
+
+
+def read_play(path: Path, task: TaskChoice | None = None) -> list[Trajectory]:
+    """The episodes of a file, with the rewards of `task`, one of OGBench's; without one, with none.
+
+    An episode goes on after the goal; it counts as a success if it reaches it. Raises DatasetError for a file that
+    cannot be read, lacks an array, or holds NaN or rows that do not belong together, and TaskError if OGBench cannot be
+    imported.
+    """
+    if task is not None and task.name != OGBENCH:
+        raise DatasetError(f"{path} holds OGBench's play, and task is {task.name}; accepted: task={OGBENCH}")
+    arrays = _arrays(path, rewarded=task is not None)
+    ends = np.flatnonzero(arrays["terminals"])
+    rewards = masks = None
+    if task is not None:
+        env, index, sparse = task.options["env"], task.options["index"], task.options.get("sparse", False)
+        try:
+            rewards, masks = relabel(env, index, sparse, arrays["qpos"], arrays.get("button_states"))
+        except (IndexError, ValueError, KeyError) as error:  # numpy's, for other sizes
+            raise DatasetError(f"{path} does not fit the domain {env}: {error}") from None
+    trajectories = []
+    for first, last in zip([0, *(ends[:-1] + 1)], ends, strict=True):
+        rows = slice(first, last)  # without the last, whose action leads nowhere
+        own = None if rewards is None or masks is None else StepRewards(rewards[rows], masks[rows])
+        success = own is not None and not own.masks.all()
+        trajectories.append(
+            Trajectory({STATE: arrays["observations"][rows]}, arrays["actions"][rows], success, rewards=own)
+        )
+    return trajectories
+
+
+def _arrays(path: Path, rewarded: bool) -> dict[str, np.ndarray]:
+    """The checked arrays."""
+    needed = ["observations", "actions", "terminals", *(["qpos"] if rewarded else [])]
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file; OGBench's play is expected, which sim-eval data makes")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if lacking := [name for name in needed if name not in file]:
+                raise DatasetError(f"{path} lacks {', '.join(lacking)}; OGBench's layout is {', '.join(needed)}")
+            names = [*needed, *(["button_states"] if rewarded and "button_states" in file else [])]
+            arrays = {name: file[name] for name in names}
+    except (OSError, ValueError, BadZipFile, EOFError) as error:
+        raise DatasetError(f"{path}: not a readable NPZ file ({error})") from None
+    rows = len(arrays["terminals"]) if arrays["terminals"].ndim else 0
+    for name, values in arrays.items():
+        if values.ndim != (1 if name == "terminals" else 2) or len(values) != rows or values.dtype.kind not in "biuf":
+            raise DatasetError(f"{path}: {name} has the shape {values.shape}; accepted: numbers, a row for each step")
+        if not np.isfinite(values).all():
+            raise DatasetError(f"{path}: {name} holds NaN or infinity")
+    arrays["observations"] = arrays["observations"].astype(np.float32, copy=False)
+    arrays["actions"] = arrays["actions"].astype(np.float32, copy=False)
+    ends = np.flatnonzero(arrays["terminals"])
+    if not len(ends) or ends[-1] != rows - 1 or (np.diff(ends, prepend=-1) < 2).any():
+        raise DatasetError(f"{path}: terminals does not end each episode, of two rows or more, and the file")
+    if (largest := float(np.abs(arrays["actions"]).max())) > _LARGEST_ACTION:
+        raise DatasetError(f"{path}: actions has entries up to {largest:.4g}; accepted: -1 to 1")
+    return arrays
