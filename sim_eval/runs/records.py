@@ -124,9 +124,9 @@ def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: 
     if not all(_TESTS[kind][name](value) for name, value in known.items()):
         check_fields(where, known, {name: kinds[name] for name in known})  # says which of them
     for name in _FLOATS[kind]:
-        value = known.get(name)
-        if type(value) is int or (isinstance(value, list) and int in {*map(type, value)}):
-            known[name] = [*map(float, value)] if isinstance(value, list) else float(value)
+        number: Any = known.get(name)
+        if type(number) is int or (isinstance(number, list) and int in {*map(type, number)}):
+            known[name] = [*map(float, number)] if isinstance(number, list) else float(number)
     if kind is Record:
         known["cost"] = _built(Cost, known["cost"], f"{where}: cost", version)
     return kind(**known, extra=extra)
