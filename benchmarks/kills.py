@@ -4,7 +4,8 @@
 
 Each command runs once undisturbed. Then it is killed, at a random time after its start or near a random write of what
 it makes, and repeated, until it has been killed its share of `points` times; then it is left to end. Whenever it
-has ended before, the next folder begins. Counted are records that were there before a kill or its repetition and are
+has ended before, the next folder begins. A command is a fork of this process, which has drawn nothing and has imported
+what takes its time. Counted are records that were there before a kill or its repetition and are
 not afterwards, records that are there twice, and folders whose final content differs from the undisturbed one's.
 """
 
@@ -12,22 +13,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
+import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from sim_eval import cli
 from sim_eval.foundation.files import sha256
 from sim_eval.runs.records import RECORDS, read
 
@@ -109,7 +113,7 @@ _OWN = "task=examples/own_task.py:Puck policy=examples/own_task.py:Push"
 
 COMMANDS = {
     "evaluate": Command(
-        "evaluate task=lift samplers=unsteered,best_of_n episodes=8 batch=3 workers=2 output=FOLDER", records, recorded
+        f"evaluate {_OWN} critic=none samplers=unsteered episodes=40 batch=3 workers=2 output=FOLDER", records, recorded
     ),
     "evaluate whole episodes": Command(
         f"evaluate {_OWN} critic=none samplers=unsteered episodes=30 workers=3 output=FOLDER", records, recorded
@@ -132,22 +136,36 @@ COMMANDS = {
 }
 
 
-def start(command: Command, folder: Path) -> subprocess.Popen[bytes]:
-    arguments = command.arguments.replace("FOLDER", str(folder)).split()
-    log = (folder.parent / "log").open("wb")
-    with log:
-        return subprocess.Popen([sys.executable, "-m", "sim_eval", *arguments], stdout=log, stderr=log)
+def start(command: Command, folder: Path) -> ForkProcess:
+    process = ForkProcess(target=_run, args=(command.arguments.replace("FOLDER", str(folder)).split(), folder.parent))
+    process.start()
+    return process
+
+
+def _run(arguments: list[str], place: Path) -> None:
+    """The command, in a process of its own that prints to `place`/log."""
+    with (place / "log").open("wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    sys.argv = ["sim-eval", *arguments]
+    cli.main()
 
 
 def finish(command: Command, folder: Path) -> float:
     """Let the command end. Returns its seconds. Raises SystemExit with what it printed if it fails."""
     begun = time.monotonic()
-    if start(command, folder).wait():
-        raise SystemExit(f"{command.arguments} failed:\n{(folder.parent / 'log').read_text()[-3000:]}")
+    process = start(command, folder)
+    process.join()
+    _check(process, folder)
     return time.monotonic() - begun
 
 
-def kill(process: subprocess.Popen[bytes], folder: Path, draw: random.Random, longest: float, changes: int) -> bool:
+def _check(process: ForkProcess, folder: Path) -> None:
+    if process.exitcode not in (0, -signal.SIGKILL):
+        raise SystemExit(f"a command failed:\n{(folder.parent / 'log').read_text()[-3000:]}")
+
+
+def kill(process: ForkProcess, folder: Path, draw: random.Random, longest: float, changes: int) -> bool:
     """Kill it at a random time, or near one of its first `changes` writes. Returns whether it was still running."""
     latest = time.monotonic() + longest
     at, change = latest, 0
@@ -156,17 +174,16 @@ def kill(process: subprocess.Popen[bytes], folder: Path, draw: random.Random, lo
     else:
         change = draw.randint(1, changes)
     seen, count = _state(folder), 0
-    while process.poll() is None and time.monotonic() < at and not (change and count >= change):
+    while process.is_alive() and time.monotonic() < at and not (change and count >= change):
         time.sleep(0.003)
         if (now := _state(folder)) != seen:
             seen, count = now, count + 1
     if change:
         time.sleep(draw.choice((0, 0, 0.01, 0.05, 0.5)))
-    running = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    if process.wait() > 0:
-        raise SystemExit(f"a repeated command failed:\n{(folder.parent / 'log').read_text()[-3000:]}")
-    return running
+    process.kill()
+    process.join()
+    _check(process, folder)
+    return process.exitcode != 0
 
 
 #: Written at each start, before anything is played.
@@ -224,6 +241,8 @@ def main(points: int, seed: int, only: tuple[str, ...]) -> int:
     """Print what was counted for each command. Returns how many records and folders were not as they should be."""
     chosen = only or tuple(COMMANDS)
     wrong = 0
+    for module in ("evaluation.evaluate", "training.online", "training.stages", "training.play_data"):
+        importlib.import_module(f"sim_eval.{module}")
     for place, name in enumerate(chosen):
         share = points // len(chosen) + (place < points % len(chosen))
         with tempfile.TemporaryDirectory() as folder:

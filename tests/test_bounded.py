@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from benchmarks import made_run
@@ -70,6 +71,13 @@ def test_texts_are_made_printable_where_they_are_read(folder: Path, tmp_path: Pa
     html.html(comparison, tmp_path).encode()
     for kind in ("csv", "parquet"):
         export([folder], kind, tmp_path / kind, UNDESCRIBED)
+
+
+def test_whole_numbers_of_64_bits_reach_a_table(folder: Path, tmp_path: Path) -> None:
+    """Arrow refuses those that are no exact float."""
+    change_record(folder, q=[0.5, 10**18 + 1], mean_q=10**18 + 1)
+    export([folder], "parquet", tmp_path / "table", UNDESCRIBED)
+    assert 1e18 in pd.read_parquet(tmp_path / "table").mean_q.to_list()
 
 
 def test_a_carriage_return_ends_no_record(folder: Path) -> None:

@@ -123,13 +123,17 @@ def _built(kind: type[_Stored], values: Mapping[str, Any], where: str, version: 
         )
     if not all(_TESTS[kind][name](value) for name, value in known.items()):
         check_fields(where, known, {name: kinds[name] for name in known})  # says which of them
-    for name in _FLOATS[kind]:
-        number: Any = known.get(name)
-        if type(number) is int or (isinstance(number, list) and int in {*map(type, number)}):
-            known[name] = [*map(float, number)] if isinstance(number, list) else float(number)
+    known |= {name: _as_floats(known[name]) for name in _FLOATS[kind] if name in known}
     if kind is Record:
         known["cost"] = _built(Cost, known["cost"], f"{where}: cost", version)
     return kind(**known, extra=extra)
+
+
+def _as_floats(value: Any) -> Any:
+    """A whole number, or those in a list, as floats; anything else as it is."""
+    if isinstance(value, list):
+        return [*map(float, value)] if int in {*map(type, value)} else value
+    return float(value) if type(value) is int else value
 
 
 def to_line(record: Record) -> bytes:
