@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ _TYPES = ("act", "diffusion", "pi0", "pi05", "smolvla", "tdmpc", "vqbet", "xvla"
 _LENGTHS = ("chunk_size", "horizon", "n_action_steps", "n_obs_steps", "max_action_dim", "max_state_dim")
 _LONGEST = 1000
 _LARGEST_SIDE = 4096
+#: Some versions of the library pass over any other.
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:[0-9]{1,3})?")
 #: The number formats of weights.
 STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 #: What training may have set otherwise. The weights of parts are in the checkpoint; none are fetched.
@@ -84,6 +87,9 @@ def read_config(folder: Path, device: torch.device, vlm: str | None) -> Any:
         value = content.get(name)
         if value is not None and not (type(value) is int and 1 <= value <= _LONGEST):
             raise PolicyError(f"policy.path={folder}: config.json: {name} is {shown(value)}; accepted: 1 to {_LONGEST}")
+    trained_on = content.get("device")
+    if trained_on is not None and not (isinstance(trained_on, str) and _DEVICE.fullmatch(trained_on)):
+        raise PolicyError(f"policy.path={folder}: config.json: device is {shown(trained_on)}; accepted: cpu, cuda, ...")
     try:
         config = base.from_pretrained(folder, cli_overrides=[f"--device={device.type}"])
     except (
