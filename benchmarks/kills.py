@@ -151,13 +151,24 @@ def _run(arguments: list[str], place: Path) -> None:
     cli.main()
 
 
-def finish(command: Command, folder: Path) -> float:
-    """Let the command end. Returns its seconds. Raises SystemExit with what it printed if it fails."""
+def finish(command: Command, folder: Path) -> tuple[float, int]:
+    """Let the command end. Returns its seconds, and how many writes were seen. Raises SystemExit if it fails."""
     begun = time.monotonic()
     process = start(command, folder)
+    seen = watch(process, folder, None, None)
     process.join()
     _check(process, folder)
-    return time.monotonic() - begun
+    return time.monotonic() - begun, seen
+
+
+def watch(process: ForkProcess, folder: Path, latest: float | None, most: int | None) -> int:
+    """Wait for the end of the process, a time or a number of writes, whichever comes first. Returns the writes."""
+    seen, count = _state(folder), 0
+    while process.is_alive() and (latest is None or time.monotonic() < latest) and (most is None or count < most):
+        time.sleep(0.003)
+        if (now := _state(folder)) != seen:
+            seen, count = now, count + 1
+    return count
 
 
 def _check(process: ForkProcess, folder: Path) -> None:
@@ -165,20 +176,12 @@ def _check(process: ForkProcess, folder: Path) -> None:
         raise SystemExit(f"a command failed:\n{(folder.parent / 'log').read_text()[-3000:]}")
 
 
-def kill(process: ForkProcess, folder: Path, draw: random.Random, longest: float, changes: int) -> bool:
-    """Kill it at a random time, or near one of its first `changes` writes. Returns whether it was still running."""
-    latest = time.monotonic() + longest
-    at, change = latest, 0
+def kill(process: ForkProcess, folder: Path, draw: random.Random, longest: float, writes: int) -> bool:
+    """Kill it at a random time, or near one of its first `writes` writes. Returns whether it was still running."""
     if draw.random() < 0.2:
-        at = time.monotonic() + draw.uniform(0, longest)
+        watch(process, folder, time.monotonic() + draw.uniform(0, longest), None)
     else:
-        change = draw.randint(1, changes)
-    seen, count = _state(folder), 0
-    while process.is_alive() and time.monotonic() < at and not (change and count >= change):
-        time.sleep(0.003)
-        if (now := _state(folder)) != seen:
-            seen, count = now, count + 1
-    if change:
+        watch(process, folder, time.monotonic() + longest, draw.randint(1, writes))
         time.sleep(draw.choice((0, 0, 0.01, 0.05, 0.5)))
     process.kill()
     process.join()
@@ -207,13 +210,13 @@ def _state(folder: Path) -> dict[str, tuple[int, int]]:
 def repeat(command: Command, points: int, draw: random.Random, place: Path) -> Counter[str]:
     """Kill the command `points` times, in as many folders as that takes. Returns what was counted."""
     found: Counter[str] = Counter()
-    longest = finish(command, place / "undisturbed" / "folder")
+    longest, writes = finish(command, place / "undisturbed" / "folder")
     expected = sorted(command.end(place / "undisturbed" / "folder"))
     before: Content = []
     number, folder = 0, place / "0" / "folder"
     folder.parent.mkdir()
     while found["kills"] < points:
-        running = kill(start(command, folder), folder, draw, longest, changes=len(expected))
+        running = kill(start(command, folder), folder, draw, longest, max(1, writes))
         now = command.kept(folder)
         whole = not running or not list(folder.rglob("*.unfinished"))
         if running:
