@@ -10,7 +10,7 @@ demo: $(READY)  ## the main job: a weak policy frozen, chosen and steered, 50 pa
 
 test: check  ## format, lint, types, and the quick tests
 	bash scripts/browser.sh
-	bash scripts/vla.sh $(VENV)
+	bash scripts/extra.sh $(VENV) vla
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(READY)
@@ -25,11 +25,11 @@ bench: $(READY)  ## control steps a second: robosuite's own loop, the fast one, 
 	$(BIN)/python -m benchmarks.stepping
 
 docs: $(READY)  ## the documentation site, site/index.html; warnings are errors
-	bash scripts/docs.sh $(VENV)
+	bash scripts/extra.sh $(VENV) docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 notebook: $(READY)  ## examples/quickstart.ipynb from docs/tutorial.md, executed
-	bash scripts/docs.sh $(VENV)
+	bash scripts/extra.sh $(VENV) docs
 	$(BIN)/python -m scripts.notebook
 
 $(READY): requirements.txt pyproject.toml scripts/setup.sh

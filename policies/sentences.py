@@ -30,7 +30,7 @@ def embed_sentences(sentences: Sequence[str]) -> Tensor:
     if lacking:
         raise PolicyError(
             f"instruction {sentences[0]!r} is new to the policy, and its embedding needs {' and '.join(lacking)}; "
-            "install sim-eval[language], or in a checkout run scripts/vla.sh .venv"
+            "install sim-eval[language], or in a checkout run scripts/extra.sh .venv vla"
         )
     tokenizer, model = _model()
     tokens = tokenizer(list(sentences), padding=True, return_tensors="pt")

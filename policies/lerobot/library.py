@@ -26,6 +26,6 @@ def version() -> tuple[int, ...]:
     except importlib.metadata.PackageNotFoundError:
         raise PolicyError(
             "policy=lerobot needs the package lerobot, which is not installed; install sim-eval[lerobot], or in a "
-            "checkout run scripts/vla.sh .venv"
+            "checkout run scripts/extra.sh .venv vla"
         ) from None
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
