@@ -13,12 +13,10 @@ import numpy as np
 from gymnasium import spaces
 
 from policies.observation import ObservationRequest
+from tasks.checks import MAX_SEED
 from tasks.naming import ANY_ROBOSUITE, OGBENCH
 from tasks.registry import make, names
 from tasks.task import ArraySpec, EpisodeKey, Task, TaskError
-
-#: Seeds are below this number.
-_SEEDS = 2**32
 
 
 def _written(name: str) -> str:
@@ -79,7 +77,7 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Start an episode. `options` are ignored."""
         super().reset(seed=seed)
-        env_seed = int(self.np_random.integers(_SEEDS)) if seed is None else seed
+        env_seed = int(self.np_random.integers(MAX_SEED, endpoint=True)) if seed is None else seed
         self._task.reset(EpisodeKey(self.task_spec.name, 0, env_seed, 0))
         self._start = {
             "start_hash": self._task.state_hash(),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.checks import camera_of, check_camera, check_key, check_under_way, checked_action, turned
 from tasks.packages import versions
 from tasks.task import ArraySpec, EpisodeKey, Observation, ObservationRequest, Outcome, Task, TaskError, TaskSpec
 
@@ -22,7 +23,6 @@ TERMINATED, RETURN = "terminated", "return"
 STATE, RENDER = "state", "render"
 #: Control steps a second where the environment names none.
 _CONTROL_HZ = 20
-_MAX_SEED = 2**32 - 1
 
 
 def environment_spec(id: object) -> Any:
@@ -126,22 +126,15 @@ class GymnasiumTask:
 
     def reset(self, key: EpisodeKey) -> None:
         """Start the episode that `key.env_seed` names, as far as the environment's own `reset` does."""
-        if key.task != self.spec.name:
-            raise TaskError(f"the episode key is for task {key.task!r}; this task is {self.spec.name!r}")
-        if not 0 <= key.env_seed <= _MAX_SEED:
-            raise TaskError(f"env_seed is {key.env_seed}; accepted: 0 to {_MAX_SEED}")
+        check_key(self.spec, key)
         observation, _ = self._env.reset(seed=key.env_seed)
         self._see(observation)
         self._return, self._steps_left, self._told = 0.0, self.spec.max_steps, False
 
     def step(self, action: np.ndarray) -> Outcome:
         """Advance one control step. `action` is (D,), clipped to [-1, 1]."""
-        if self._steps_left == 0:
-            raise TaskError(f"task {self.spec.name!r} has no episode under way; call reset(key) first")
-        action = np.asarray(action, np.float64)
-        if action.shape != self.spec.action.shape or not np.isfinite(action).all():
-            raise TaskError(f"action is {action.tolist()}; accepted: {self.spec.action.shape[0]} finite numbers")
-        share = (np.clip(action, -1.0, 1.0).reshape(self._low.shape) + 1.0) / 2.0
+        check_under_way(self.spec, self._steps_left)
+        share = (checked_action(self.spec, action).reshape(self._low.shape) + 1.0) / 2.0
         box = self._env.action_space
         executed = np.clip(self._low + share * (self._high - self._low), self._low, self._high).astype(box.dtype)
         observation, reward, terminated, truncated, info = self._env.step(executed)
@@ -160,8 +153,7 @@ class GymnasiumTask:
 
     def frame(self, camera: str, size: int) -> np.ndarray:
         """The environment's own picture or one of its observations, (size, size, 3) uint8, upright."""
-        if camera not in self.spec.cameras:
-            raise TaskError(f"camera is {camera!r}; accepted: {', '.join(self.spec.cameras) or 'none'}")
+        check_camera(self.spec, camera)
         return _squared(self._drawn() if camera == RENDER else self._seen[camera], size)
 
     def state_hash(self) -> str:
@@ -198,14 +190,8 @@ class GymnasiumTask:
             return self._seen[name].astype(np.float32).reshape(-1)
         if name == "instruction":
             return self.spec.instruction
-        camera, cameras = name.removesuffix("_image"), self.spec.cameras
-        if camera == name or camera not in cameras:
-            images = (f"{camera}_image" for camera in cameras)
-            offered = ", ".join((*self.spec.observations, *images, "instruction"))
-            raise TaskError(f"observation is {name!r}; accepted: {offered}")
-        upright = self.frame(camera, request.image_size)
-        turned = {"upright": upright, "opengl": upright[::-1], "rotated": upright[:, ::-1]}
-        return np.ascontiguousarray(turned[request.image_orientation])
+        upright = self.frame(camera_of(self.spec, name), request.image_size)
+        return turned(upright[::-1], request.image_orientation)
 
     def _drawn(self) -> np.ndarray:
         # Gymnasium takes its GL context for the current one, which another environment's may be: it would draw black.

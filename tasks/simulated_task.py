@@ -12,18 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tasks.checks import camera_of, check_camera, check_key, check_under_way, checked_action, turned
 from tasks.task import EpisodeKey, Observation, ObservationRequest, Outcome, TaskError, TaskSpec
 
 if TYPE_CHECKING:
     from tasks.rendering import OffscreenRenderer
-
-_MAX_SEED = 2**32 - 1
-#: How each orientation indexes an image as OpenGL draws it, bottom row first.
-_ORIENTATIONS = {
-    "upright": np.s_[::-1, :],
-    "opengl": np.s_[:, :],
-    "rotated": np.s_[::-1, ::-1],
-}
 
 
 class Advanced(NamedTuple):
@@ -100,10 +93,7 @@ class SimulatedTask(ABC):
 
     def reset(self, key: EpisodeKey) -> None:
         """Start the episode that `key.env_seed` names; nothing that ran before influences it."""
-        if key.task != self.spec.name:
-            raise TaskError(f"the episode key is for task {key.task!r}; this task is {self.spec.name!r}")
-        if not 0 <= key.env_seed <= _MAX_SEED:
-            raise TaskError(f"env_seed is {key.env_seed}; accepted: 0 to {_MAX_SEED}")
+        check_key(self.spec, key)
         self._steps_left = 0
         self._episode = object()
         self._begin(key)
@@ -111,9 +101,8 @@ class SimulatedTask(ABC):
 
     def step(self, action: np.ndarray) -> Outcome:
         """Advance one control step. `action` is (D,), clipped to [-1, 1]."""
-        if self._steps_left == 0:
-            raise TaskError(f"task {self.spec.name!r} has no episode under way; call reset(key) first")
-        reward, success, ended = self._advance(_checked_action(action, self.spec.action.shape))
+        check_under_way(self.spec, self._steps_left)
+        reward, success, ended = self._advance(checked_action(self.spec, action))
         self._steps_left = 0 if ended else self._steps_left - 1
         return Outcome(reward, success, done=self._steps_left == 0)
 
@@ -123,8 +112,7 @@ class SimulatedTask(ABC):
 
     def frame(self, camera: str, size: int) -> np.ndarray:
         """The view of `camera`, (size, size, 3) uint8, upright. Needs a GL library."""
-        if camera not in self.spec.cameras:
-            raise TaskError(f"camera is {camera!r}; accepted: {', '.join(self.spec.cameras)}")
+        check_camera(self.spec, camera)
         return np.ascontiguousarray(self._drawing().draw(self._data, self._view(camera), size)[::-1])
 
     def state_hash(self) -> str:
@@ -158,15 +146,10 @@ class SimulatedTask(ABC):
             return self._vectors[name]().astype(np.float32)
         if name == "instruction":
             return self.spec.instruction
-        camera, cameras = name.removesuffix("_image"), self.spec.cameras
-        if camera == name or camera not in cameras:
-            images = (f"{camera}_image" for camera in cameras)
-            raise TaskError(f"observation is {name!r}; accepted: {', '.join((*self._vectors, *images, 'instruction'))}")
-        if request.image_orientation not in _ORIENTATIONS:
-            raise TaskError(f"image_orientation is {request.image_orientation!r}; accepted: {', '.join(_ORIENTATIONS)}")
+        camera = camera_of(self.spec, name)
         shine = {"reflections": request.reflections, "multisampling": request.multisampling}
         drawn = self._drawing().draw(self._data, self._view(camera), request.image_size, **shine)
-        return np.ascontiguousarray(drawn[_ORIENTATIONS[request.image_orientation]])
+        return turned(drawn, request.image_orientation)
 
     def _drawing(self) -> OffscreenRenderer:
         if self._renderer is None:
@@ -196,12 +179,3 @@ def release_asset_cache() -> None:
     if mujoco is not None:
         mujoco.mj_clearCache(mujoco.mj_getCache())
         release_free_memory()
-
-
-def _checked_action(action: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.asarray(action, dtype=np.float64)
-    if array.shape != shape:
-        raise TaskError(f"action has shape {array.shape}; accepted: {shape}")
-    if not np.isfinite(array).all():
-        raise TaskError(f"action is {array.tolist()}; accepted: finite numbers only")
-    return np.clip(array, -1.0, 1.0)
