@@ -21,7 +21,7 @@ from sim_eval.runs.reader import Run, read_run
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import Shown, read_index, update_index
 from sim_eval.video.encode import check_encoder
-from sim_eval.video.episode_video import EpisodeVideo, draw_video, write_sheet
+from sim_eval.video.episode_video import Column, EpisodeVideo, draw_video, write_sheet
 from sim_eval.video.options import RenderOptions
 from sim_eval.video.remote import draw_elsewhere
 from sim_eval.video.replay import ReplayError, View, first_camera
@@ -83,10 +83,14 @@ def render(settings: RenderOptions, make_task: MakeTask) -> Rendered:
     """
     run = read_run(settings.folder)
     observed = _observed(settings, run)
-    chosen, beside = chosen_records(settings, run), list[Record]()
+    chosen, beside = chosen_records(settings, run), list[Column]()
     if settings.beside is not None:
-        chosen, beside = records_beside(settings, chosen, read_run(settings.beside))
-    videos, sheets = planned_videos(settings, chosen, beside), planned_sheets(settings, chosen)
+        others = records_beside(settings, run, chosen, read_run(settings.beside))
+        beside = [Column(settings.beside, record) for record in others]
+        shared = {record.episode for record in others}
+        chosen = [record for record in chosen if record.episode in shared]
+    columns = [*(Column(settings.folder, record) for record in chosen), *beside]
+    videos, sheets = planned_videos(settings, columns), planned_sheets(settings, chosen)
     index = read_index(settings.folder, run.records)
     if not settings.overwrite:
         _check_own([*(video.path for video in videos), *sheets], index, settings.folder)

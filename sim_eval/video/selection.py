@@ -49,30 +49,26 @@ def _asked_episodes(settings: RenderOptions, good: Sequence[Record], samplers: S
     return recorded if settings.episodes is None else set(settings.episodes)
 
 
-def planned_videos(
-    settings: RenderOptions, chosen: Sequence[Record], beside: Sequence[Record] = ()
-) -> list[EpisodeVideo]:
-    """One for every record, or one for every episode with a column for each of its records, then of those `beside`.
+def planned_videos(settings: RenderOptions, columns: Sequence[Column]) -> list[EpisodeVideo]:
+    """One for every column, or one for every episode with all its columns.
 
     Raises RunError for columns that start from different states.
     """
     groups: dict[tuple[int, str], list[Column]] = defaultdict(list)
-    for record in chosen:
-        groups[record.episode, "" if settings.side_by_side else record.sampler].append(Column(settings.folder, record))
-    for record in beside:
-        assert settings.beside is not None
-        groups[record.episode, ""].append(Column(settings.beside, record))
+    for column in columns:
+        record = column.record
+        groups[record.episode, "" if settings.side_by_side else record.sampler].append(column)
     videos = []
-    for columns in groups.values():
-        first, *others = (column.record for column in columns)
+    for together in groups.values():
+        first, *others = (column.record for column in together)
         for other in others:
             if other.state_hash != first.state_hash:
                 raise RunError(
                     f"side_by_side: {other.sampler} of {other.policy} starts episode {other.episode} from another "
                     f"state than {first.sampler} of {first.policy}, the pairing is broken"
                 )
-        path = video_path(settings, first.task, first.policy, _columns_name(settings, columns), first.episode)
-        videos.append(EpisodeVideo(path, tuple(columns)))
+        path = video_path(settings, first.task, first.policy, _columns_name(settings, together), first.episode)
+        videos.append(EpisodeVideo(path, tuple(together)))
     return videos
 
 
@@ -83,26 +79,22 @@ def _columns_name(settings: RenderOptions, columns: Sequence[Column]) -> str:
     )
 
 
-def records_beside(settings: RenderOptions, chosen: Sequence[Record], other: Run) -> tuple[list[Record], list[Record]]:
-    """Those of `chosen` whose episode the other run has, too, and the other run's records of these episodes.
-
-    Raises RunError for a run of another task, and for one without any of the episodes.
-    """
-    task = chosen[0].task if chosen else other.task.full_name
+def records_beside(settings: RenderOptions, run: Run, chosen: Sequence[Record], other: Run) -> list[Record]:
+    """The other run's records of the chosen episodes. Raises RunError for a run of another task, or without any."""
+    task = run.task.full_name
     if other.task.full_name != task:
         raise RunError(f"beside is {settings.beside}, a run of {other.task.full_name}; accepted: a run of {task}")
     episodes = {record.episode for record in chosen}
-    good = [
+    found = [
         record
         for record in other.records
         if record.error is None
         and record.episode in episodes
         and (settings.samplers is None or record.sampler in settings.samplers)
     ]
-    if chosen and not good:
+    if chosen and not found:
         raise RunError(f"beside is {settings.beside}, which has none of the chosen episodes of {settings.folder}")
-    shared = {record.episode for record in good}
-    return [record for record in chosen if record.episode in shared], good
+    return found
 
 
 def video_path(settings: RenderOptions, task: str, policy: str, samplers: str, episode: int) -> Path:
