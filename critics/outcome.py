@@ -121,7 +121,7 @@ class Outcome:
     @torch.no_grad()
     def target(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """What V is to predict for the replay's `rows`, (B,) in [0, 1]."""
-        replay, achieved = self.replay, self._returns(rows)
+        replay, achieved = self.replay, self.replay.success_return(rows, self.discount)
         ahead = torch.tensor(self.AHEAD)[torch.randint(len(self.AHEAD), rows.shape, generator=generator)]
         ahead_rows = -(-ahead // replay.stride)  # with a stride, the first row that is so many steps later or more
         inside = ahead_rows * replay.stride < replay.steps_left[rows]
@@ -131,9 +131,6 @@ class Outcome:
         mixed = self.RETURN_SHARE * achieved + (1 - self.RETURN_SHARE) * carried
         return torch.where(inside & (self._updates >= self.RETURN_ALONE), mixed, achieved)
 
-    def _returns(self, rows: Tensor | slice) -> Tensor:
-        return self.replay.success[rows] * self.discount ** (self.replay.steps_left[rows] - 1)
-
     @torch.no_grad()
     def _keep_if_better(self) -> None:
         """Keep the average, if it predicts R better than what was kept on the episodes that a head has not seen."""
@@ -142,7 +139,7 @@ class Outcome:
         unseen = self._draws[:, self.replay.episode[some]] == 0
         if not unseen.any():
             unseen = torch.ones_like(unseen)
-        target = self._returns(some).expand_as(logits)
+        target = self.replay.success_return(some, self.discount).expand_as(logits)
         error = F.binary_cross_entropy_with_logits(logits[unseen], target[unseen]).item()
         if error < self._best_error:
             self._best_error = error

@@ -78,13 +78,17 @@ class Replay:
     def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
         """Discounted reward (B,) within each chunk: gamma^(steps to success - 1) if the episode succeeds in it."""
         last = self.steps_left[rows] <= self.chunks.shape[1]
-        return last * self.success[rows] * discount ** (self.steps_left[rows] - 1)
+        return last * self.success_return(rows, discount)
+
+    def success_return(self, rows: Tensor | slice, discount: float) -> Tensor:
+        """Discounted reward (B,) of the success that each row's episode ends with, 0 of a failure."""
+        return self.success[rows] * discount ** (self.steps_left[rows] - 1)
 
     def to_go(self, discount: float) -> Callable[[Tensor], ToGo]:
         """What gives the discounted reward after each of some rows."""
 
         def of(rows: Tensor) -> ToGo:
-            received = self.success[rows] * discount ** (self.steps_left[rows] - 1)
+            received = self.success_return(rows, discount)
             return ToGo(received, torch.zeros_like(received), rows)
 
         return of

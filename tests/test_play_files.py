@@ -72,6 +72,16 @@ def test_damaged_files_are_refused(tmp_path: Path, changes: dict[str, np.ndarray
         read_play(play(tmp_path / "play.npz", **changes), PUZZLE)
 
 
+def test_a_damaged_stream_is_refused(tmp_path: Path) -> None:
+    path, values = tmp_path / "play.npz", np.random.default_rng(0).standard_normal((500, 6))
+    np.savez_compressed(path, observations=values, actions=np.zeros((500, 5)), terminals=np.arange(500) == 499)
+    content = bytearray(path.read_bytes())
+    content[100:200] = bytes(range(100))
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"play\.npz: not a readable NPZ file"):
+        read_play(path)
+
+
 def test_a_policy_that_is_cloned_from_play_serves_every_task_of_its_domain(tmp_path: Path) -> None:
     data, root = play(tmp_path / "play.npz"), tmp_path / "checkpoints"
     cloning = ["train", "task=ogbench", "task.env=puzzle-3x3", f"data={data}", f"checkpoints={root}"]

@@ -9,6 +9,7 @@ from sim_eval.config.options import Choice, Given, option
 from sim_eval.config.tasks import TaskChoice, task_of
 from sim_eval.config.values import worker_count
 from sim_eval.foundation.errors import RunError
+from sim_eval.training.names import PLAY
 from tasks.naming import OGBENCH
 from tasks.ogbench_domains import ARM, DOMAINS
 
@@ -49,7 +50,7 @@ class Options:
             raise RunError(f"{named[0]} is given; accepted: task.env alone, since the data are of all its tasks")
         given["workers"] = worker_count(given["workers"])
         given["output"] = given["output"] or Path("data") / f"{domain}-play-v0.npz"
-        if given["output"].suffix != ".npz":
+        if given["output"].suffix != PLAY:
             raise RunError(f"output is {given['output']}; accepted: a file that ends in .npz")
         if given["validation"] is None:
             given["validation"] = given["steps"] // 10

@@ -19,7 +19,7 @@ from sim_eval.models import store
 from sim_eval.models.options import DEVICES
 from sim_eval.runs.outputs import check_folder
 from sim_eval.training.critic_options import CriticTraining
-from sim_eval.training.names import LEAST_STEPS, METHODS, OUTSIDE, STAGES
+from sim_eval.training.names import LEAST_STEPS, METHODS, OUTSIDE, PLAY, STAGES
 from tasks.naming import OGBENCH, domain_of
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 USAGE = "sim-eval train [option=value ...]    e.g. sim-eval train task=can stage=rollouts,critic"
 
 RECIPES = resource("configs") / "recipes.yaml"
-
-#: The suffix of OGBench's play.
-PLAY = ".npz"
 
 #: Options that a task's recipe fills in, and that a policy from outside does not have.
 _OF_RECIPES = ("families", "demos", "sloppy", "policy_steps", "horizon", "width", "depth")

@@ -115,10 +115,8 @@ def _decide_alike(models: Models, requests: list[Request]) -> list[Answer | Fail
     start = time.perf_counter()
     try:
         drawn = _chunks(models, requests) if requests[0].samples > 1 else _chunk(models, requests)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a model raises is the fault of one request, which must not end the others
+    # Whatever a model raises is the fault of one request, which must not end the others.
+    except (Exception, SystemExit) as error:
         if len(requests) == 1:
             return [Failure(in_one_line(error))]
         return [answer for request in requests for answer in _decide_alike(models, [request])]

@@ -20,13 +20,13 @@ from critics.ensemble import EnsembleCritic
 from critics.objectives import OBJECTIVES, Bootstrapping, TemporalDifference
 from critics.replay import Replay, build_replay
 from sim_eval.foundation.errors import RunError
-from sim_eval.foundation.files import replacing
+from sim_eval.foundation.files import written
 from sim_eval.samplers import Models
 from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.draws import draws_everywhere
 from sim_eval.training.going_on import GoingOn
 from sim_eval.training.learner import Learner
-from sim_eval.training.names import BEST, STEERED, TD
+from sim_eval.training.names import BEST, PLAY, STEERED, TD
 from sim_eval.training.online_fit import fit_actors, fit_seed, set_scale
 from sim_eval.training.play_files import read_play
 from sim_eval.training.trajectories import Trajectory, read_hdf5
@@ -44,7 +44,8 @@ class BesideData(Learner):
     """`offline` updates on the data, then `updates` after each round; what steers are the averaged weights."""
 
     drawn: Tensor = field(default_factory=lambda: torch.zeros(0))  # (steps, K, h, D), the frozen policy's, if used
-    starts: list[int] = field(default_factory=lambda: [0])  # the control steps before each episode, and before the next
+    #: The control steps before each episode, and before the next: (episodes + 1,).
+    starts: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
 
     def _warn(self) -> None:
         """Data may hold any share of successes."""
@@ -58,7 +59,7 @@ class BesideData(Learner):
             )
         recorded: list[Trajectory] = []
         for path in settings.data:
-            of_play = path.suffix == ".npz"
+            of_play = path.suffix == PLAY
             recorded += read_play(path, settings.task) if of_play else read_hdf5(path, vectors, settings.task_name)
         policy, first = self.frozen.policy, recorded[0]
         sizes = {name: values.shape[1] for name, values in first.observations.items()}
@@ -72,8 +73,8 @@ class BesideData(Learner):
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         super()._add(number, trajectories)
-        for trajectory in trajectories:
-            self.starts.append(self.starts[-1] + len(trajectory.actions))
+        lengths = torch.tensor([len(trajectory.actions) for trajectory in trajectories])
+        self.starts = torch.cat([self.starts, self.starts[-1] + lengths.cumsum(0)])
         if self.settings.method == TD and self.settings.bootstrap != STEERED:
             drawn = self._draws_of(number, trajectories)
             self.drawn = torch.cat([self.drawn, drawn]) if number else drawn
@@ -85,8 +86,8 @@ class BesideData(Learner):
             generator = torch.Generator().manual_seed(fit_seed(self.settings.seed, number, _DRAWS))
             name = f"draws of round {number}"
             drawn = draws_everywhere(self.frozen.policy, trajectories, self.settings.draws, generator, name)
-            with replacing(path) as part, open(part, "wb") as file:
-                np.save(file, drawn.numpy())
+            with written(path) as part:
+                np.save(part, drawn.numpy())
         return torch.from_numpy(np.load(path))
 
     def _fit(self, before: EnsembleCritic | None) -> None:
@@ -146,8 +147,7 @@ class BesideData(Learner):
         replay = self.training.objective.replay
         if self.settings.bootstrap == STEERED:
             return self._steered(replay.observations[rows], critic, generator)[:, None]
-        starts = torch.tensor([self.starts[episode] for episode in replay.episode[rows].tolist()])
-        return self.drawn[starts + replay.step[rows]].float()
+        return self.drawn[self.starts[replay.episode[rows]] + replay.step[rows]].float()
 
     def _steered(self, normalised: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
         """What the sampler executes with this critic, (B, h, D)."""

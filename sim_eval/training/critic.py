@@ -26,7 +26,7 @@ from sim_eval.rollout.inference import decision_blocks, stacked
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.draws import policy_draws, q_spread
 from sim_eval.training.fit import fit
-from sim_eval.training.names import OF_RETURNS
+from sim_eval.training.names import BOOTSTRAPPING
 from sim_eval.training.trajectories import Trajectory, chunks_of
 from sim_eval.training.workspace import Workspace, random_rows, seeded_weights
 
@@ -116,7 +116,7 @@ def values_of(method: str, reward_range: tuple[float, float] | None, backup: Bac
 
     Raises RunError for returns without a discount below 1, whose range is unbounded.
     """
-    if reward_range is None or method not in OF_RETURNS:
+    if reward_range is None or method not in BOOTSTRAPPING:
         return Values(False, {}, backup)
     discount = RETURN_DISCOUNT if backup.discount is None else backup.discount
     if discount >= 1:

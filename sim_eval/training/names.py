@@ -4,12 +4,15 @@ from __future__ import annotations
 
 #: Objectives of critics (`critics.objectives.OBJECTIVES`).
 METHODS = ("monte_carlo", "monte_carlo_return", "sarsa", "iql", "outcome")
-#: Those that learn returns where a task has rewards of its own; the others learn success.
-OF_RETURNS = ("monte_carlo_return", "sarsa", "iql", "td")
-#: Of a critic that goes on learning beside recorded data, and what "td" values at a chunk's end.
+#: Those that learn returns where a task has rewards of its own, and go on learning beside recorded data. The others
+#: learn success, and anew.
 TD = "td"
-GOING_ON = ("monte_carlo_return", "sarsa", "iql", TD)
+BOOTSTRAPPING = ("monte_carlo_return", "sarsa", "iql", TD)
+#: What "td" values at a chunk's end.
 BOOTSTRAPS = (POLICY, BEST, STEERED) = ("policy", "best", "steered")
+
+#: The suffix of OGBench's play.
+PLAY = ".npz"
 
 #: Stages of training a task, in order, and those for a policy that is trained elsewhere.
 STAGES = ("demos", "policy", "rollouts", "critic", "posterior")

@@ -23,6 +23,7 @@ from sim_eval.training.beside_data import BesideData
 from sim_eval.training.collect import state_of
 from sim_eval.training.critic import values_of
 from sim_eval.training.learner import Learner
+from sim_eval.training.names import PLAY
 from sim_eval.training.online_fit import CriticFit
 from sim_eval.training.online_folder import Evaluation, open_folder
 from sim_eval.training.online_options import LearnOptions
@@ -68,7 +69,7 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
 
 def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
     """How a run with these settings fits its critic; the normalisation is still to be measured."""
-    of_play = any(path.suffix == ".npz" for path in settings.data)  # which holds no other vector
+    of_play = any(path.suffix == PLAY for path in settings.data)  # which holds no other vector
     sizes = {name: spec.observations[name].shape[0] for name in ((STATE,) if of_play else state_of(spec))}
     states = sum(sizes.values())
     return CriticFit(

@@ -89,9 +89,7 @@ class LearnFolder:
 
     def draws(self, number: int) -> Path:
         """The file of the policy's draws in the states of a round."""
-        path = self.path / _DRAWS / f"{number:05d}.npy"
-        path.parent.mkdir(exist_ok=True)
-        return path
+        return self.path / _DRAWS / f"{number:05d}.npy"
 
     def has_replay(self, number: int) -> bool:
         return self._replay(number).is_file()

@@ -17,7 +17,7 @@ from sim_eval.models.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.runs.outputs import check_folder
 from sim_eval.runs.stored_options import stored_options
 from sim_eval.training.critic_options import CriticTraining
-from sim_eval.training.names import BOOTSTRAPS, GOING_ON, LEAST_STEPS, METHODS, TD
+from sim_eval.training.names import BOOTSTRAPPING, BOOTSTRAPS, LEAST_STEPS, METHODS, PLAY, TD
 
 if TYPE_CHECKING:
     from sim_eval.samplers.sampler import Sampler
@@ -133,10 +133,10 @@ def _check_data(given: Given) -> None:
     """Raise RunError for data that are no files, and for options that do not go with data, or without."""
     method, data = given["method"], given["data"]
     for path in data:
-        if not path.is_file() or path.suffix not in (".npz", ".hdf5"):
+        if not path.is_file() or path.suffix not in (PLAY, ".hdf5"):
             raise RunError(f"data names {path}; accepted: files of play, .npz, or of episodes, .hdf5")
-    if data and method not in GOING_ON:
-        raise RunError(f"method is {method}, and data is given; accepted with it: {', '.join(GOING_ON)}")
+    if data and method not in BOOTSTRAPPING:
+        raise RunError(f"method is {method}, and data is given; accepted with it: {', '.join(BOOTSTRAPPING)}")
     if not data and method == TD:
         raise RunError(f"method is {TD}, and data is empty; accepted: data=FILE, or {', '.join(METHODS)}")
     if not data and "offline" in given.named:

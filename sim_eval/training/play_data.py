@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import shutil
 import time
-import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -23,6 +21,7 @@ from tqdm import tqdm
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import locked, replacing
 from sim_eval.rollout.workers import work_through
+from sim_eval.training.play_files import DAMAGED_NPZ
 from sim_eval.training.resumable import keep_only
 from tasks.ogbench_domains import DOMAINS, Domain
 from tasks.ogbench_play import OraclePlay
@@ -110,7 +109,7 @@ def _join(path: Path, episodes: Sequence[_Episode]) -> None:
         try:
             with np.load(episode.file) as rows:
                 parts.append(dict(rows))
-        except (ValueError, EOFError, BadZipFile, zlib.error):
+        except DAMAGED_NPZ:
             raise RunError(f"{episode.file} is damaged; accepted: the same command without that file") from None
     whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     with replacing(path) as file:

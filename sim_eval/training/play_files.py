@@ -6,6 +6,7 @@ qpos (N, m)           button_states (N, buttons), where there are buttons: for t
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -16,6 +17,9 @@ from sim_eval.training.hdf5_file import DatasetError
 from sim_eval.training.trajectories import StepRewards, Trajectory
 from tasks.naming import OGBENCH
 from tasks.ogbench_rewards import relabel
+
+#: What numpy raises for a damaged NPZ file.
+DAMAGED_NPZ = (ValueError, EOFError, BadZipFile, zlib.error)
 
 #: The observation that the files hold.
 STATE = "state"
@@ -63,7 +67,7 @@ def _arrays(path: Path, rewarded: bool) -> dict[str, np.ndarray]:
                 raise DatasetError(f"{path} lacks {', '.join(lacking)}; OGBench's layout is {', '.join(needed)}")
             names = [*needed, *(["button_states"] if rewarded and "button_states" in file else [])]
             arrays = {name: file[name] for name in names}
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except (OSError, *DAMAGED_NPZ) as error:
         raise DatasetError(f"{path}: not a readable NPZ file ({error})") from None
     rows = len(arrays["terminals"]) if arrays["terminals"].ndim else 0
     for name, values in arrays.items():

@@ -92,9 +92,8 @@ def clone_policies(workspace: Workspace, recipe: Recipe, workers: Workers) -> No
 def roll_out(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
     """Unsteered rollouts of the first frozen policy, which critics and posterior nets learn from."""
     label, models = recipe.policies[0].label, _models(workspace, recipe, recipe.policies[0])
-    probe = workspace.make_task()
-    state, rewarded = state_of(probe.spec), probe.spec.reward_range is not None
-    probe.close()
+    spec = workspace.read_spec()
+    state, rewarded = state_of(spec), spec.reward_range is not None
     play = partial(
         policy_rollouts,
         task=workspace.task,
@@ -129,7 +128,7 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
     read = critic_inputs(models, recipe.critic_inputs, [*demos, *rollouts])
     several_policies = workspace.variant is not None or (recipe.from_outside and first.target is None)
     name = store.critic_of(first.label) if several_policies else store.CRITIC
-    rewards = None if rollouts[0].rewards is None else _reward_range(workspace)
+    rewards = None if rollouts[0].rewards is None else workspace.read_spec().reward_range
     for method in recipe.critic_methods:
         several = [f"{name}_{method}"] if len(recipe.critic_methods) > 1 else []
         names = [*several, *([name] if method == recipe.ship_critic else [])]
@@ -148,13 +147,6 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
         tqdm.write(f"  on {len(held_out)} held-out rollouts: {said_of_scores(scores, held_out)}")
     used = f"sim-eval evaluate critic={shlex.quote(str(workspace.folder))}"
     tqdm.write(f"to use critic {name}: {used}, with the same task, policy and checkpoints")
-
-
-def _reward_range(workspace: Workspace) -> tuple[float, float] | None:
-    probe = workspace.make_task()
-    found = probe.spec.reward_range
-    probe.close()
-    return found
 
 
 def train_posteriors(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sim_eval.foundation.files import sha256
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.training.trajectories import Trajectory
 from tasks.naming import domain_of
+from tasks.task import TaskSpec
 
 #: Rows that the frozen policy encodes at once; fewer if it observes pictures, which would fill the memory.
 _ROWS, _PICTURE_ROWS = 512, 32
@@ -59,6 +60,11 @@ class Workspace:
         them.
         """
         return domain_of(self.task) or self.task
+
+    def read_spec(self) -> TaskSpec:
+        """The task's spec; builds the task."""
+        with closing(self.make_task()) as probe:
+            return probe.spec
 
     def named(self, name: str) -> str:
         """The name of a file or a policy of this variant: "flow" or "flow_weak"."""
