@@ -57,7 +57,7 @@ from tasks.libero_suites import SUITES
 _PROGRAMS = ("lerobot-eval", "vla-eval", "sim-eval")
 _PACKAGES = {"lerobot-eval": "lerobot", "vla-eval": "vla-eval"}  # of those in the other environment
 _IMAGE_SIZE = 256  # of LIBERO's protocol
-_ENTRY = "from sim_eval.cli import main; main()"
+_ENTRY = "from sim_eval.commands.cli import main; main()"
 _PARTS = Path(__file__).with_name("harness_parts.py")
 _PATIENCE = 600  # s for an answer of a server on a loaded machine
 _CONFIGURE = """

@@ -31,7 +31,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sim_eval import cli
+from sim_eval.commands import cli
 from sim_eval.foundation.files import sha256
 from sim_eval.runs.records import RECORDS, read
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from sim_eval.analysis.curves import OPTIONS
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.samplers import Unsteered
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy

@@ -16,7 +16,7 @@ _CALLS = {
     "unknown field of a sampler": ["evaluate", "sampler.qpilots_u.strenght=3"],
     "value of another type": ["evaluate", "episodes=many"],
 }
-_PROGRAM = "import sys; from sim_eval.cli import main; main()"
+_PROGRAM = "import sys; from sim_eval.commands.cli import main; main()"
 
 
 def seconds(arguments: list[str]) -> float:

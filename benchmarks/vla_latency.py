@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import tiny_lerobot
-from critics.critic import Critic
 from policies.lerobot import build, library
 from policies.lerobot.flow import FlowVLA
 from policies.posterior_net import PosteriorConfig, PosteriorNet
+from sim_eval import Critic
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 
 SAMPLERS: dict[str, Sampler] = {

@@ -16,9 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 import tasks
-from sim_eval.foundation.files import resource
-from sim_eval.listing.cards import read_cards
-from sim_eval.listing.tasks import suite_rows
+from sim_eval.installation.cards import read_cards
+from sim_eval.installation.tasks import suite_rows
 from sim_eval.rollout.keys import episode_key
 from tasks.libero_files import task_files
 from tasks.libero_suites import SUITES
@@ -85,7 +84,7 @@ class Pictured(NamedTuple):
 
 def rows(table: str) -> list[Pictured]:
     """The rows of one of the tables."""
-    cards = read_cards(resource("checkpoints"))
+    cards = read_cards(ROOT / "checkpoints")
     found = []
     for name, options in PICTURED[table]:
         (listed,) = suite_rows(name, options, cards)

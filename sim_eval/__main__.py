@@ -1,5 +1,5 @@
 """`python -m sim_eval` is `sim-eval`."""
 
-from sim_eval.cli import main
+from sim_eval.commands.cli import main
 
 main()

@@ -10,7 +10,6 @@ from critics.critic import Critic
 from policies.policy import Denoiser, Policy, Posterior
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.compare import compare as compare_folders
-from sim_eval.commands.compare import report_folder
 from sim_eval.config.options import Choice, from_values
 from sim_eval.evaluation.evaluate import evaluate_all
 from sim_eval.evaluation.options import EvaluateOptions
@@ -18,7 +17,7 @@ from sim_eval.foundation.errors import RunError
 from sim_eval.report import comparison as report
 from sim_eval.rollout.environment import MakeTask
 from sim_eval.runs.foreign import described
-from sim_eval.runs.outputs import check_report
+from sim_eval.runs.outputs import check_report, report_folder
 from sim_eval.runs.reader import Run, read_run, records_frame
 from sim_eval.samplers.sampler import Sampler
 from sim_eval.video.options import RenderOptions

@@ -9,7 +9,7 @@ import pytest
 
 import sim_eval.models.build
 import tasks
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.samplers.sampler import Models
 from tasks.registry import TASKS

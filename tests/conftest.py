@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from sim_eval import cli
+from sim_eval.commands import cli
 from tasks.simulated_task import release_asset_cache
 from tests.commands import QUICK, Call, put_toy
 

@@ -12,7 +12,7 @@ from robosuite.environments import base
 
 import tasks
 from policies.observation import ObservationRequest
-from sim_eval import cli
+from sim_eval.commands import cli
 from sim_eval.rollout.keys import episode_key
 from tasks.naming import full_name
 from tasks.robosuite_any import environment_names

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import sha256
 from sim_eval.training import beside_data

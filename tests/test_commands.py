@@ -16,7 +16,7 @@ import sim_eval.models.build
 import sim_eval.training.online
 import tasks
 import tasks.osc
-from sim_eval import cli
+from sim_eval.commands import cli
 from sim_eval.config.components import TARGETS
 from sim_eval.evaluation.progress import tell_of_compiling
 from sim_eval.foundation.errors import RunError
@@ -100,7 +100,7 @@ def test_the_version_is_told(call: Call) -> None:
 
 def test_an_interruption_while_modules_load_is_no_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command imports before it guards itself takes no time."""
-    program = "import sys; before = set(sys.modules); import sim_eval.cli; print(*set(sys.modules) - before)"
+    program = "import sys; before = set(sys.modules); import sim_eval.commands.cli; print(*set(sys.modules) - before)"
     root = Path(sim_eval.__file__).parent.parent
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
     assert not {"numpy", "torch", "hydra", "tasks", "mujoco"} & set(answer.stdout.split())
@@ -165,7 +165,7 @@ def test_a_folders_name_is_taken_as_it_stands(call: Call) -> None:
 
 
 def test_a_reader_that_wants_no_more_is_no_error() -> None:
-    program = f"{sys.executable} -c 'from sim_eval.cli import main; main()' evaluate --help | true"
+    program = f"{sys.executable} -c 'from sim_eval.commands.cli import main; main()' evaluate --help | true"
     answer = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
     assert answer.stderr == ""
 

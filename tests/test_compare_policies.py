@@ -14,9 +14,9 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from benchmarks import made_run
-from sim_eval import cli
 from sim_eval.analysis.compare import Comparison, compare
 from sim_eval.analysis.verdict import read_fail_if, verdict
+from sim_eval.commands import cli
 from sim_eval.foundation.errors import RunError
 from sim_eval.report.comparison import terminal, write
 from sim_eval.report.headline import headline

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import made_run
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]

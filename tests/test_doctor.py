@@ -23,9 +23,9 @@ import sim_eval.models.build
 from sim_eval.commands import doctor
 from sim_eval.config.command_line import read
 from sim_eval.config.components import Component
-from sim_eval.doctor import machine, packages, trial
-from sim_eval.doctor.check import Check
 from sim_eval.foundation.errors import RunError
+from sim_eval.installation import machine, packages, trial
+from sim_eval.installation.check import Check
 from sim_eval.rollout.inference import Decision
 from sim_eval.samplers import Models
 from tasks.task import TaskError

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import sim_eval
-from sim_eval import cli
+from sim_eval.commands import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,7 @@ import sim_eval
 import tasks
 from policies.observation import ObservationRequest
 from sim_eval.analysis.compare import compare
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.commands.list import Options as ListOptions
 from sim_eval.commands.list import run as list_
 from sim_eval.config.options import Choice

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sim_eval.cli import COMMANDS, load
+from sim_eval.commands.cli import COMMANDS, load
 from sim_eval.config.help import help_text
 from sim_eval.config.options import options_of
 from sim_eval.config.samplers import MEANINGS, SHIPPED, SamplerOptions, form_of

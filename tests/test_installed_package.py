@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sim_eval import cli
+from sim_eval.commands import cli
 from sim_eval.foundation.own_packages import OWN_PACKAGES
 from sim_eval.runs.reader import read_run
 from sim_eval.runs.records import Record

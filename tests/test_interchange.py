@@ -15,7 +15,7 @@ import pytest
 import sim_eval
 from benchmarks import made_run
 from sim_eval.analysis.compare import Comparison, compare
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.commands.export import exported
 from sim_eval.foundation.errors import RunError
 from sim_eval.report import comparison as report

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import made_run
-from sim_eval import cli
 from sim_eval.analysis.compare import compare
-from sim_eval.cli import read_command
+from sim_eval.commands import cli
+from sim_eval.commands.cli import read_command
 from sim_eval.commands.export import exported
 from sim_eval.foundation.errors import RunError
 from sim_eval.report import comparison as report

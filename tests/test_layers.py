@@ -51,7 +51,7 @@ FLOORS = (
     {"config"},
     {"models", "rollout"},
     {"runs", "serving"},
-    {"analysis", "doctor", "listing"},
+    {"analysis", "installation"},
     {"video"},
     {"evaluation"},
     {"training"},
@@ -59,7 +59,7 @@ FLOORS = (
     {"report"},
     {"view"},
     {"commands"},
-    {"api", "cli"},
+    {"api"},
 )
 
 

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from critics.ensemble import EnsembleCritic
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import load_yaml
 from sim_eval.foundation.files import sha256

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sim_eval import cli
 from sim_eval.analysis.curves import compare_curves, read_curves
+from sim_eval.commands import cli
 from sim_eval.foundation.errors import RunError
 from sim_eval.report import learning_curves
 

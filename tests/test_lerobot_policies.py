@@ -19,7 +19,7 @@ from policies.lerobot.black_box import LeRobotSampling
 from policies.lerobot.diffusion import LeRobotDiffusion
 from policies.lerobot.row_noise import generator_of
 from policies.posterior_flow import PosteriorFlow
-from sim_eval import cli
+from sim_eval.commands import cli
 from sim_eval.runs.reader import read_run
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
 from sim_eval.samplers.denoise import initial_noise

@@ -15,11 +15,11 @@ from sim_eval.config.command_line import read
 from sim_eval.config.options import Choice
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import resource
-from sim_eval.listing.cards import checkpoint_rows, read_cards
-from sim_eval.listing.policies import policy_rows
-from sim_eval.listing.samplers import sampler_rows
-from sim_eval.listing.table import table
-from sim_eval.listing.tasks import compressed, suite_rows, task_rows
+from sim_eval.installation.cards import checkpoint_rows, read_cards
+from sim_eval.installation.policies import policy_rows
+from sim_eval.installation.samplers import sampler_rows
+from sim_eval.installation.table import table
+from sim_eval.installation.tasks import compressed, suite_rows, task_rows
 from tasks.libero_files import instruction_in, task_files
 from tasks.libero_suites import PERTURBED_SUITES, SUITES
 from tasks.task import TaskError

@@ -11,9 +11,9 @@ import pytest
 
 import tasks
 from policies.observation import ObservationRequest
-from sim_eval.cli import run
+from sim_eval.commands.cli import run
 from sim_eval.evaluation.suite import Suite, read_evaluation
-from sim_eval.listing.tasks import suite_rows, task_rows
+from sim_eval.installation.tasks import suite_rows, task_rows
 from tasks import EpisodeKey, TaskError
 from tasks.naming import full_name
 from tasks.ogbench_domains import ARM, DOMAINS, TASKS_OF_A_DOMAIN

@@ -21,7 +21,7 @@ from websockets.sync.server import ServerConnection, serve
 from policies.observation import ObservationRequest
 from policies.openpi import OpenPiPolicy, build, connection
 from policies.openpi.observations import axis_angle, resized
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.config.components import Component
 from sim_eval.foundation.errors import RunError
 from sim_eval.models.build import build_models

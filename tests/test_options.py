@@ -8,7 +8,7 @@ import pytest
 
 from critics.objectives import OBJECTIVES
 from policies.family import FAMILIES
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.config.components import TARGETS
 from sim_eval.config.options import from_values
 from sim_eval.config.samplers import SHIPPED

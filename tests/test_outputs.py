@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sim_eval.analysis.curves import CURVE
-from sim_eval.cli import COMMANDS
+from sim_eval.commands.cli import COMMANDS
 from sim_eval.probing.options import PAGE, PROBE
 from sim_eval.runs.outputs import _KINDS
 from sim_eval.samplers.sampler import ACTORS

@@ -156,7 +156,7 @@ def test_a_run_works_where_text_is_ascii(tmp_path: Path) -> None:
         "toy_run.run(folder, episodes=1); toy_run.run(folder, episodes=2); print(len(read_run(folder).records))\n"
         "from sim_eval.foundation.fields import load_yaml\n"
         "Path('config.yaml').write_bytes('task: k\\u00e4fer'.encode()); assert load_yaml(Path('config.yaml'))\n"
-        "from sim_eval import cli; sys.argv = ['sim-eval', 'list', '\\u00e4=1']; cli.main()\n"
+        "from sim_eval.commands import cli; sys.argv = ['sim-eval', 'list', '\\u00e4=1']; cli.main()\n"
     )
     done = python(code, tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.stdout == "4\n", done.stderr
@@ -209,7 +209,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     for command in (["list", "tasks"], ["--help"], ["--version"]):
         with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run(
-                [sys.executable, "-c", "from sim_eval.cli import main; main()", *command],
+                [sys.executable, "-c", "from sim_eval.commands.cli import main; main()", *command],
                 cwd=tmp_path,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=full,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim_eval.cli import read_command, run
+from sim_eval.commands.cli import read_command, run
 from sim_eval.config.options import Choice
 from sim_eval.config.tasks import task_of
 from sim_eval.foundation.errors import RunError

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from policies.policy import Observations
 from policies.posterior_flow import PosteriorFlow, posterior_flow
-from sim_eval import cli
+from sim_eval.commands import cli
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.runs.reader import load_provenance, read_run

@@ -17,9 +17,9 @@ from torch import Tensor
 from critics.critic import Critic
 from policies.observation import ObservationRequest as PolicyRequest
 from policies.policy import Observations
-from sim_eval import cli
 from sim_eval.analysis.statistics import roc_area
-from sim_eval.cli import read_command
+from sim_eval.commands import cli
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.probing.measures import area, leaving, spread
 from sim_eval.probing.options import PAGE, PROBE, ProbeOptions

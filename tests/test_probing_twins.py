@@ -15,8 +15,8 @@ from critics.critic import Critic
 from critics.ensemble import EnsembleCritic
 from critics.outcome import OutcomeCritic
 from policies.policy import Observations
-from sim_eval import cli
-from sim_eval.cli import read_command
+from sim_eval.commands import cli
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.probing.gains import Gain, Gains, Judged, Peak, gains, judged_choice, judged_steering
 from sim_eval.probing.measures import Figure, mean

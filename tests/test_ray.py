@@ -18,7 +18,7 @@ import pytest
 import ray
 import torch
 
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Cluster, Workers
 from sim_eval.evaluation.evaluate import evaluate_all

@@ -24,8 +24,8 @@ import sim_eval
 from benchmarks import made_run
 from sim_eval.analysis.compare import compare
 from sim_eval.analysis.table import Table
-from sim_eval.cli import read_command
 from sim_eval.commands import compare as compare_command
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation import formatting
 from sim_eval.foundation.errors import RunError
 from sim_eval.report.comparison import terminal, write
@@ -382,7 +382,8 @@ def test_a_report_made_twice_is_the_same_whatever_the_user_set(run: Path, tmp_pa
 def test_a_home_that_cannot_be_written_is_no_matter(run: Path, tmp_path: Path) -> None:
     hidden = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    command = [sys.executable, "-c", "from sim_eval.cli import main; main()", "compare", str(run), f"output={tmp_path}"]
+    program = "from sim_eval.commands.cli import main; main()"
+    command = [sys.executable, "-c", program, "compare", str(run), f"output={tmp_path}"]
     answer = subprocess.run(command, capture_output=True, text=True, env=environment | {"HOME": "/dev/null"})
     assert (answer.stderr, answer.returncode) == ("", 0)
     write(compare([run]), tmp_path / "here")
@@ -390,7 +391,8 @@ def test_a_home_that_cannot_be_written_is_no_matter(run: Path, tmp_path: Path) -
 
 
 def test_the_commands_start_without_the_plotting_library() -> None:
-    modules = "sys, sim_eval.cli, sim_eval.evaluation.evaluate, sim_eval.analysis.compare, sim_eval.view.server"
+    named = ("commands.cli", "evaluation.evaluate", "analysis.compare", "view.server")
+    modules = ", ".join(["sys", *(f"sim_eval.{name}" for name in named)])
     program = f"import {modules}; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from policies.observation import ObservationRequest
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import locked
 from sim_eval.training import collect

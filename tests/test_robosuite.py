@@ -16,7 +16,7 @@ import torch
 import tasks
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.observation import ObservationRequest
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.options import EvaluateOptions
 from sim_eval.evaluation.progress import Progress

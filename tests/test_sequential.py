@@ -28,7 +28,7 @@ from sim_eval.analysis.sequential import (
     smallest_difference,
 )
 from sim_eval.analysis.statistics import holm, letters, mcnemar
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.evaluation.evaluate import evaluate
 from sim_eval.evaluation.progress import Progress
 from sim_eval.evaluation.stopping import ROUND, playing_on, rounds

@@ -216,7 +216,7 @@ def test_the_command_serves_a_shipped_policy_until_it_is_interrupted() -> None:
     command = [
         sys.executable,
         "-c",
-        "from sim_eval import cli; cli.main()",
+        "from sim_eval.commands import cli; cli.main()",
         "serve",
         "task=lift",
         "port=0",

@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 
 from benchmarks.picture_policy import PicturePolicy
 from policies.openpi.messages import MessageError, pack, unpack
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.samplers.sampler import Models
 from sim_eval.serving import server

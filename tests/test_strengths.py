@@ -11,7 +11,7 @@ from torch import Tensor
 
 import sim_eval.evaluation.sweep
 import sim_eval.models.build
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.evaluation.sweep import SweepOptions
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import load_yaml

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.config.components import Component
 from sim_eval.config.options import Choice, Text
 from sim_eval.evaluation.suite import Suite, tasks_of

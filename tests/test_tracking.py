@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.runs.records import read
 from tests import toy_run

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.commands.train import RECIPES as RECIPES_FILE
 from sim_eval.config.components import Component
 from sim_eval.evaluation.sweep import conditions_of

@@ -12,7 +12,7 @@ import pytest
 
 import sim_eval
 from scripts.notebook import NOTEBOOK, PAGE, cells
-from sim_eval import cli
+from sim_eval.commands import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

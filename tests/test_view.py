@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from benchmarks import made_run
-from sim_eval.cli import read_command
+from sim_eval.commands.cli import read_command
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
@@ -264,7 +264,7 @@ def test_the_root_may_be_a_run_folder(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options_are_named(arguments: list[str], said: str) -> None:
-    script = "from sim_eval import cli; cli.main()"
+    script = "from sim_eval.commands import cli; cli.main()"
     done = subprocess.run(
         [sys.executable, "-c", script, "view", *arguments], capture_output=True, text=True, check=False
     )

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.options import critic_options, drawn_by, given_options, said_value, sampler_options, task_options
 from sim_eval.runs.provenance import stored_request
 from sim_eval.runs.reader import Run
+from sim_eval.runs.records import BASELINE
 from sim_eval.runs.stored_options import LATER
-from tasks.packages import SIMULATION
 
 #: The fingerprints that identify a policy: its weights and its configuration.
 POLICY_ROLES = ("policy", "policy config")
@@ -154,11 +153,10 @@ def _task(run: Run) -> dict[str, Any]:
 
 def _setup(sampler: str, run: Run) -> dict[str, Any]:
     """Everything that a record of this sampler depends on except the condition and the key."""
-    versions = run.provenance[-1]["versions"] if run.provenance else {}
     execute = {record.execute for record in run.records if record.sampler == sampler}
     return {
         **{f"checkpoint {role}": digest for role, digest in _checkpoints(run).items() if _concerns(role, sampler)},
-        **{f"version of {package}": versions[package] for package in SIMULATION if package in versions},
+        **{f"version of {package}": versions[-1] for package, versions in run.simulator.items()},
         **({"execute": execute} if execute else {}),
         **({} if run.request is None else {"request": run.request}),
         "block": run.config["block"],
@@ -183,9 +181,9 @@ _BLOCKS = {
 
 def different_simulators(first: Run, second: Run) -> str | None:
     """Which simulator version differs, which forbids pairing the two runs' episodes; None if none does."""
-    for package in SIMULATION:
-        here, there = _versions(first, package), _versions(second, package)
-        if here and there and here != there:
+    for package, here in first.simulator.items():
+        there = second.simulator.get(package, here)
+        if here != there:
             return f"{package} {', '.join(here)} in {first.name}, {', '.join(there)} in {second.name}"
     return None
 
@@ -226,11 +224,6 @@ def request_warnings(table: str, runs: Sequence[Run]) -> list[str]:
             values = "; ".join(f"{value} in {_listed(names)}" for value, names in by_value.items())
             found.append(f"{table}: what the policy observes differs, {field} is {values}")
     return found
-
-
-def _versions(run: Run, package: str) -> list[str]:
-    found = (account["versions"].get(package) for account in run.provenance)
-    return list(dict.fromkeys(version for version in found if version is not None))
 
 
 def _stated(run: Run) -> Iterator[tuple[str, str, str]]:

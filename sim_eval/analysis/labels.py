@@ -6,7 +6,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import Setup, told_apart
 from sim_eval.analysis.options import (
     critic_options,
@@ -17,6 +16,7 @@ from sim_eval.analysis.options import (
     task_options,
 )
 from sim_eval.runs.reader import Run
+from sim_eval.runs.records import BASELINE
 
 #: What the rows of a table may be: the samplers of one policy, or policies, checkpoints and options.
 SAMPLER, POLICY = "sampler", "policy"

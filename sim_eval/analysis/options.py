@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.config.components import BUILT_IN
 from sim_eval.runs.reader import Run
+from sim_eval.runs.records import BASELINE
 
 #: Options of a task that are part of its full name, its name itself, and one that only earlier versions stored.
 _NAMED = ("name", "env", "perturbation", "id", "assets")

@@ -9,12 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import different_simulators
 from sim_eval.analysis.rows import Pairing, Row, Tally, key_of
 from sim_eval.analysis.sequential import anytime_p, evidence, running_p
 from sim_eval.analysis.statistics import Cluster, bootstrap_mean, holm, mcnemar, paired_interval
-from sim_eval.runs.records import Record
+from sim_eval.runs.records import BASELINE, Record
 
 #: Fixed, so that the same runs give the same report.
 BOOTSTRAP_SEED = 0

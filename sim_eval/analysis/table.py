@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.grouping import Setup, group_by_condition, group_by_setup, policy_names, request_warnings
 from sim_eval.analysis.labels import BY, POLICY, SAMPLER, common_options, row_labels
 from sim_eval.analysis.options import said
@@ -15,6 +14,7 @@ from sim_eval.analysis.pairs import baseline_of, pair, pairing_warnings
 from sim_eval.analysis.rows import Pairing, Row, pool
 from sim_eval.config.values import one_of
 from sim_eval.runs.reader import Run
+from sim_eval.runs.records import BASELINE
 
 
 @dataclass

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sim_eval.config.options import Given, option
 from sim_eval.foundation.errors import RunError
 from sim_eval.runs.foreign import Described, described
-from sim_eval.runs.outputs import check_report
+from sim_eval.runs.outputs import check_report, report_folder
 
 USAGE = (
     "sim-eval compare RUN [RUN ...] [FILE ...] [option=value ...]\n\n"
@@ -64,11 +63,6 @@ class Options:
     def described(self) -> Described:
         """Names for what other harnesses' files do not say."""
         return described(self.policy, self.sampler)
-
-
-def report_folder(sources: Sequence[Path]) -> Path:
-    """Where a report goes unless told otherwise: the first run folder, or the folder of the first file."""
-    return sources[0].parent if sources[0].is_file() else sources[0]
 
 
 def run(options: Options) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sim_eval.config.options import Choice, option
 
 if TYPE_CHECKING:
-    from sim_eval.doctor.check import Check
+    from sim_eval.installation.check import Check
 
 USAGE = (
     "sim-eval doctor [option=value ...]    e.g. sim-eval doctor, sim-eval doctor task=can policy=flow\n\n"
@@ -54,7 +54,7 @@ def report(checks: Iterable[Check]) -> bool:
 
 def installation() -> Iterator[Check]:
     """The checks that need neither task nor policy."""
-    from sim_eval.doctor import machine, packages
+    from sim_eval.installation import machine, packages
 
     yield packages.python_check()
     yield from packages.package_checks()
@@ -72,7 +72,7 @@ def _tried(options: Options) -> list[Check]:
     """The checks of the task, and of the policy on it."""
     from sim_eval.config.options import from_values
     from sim_eval.config.tasks import task_of
-    from sim_eval.doctor.trial import try_policy, try_task
+    from sim_eval.installation.trial import try_policy, try_task
     from sim_eval.models.options import CriticOptions
     from sim_eval.models.store import ROOT
 

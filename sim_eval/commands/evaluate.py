@@ -66,7 +66,7 @@ def _rendered(asked: Options | Suite, runs: Sequence[Options], comparison: Compa
 
 def _suggest(runs: Sequence[Options], comparison: Comparison) -> None:
     """Say how to watch an episode that steering rescues, if there is one."""
-    from sim_eval.analysis.episode_selection import picked
+    from sim_eval.video.picks import picked
 
     for options, run in zip(runs, comparison.runs, strict=True):
         good = [record for record in run.records if record.error is None]

@@ -11,7 +11,7 @@ from sim_eval.config.options import Choice, option
 from sim_eval.foundation.errors import RunError
 
 if TYPE_CHECKING:
-    from sim_eval.listing.cards import Card
+    from sim_eval.installation.cards import Card
 
 USAGE = "sim-eval list [tasks|policies|samplers|checkpoints] [option=value ...]    e.g. sim-eval list tasks"
 
@@ -32,7 +32,7 @@ class Options:
 def run(options: Options) -> int:
     """Print the tables. Raises RunError or TaskError for a folder without checkpoints and for an unknown task."""
     from sim_eval.foundation.files import resource
-    from sim_eval.listing.cards import read_cards
+    from sim_eval.installation.cards import read_cards
 
     if options.task is not None and options.what not in ("all", "tasks"):
         raise RunError(f"task is {options.task.value}, and {options.what} are listed; accepted with it: list tasks")
@@ -49,7 +49,7 @@ def run(options: Options) -> int:
 
 def listed(what: str, root: Path) -> list[str]:
     """The table of one of `KINDS`, and notes below it. `root`: the folder of the checkpoints."""
-    from sim_eval.listing import cards, policies, samplers, tasks
+    from sim_eval.installation import cards, policies, samplers, tasks
 
     if what == "tasks":
         return _with_notes(tasks.TaskRow, tasks.task_rows(cards.read_cards(root)), tasks.NOTES)
@@ -64,8 +64,8 @@ def overview(root: Path) -> list[str]:
     """The names of everything, a table row for each of `KINDS`. `root`: the folder of the checkpoints."""
     from sim_eval.config.components import entry_points
     from sim_eval.config.samplers import SHIPPED
-    from sim_eval.listing.cards import policies_of, read_cards
-    from sim_eval.listing.table import table
+    from sim_eval.installation.cards import policies_of, read_cards
+    from sim_eval.installation.table import table
     from tasks.registry import TASKS
 
     cards = read_cards(root)
@@ -82,7 +82,7 @@ def overview(root: Path) -> list[str]:
 
 def _tasks_of(task: Choice, cards: Iterable[Card]) -> list[str]:
     from sim_eval.config.components import typed_as
-    from sim_eval.listing.tasks import NOTES, TaskRow, suite_rows
+    from sim_eval.installation.tasks import NOTES, TaskRow, suite_rows
     from tasks.registry import OPTION_TYPES
 
     given = {name: typed_as(value, OPTION_TYPES.get(name)) for name, value in task.options.items()}
@@ -94,6 +94,6 @@ def _tasks_of(task: Choice, cards: Iterable[Card]) -> list[str]:
 
 
 def _with_notes(kind: Any, rows: Iterable[tuple[str, ...]], notes: Iterable[str]) -> list[str]:
-    from sim_eval.listing.table import WIDTH, table, wrapped
+    from sim_eval.installation.table import WIDTH, table, wrapped
 
     return [*table(kind._fields, rows), "", *(line for note in notes for line in wrapped(note, WIDTH))]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim_eval.analysis.episode_selection import Pick, check_pick, read_pick
 from sim_eval.config.components import Component
 from sim_eval.config.engine import EngineOptions, stored_workers
 from sim_eval.config.options import Choice, Given, option
@@ -24,6 +23,7 @@ from sim_eval.models.strengths import SHIPPED, Tuned, fill_strengths, known_stre
 from sim_eval.rollout.keys import BLOCKS
 from sim_eval.runs.outputs import check_file, check_folder
 from sim_eval.runs.stored_options import DECIDED, stored_options
+from sim_eval.video.picks import Pick, check_pick, read_pick
 
 if TYPE_CHECKING:
     from sim_eval.models.build import LoadedPolicies

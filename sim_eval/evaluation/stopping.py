@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.pairs import paired
 from sim_eval.analysis.rows import ALPHA
 from sim_eval.analysis.sequential import decided_at, evidence, running_p
-from sim_eval.runs.records import Record
+from sim_eval.runs.records import BASELINE, Record
 
 #: Episodes between two looks. Fixed, so that what is recorded depends on neither the batch nor the workers.
 ROUND = 20

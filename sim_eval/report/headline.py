@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sim_eval.analysis.compare import Comparison, Overall
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.labels import SAMPLER
 from sim_eval.analysis.rows import Pairing, Row
 from sim_eval.analysis.table import Table
 from sim_eval.foundation.formatting import interval, listed, percent, signed
+from sim_eval.runs.records import BASELINE
 
 
 def headline(comparison: Comparison) -> list[str]:

@@ -10,9 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
-from policies.observation import ObservationRequest
 from sim_eval.analysis.compare import Comparison
-from sim_eval.analysis.episode_selection import BASELINE
 from sim_eval.analysis.labels import POLICY
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.table import Table
@@ -21,7 +19,9 @@ from sim_eval.report import figures
 from sim_eval.report.episodes import episode_data, missing_videos, starts, strips
 from sim_eval.report.headline import headline, test_name
 from sim_eval.report.plot_style import STYLES, outline
+from sim_eval.runs.provenance import request_facts
 from sim_eval.runs.reader import Run
+from sim_eval.runs.records import BASELINE
 from sim_eval.runs.sweeps import RESULTS, read_sweep
 from sim_eval.runs.videos import read_pictures
 
@@ -148,23 +148,3 @@ def _observed(title: str, instructions: Sequence[str], run: Run | None) -> Obser
     stored = read_pictures(run.folder, run.request.images)
     pictures = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in stored.items()}
     return Observed(title, instructions, pictures, request_facts(run.request))
-
-
-def request_facts(request: ObservationRequest) -> dict[str, str]:
-    """A request in words: name of a fact to what it is."""
-    vectors = [name for name in request.names if name not in (*request.images, "instruction")]
-    facts = {"vectors": ", ".join(vectors) or "none"}
-    if request.images:
-        drawn = [f"{'with' if on else 'without'} {what}" for what, on in _drawing(request).items()]
-        size = f"{request.image_size} x {request.image_size} pixels, {request.image_orientation}"
-        facts["images"] = f"{', '.join(request.images)}: {size}, {', '.join(drawn)}"
-    else:
-        facts["images"] = "none"
-    facts["instruction"] = "read" if "instruction" in request.names else "not read"
-    if request.history > 1:
-        facts["history"] = f"{request.history} control steps"
-    return facts
-
-
-def _drawing(request: ObservationRequest) -> dict[str, bool]:
-    return {"reflections": request.reflections, "multisampling": request.multisampling}

@@ -59,6 +59,11 @@ def check_folder(option: str, path: Path, names: Sequence[str] = (), sources: Se
         _check_sources(option, path, path / name, sources)
 
 
+def report_folder(sources: Sequence[Path]) -> Path:
+    """Where a report goes unless told otherwise: the first run folder, or the folder of the first file."""
+    return sources[0].parent if sources[0].is_file() else sources[0]
+
+
 def check_report(option: str, path: Path, sources: Sequence[Path]) -> None:
     """As `check_folder`, for a report over `sources`, which takes the place of no other run's report."""
     check_folder(option, path, _REPORT, sources)

@@ -32,3 +32,20 @@ def provenance(checkpoints: Mapping[str, str], request: ObservationRequest | Non
 def stored_request(request: ObservationRequest) -> dict[str, Any]:
     """A request as JSON holds it."""
     return {**asdict(request), "names": list(request.names)}
+
+
+def request_facts(request: ObservationRequest) -> dict[str, str]:
+    """A request in words: name of a fact to what it is."""
+    vectors = [name for name in request.names if name not in (*request.images, "instruction")]
+    facts = {"vectors": ", ".join(vectors) or "none"}
+    if request.images:
+        drawing = {"reflections": request.reflections, "multisampling": request.multisampling}
+        drawn = [f"{'with' if on else 'without'} {what}" for what, on in drawing.items()]
+        size = f"{request.image_size} x {request.image_size} pixels, {request.image_orientation}"
+        facts["images"] = f"{', '.join(request.images)}: {size}, {', '.join(drawn)}"
+    else:
+        facts["images"] = "none"
+    facts["instruction"] = "read" if "instruction" in request.names else "not read"
+    if request.history > 1:
+        facts["history"] = f"{request.history} control steps"
+    return facts

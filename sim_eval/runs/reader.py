@@ -16,6 +16,7 @@ from sim_eval.foundation.formatting import html_table, percent
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
 from sim_eval.runs.videos import read_videos
+from tasks.packages import SIMULATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +119,13 @@ class Run:
             return None if stored is None else ObservationRequest(**stored)
         except (TypeError, ValueError) as error:
             raise RunError(f"{self.folder / PROVENANCE}: request is no request ({error})") from None
+
+    @property
+    def simulator(self) -> dict[str, list[str]]:
+        """The versions of each package that simulates, the latest last: a run may be resumed with another."""
+        recorded = [account["versions"] for account in self.provenance]
+        found = {package: [versions[package] for versions in recorded if package in versions] for package in SIMULATION}
+        return {package: list(dict.fromkeys(versions)) for package, versions in found.items() if versions}
 
     @property
     def instructions(self) -> list[str]:

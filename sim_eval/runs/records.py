@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # it loads torch, which processes that only draw videos do wi
     from sim_eval.rollout.episodes import Episode
 
 RECORDS = "records.jsonl"
+#: The sampler that the others are compared with.
+BASELINE = "unsteered"
 _ACTIONS = "actions"
 #: Threads that write the actions of episodes that finished together.
 _WRITERS = 16

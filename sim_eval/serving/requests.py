@@ -23,7 +23,6 @@ from sim_eval.rollout.inference import what_to_observe
 from sim_eval.rollout.rehearsal import blank, gradient_samplers, try_gradients
 from sim_eval.samplers.sampler import Models, Sampler
 from sim_eval.serving.options import ServeOptions
-from tasks.task import Observation
 
 _EXTENSIONS = ("seed", "sampler", "strength", "samples")
 #: Bytes of a request besides its images: vectors, instruction, names.
@@ -38,7 +37,7 @@ class RefusedError(ValueError):
 class Request:
     """One observation to decide on: `samples` chunks by `sampler`, called `label`, with noise from `seed`."""
 
-    observation: Observation
+    observation: Mapping[str, np.ndarray]
     label: str
     strength: float | None
     sampler: Sampler

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim_eval.analysis.episode_selection import Pick, read_pick
 from sim_eval.config.engine import EngineOptions
 from sim_eval.config.options import Given, option
 from sim_eval.foundation.errors import RunError
 from sim_eval.runs.outputs import check_folder
+from sim_eval.video.picks import Pick, read_pick
 
 #: File formats of videos.
 FORMATS = ("mp4", "gif")

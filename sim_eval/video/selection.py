@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 
-from sim_eval.analysis.episode_selection import check_pick, picked
 from sim_eval.foundation.errors import RunError
 from sim_eval.runs.reader import Run
 from sim_eval.runs.records import Record
 from sim_eval.video.episode_video import ROWS, Column, EpisodeVideo
 from sim_eval.video.options import RenderOptions
+from sim_eval.video.picks import check_pick, picked
 
 
 def chosen_records(settings: RenderOptions, run: Run) -> list[Record]:

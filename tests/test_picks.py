@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sim_eval.analysis.episode_selection import check_pick, picked, read_pick
 from sim_eval.foundation.errors import RunError
 from sim_eval.runs.records import Record
+from sim_eval.video.picks import check_pick, picked, read_pick
 from tests.made_up import made_up_record
 
 #: Successes by episode, and where a start differs.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from sim_eval.doctor.check import Check
+from sim_eval.installation.check import Check
 from tasks.libero_files import asset_folder, package_root
 from tasks.packages import installed_version
 from tasks.task import TaskError

@@ -16,8 +16,8 @@ import numpy as np
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser
 from sim_eval.config.components import Component
-from sim_eval.doctor.check import Check
 from sim_eval.foundation.errors import RunError
+from sim_eval.installation.check import Check
 from sim_eval.models import build
 from sim_eval.models.checkpoints import ROOT
 from sim_eval.rollout.environment import Command, Environment, Execute, MakeTask, Ran, Reset, Started

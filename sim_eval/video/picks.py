@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim_eval.foundation.errors import RunError
-from sim_eval.runs.records import Record
-
-#: The sampler that the others are compared with.
-BASELINE = "unsteered"
+from sim_eval.runs.records import BASELINE, Record
 
 #: "rescued", "broken", "all", or N for the first N episodes.
 Pick = str | int

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sim_eval.config.components import BUILT_IN, Component, entry_points
-from sim_eval.listing.cards import Card, policies_of
-from sim_eval.listing.tasks import compressed
+from sim_eval.installation.cards import Card, policies_of
+from sim_eval.installation.tasks import compressed
 from tasks.packages import installed_version
 
 #: Packages that an adapter needs besides sim-eval's own: the adapter, the package, which is also the extra's name.

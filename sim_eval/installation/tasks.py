@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sim_eval.config.components import entry_points
-from sim_eval.listing.cards import Card, policies_of
+from sim_eval.installation.cards import Card, policies_of
 from tasks.libero_suites import SUITES, is_libero
 from tasks.naming import ANY_ROBOSUITE, GYMNASIUM, OGBENCH, full_name
 from tasks.ogbench_domains import DOMAINS, TASKS_OF_A_DOMAIN

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sim_eval.doctor.check import Check
 from sim_eval.foundation.machine import machine
+from sim_eval.installation.check import Check
 from tasks.task import TaskError
 
-_DRAW = "import sys; sys.path[:] = {path!r}; from sim_eval.doctor.drawing import draw; print(draw())"
+_DRAW = "import sys; sys.path[:] = {path!r}; from sim_eval.installation.drawing import draw; print(draw())"
 #: Seconds after which drawing one small picture has failed.
 _PATIENCE_S = 120
 #: Below these, GB, a run of normal size may fail.

@@ -1,1 +1,0 @@
-"""Checks of an installation, and of a policy on a task: one line each, with what to do about it."""

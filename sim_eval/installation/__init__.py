@@ -1,0 +1,1 @@
+"""This installation: the rows of `sim-eval list`, and the checks of `sim-eval doctor`."""
