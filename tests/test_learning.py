@@ -37,7 +37,7 @@ from tests.small_models import random_observation, row_generators, small_models
 HERE = Path(__file__).parent
 TOY = [
     f"task={HERE}/toy_task.py:ToyTask", f"policy={HERE}/toy_models.py:ToyDenoiser", "samplers=[qpilots_u]",
-    "sampler.qpilots_u.strength=0.5", "steps=400", "rollouts=6", "round=4", "evaluate=200", "episodes=8", "rows=32",
+    "sampler.qpilots_u.strength=0.5", "steps=200", "rollouts=6", "round=4", "evaluate=100", "episodes=4", "rows=32",
     "heads=2", "pessimism=0.5", "updates=20", "workers=0",
 ]  # fmt: skip
 
@@ -62,10 +62,10 @@ def test_the_curve_starts_at_zero_and_ends_at_the_steps(reference: Path) -> None
     curve, _ = learned(reference)
     steps = [point["steps"] for point in curve]
     assert steps[0] == 0
-    assert steps[-1] >= 400
+    assert steps[-1] >= 200
     assert steps == sorted(set(steps))
-    assert all(later // 200 > earlier // 200 for earlier, later in itertools.pairwise(steps[:-1]))
-    assert all(len(point["outcomes"]) == 8 for point in curve)
+    assert all(later // 100 > earlier // 100 for earlier, later in itertools.pairwise(steps[:-1]))
+    assert all(len(point["outcomes"]) == 4 for point in curve)
 
 
 def test_the_result_depends_on_neither_workers_nor_batch(reference: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_another_simulator_is_another_run(reference: Path, tmp_path: Path) -> No
 
 
 def test_more_steps_go_on_from_the_end(reference: Path, tmp_path: Path) -> None:
-    learn(settings(tmp_path, "steps=200", "evaluate=600"))
+    learn(settings(tmp_path, "steps=100", "evaluate=600"))
     learn(settings(tmp_path, "evaluate=600"))
     assert learned(tmp_path)[1] == learned(reference)[1]
 
@@ -207,8 +207,8 @@ def test_an_episode_that_ends_in_an_error_is_left_out_of_training(
     assert "left out: qpilots_u, episode 9: " in told
     with pytest.raises(RunError, match=r"^every episode of the round ended in an error, see above: there is nothing"):
         learn(settings(tmp_path / "none", *task, "task.crash_in=[0,1,2,3,4,5]"))
-    with pytest.raises(RunError, match=r"^qpilots_u, episode 7: RuntimeError: the toy broke"):
-        learn(settings(tmp_path / "evaluated", *task, "task.crash_in=[7]"))
+    with pytest.raises(RunError, match=r"^qpilots_u, episode 3: RuntimeError: the toy broke"):
+        learn(settings(tmp_path / "evaluated", *task, "task.crash_in=[3]"))
 
 
 def test_training_episodes_are_cut_where_most_successes_have_ended(reference: Path) -> None:
