@@ -26,6 +26,7 @@ from sim_eval.config.components import Component
 from sim_eval.foundation.errors import RunError
 from sim_eval.installation import machine, packages, trial
 from sim_eval.installation.check import Check
+from sim_eval.models.build import resolve_device
 from sim_eval.rollout.inference import Decision
 from sim_eval.samplers import Models
 from tasks.task import TaskError
@@ -124,6 +125,18 @@ def test_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.line.startswith("missing  ffmpeg        No ffmpeg exe could be found.; videos need it: pip install")
 
 
+def test_auto_keeps_the_suites_small_networks_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, others = Component("flow"), Component("lerobot", "policies.lerobot:build")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert {resolve_device(device, policy).type for device in ("auto", "cpu") for policy in (small, others)} == {"cpu"}
+    with pytest.raises(RunError, match="device is cuda, and torch finds no GPU; accepted: auto, cpu"):
+        resolve_device("cuda", small)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [resolve_device("auto", policy).type for policy in (small, others)] == ["cpu", "cuda"]
+    assert resolve_device("cuda", small).type == "cuda"
+    assert resolve_device("cpu", others).type == "cpu"
+
+
 def test_gpus_and_what_auto_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_driver", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -136,7 +149,7 @@ def test_gpus_and_what_auto_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     found = SimpleNamespace(name="H200", total_memory=150e9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: found)
     assert machine.gpu_check().found.startswith("H200 150 GB, driver 570.1, CUDA ")
-    assert machine.gpu_check().found.endswith("device=auto: cuda")
+    assert machine.gpu_check().found.endswith("device=auto: cuda for policies of other code")
 
 
 def test_the_simulator_and_the_compilers_cache(monkeypatch: pytest.MonkeyPatch) -> None:

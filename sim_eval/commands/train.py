@@ -105,7 +105,7 @@ class Options(EngineOptions, TaskOptions):
     posterior_steps: int = option(6000, "optimiser steps of each posterior net", least=LEAST_STEPS)
     posterior_samples: int = option(25000, "noisy actions that a posterior net learns from, with 8 draws each", least=1)
     batch: int = option(512, "rows of a mini-batch", least=1)
-    device: str = option("auto", "where the policy runs: cpu, cuda, or auto (cuda if available)", choices=DEVICES)
+    device: str = option("auto", "where the policy runs, as for sim-eval evaluate", choices=DEVICES)
     policies: tuple[Component, ...] = ()
 
     @staticmethod

@@ -171,7 +171,7 @@ class EvaluateOptions(EngineOptions, TunedOptions):
         plain |= {name: getattr(self, name) for name in _STORED_AS_THEY_ARE} | stored_workers(self.workers)
         from sim_eval.models.build import resolve_device  # loads torch
 
-        device = resolve_device(self.device).type
+        device = resolve_device(self.device, self.policy).type
         plain |= {} if device == "cpu" else {"device": device}
         plain |= {} if self.until == UNTIL[0] else {"until": self.until}
         for role, component in (("policy", self.policy), ("critic", self.critic), ("posterior", self.posterior)):

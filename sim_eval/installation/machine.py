@@ -56,11 +56,9 @@ def gpu_check() -> Check:
     """The GPUs that torch finds, and what device=auto chooses."""
     try:
         import torch
-
-        from sim_eval.models.build import resolve_device
     except (ImportError, OSError) as error:  # OSError: one of torch's own libraries
         return Check("missing", "gpu", f"torch cannot be imported: {error}", 'pip install "torch>=2.6"', required=True)
-    auto = f"device=auto: {resolve_device('auto').type}"
+    auto = "device=auto: cuda for policies of other code" if torch.cuda.is_available() else "device=auto: cpu"
     driver = _driver()
     if torch.cuda.is_available():
         every = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]

@@ -36,7 +36,12 @@ class ModelOptions(TaskOptions):
         "each; or as for policy",
         kind="Choice",
     )
-    device: str = option("auto", "where the models run: cpu, cuda, or auto (cuda if available)", choices=DEVICES)
+    device: str = option(
+        "auto",
+        "where the models run: cpu, cuda, or auto (cuda if there is a GPU and the policy is no checkpoint of this "
+        "suite; these are faster on the CPU)",
+        choices=DEVICES,
+    )
     checkpoints: Path | None = option(None, "folder of the checkpoints; null: the shipped ones")
 
     @staticmethod
