@@ -9,6 +9,7 @@ import pytest
 
 import sim_eval.models.build
 import tasks
+from policies.posterior_flow import PosteriorFlow
 from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.samplers.sampler import Models
@@ -29,7 +30,9 @@ def put_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy in place of simulator and checkpoints."""
 
     def build_models(*arguments: Any) -> Models:
-        return Models(ToyDenoiser(), ToyCritic(), fingerprints={"policy": "abc", "critic": "def"})
+        policy = ToyDenoiser()
+        prints = {"policy": "abc", "critic": "def"}
+        return Models(policy, ToyCritic(), PosteriorFlow(policy, steps=2), fingerprints=prints)
 
     monkeypatch.setattr(sim_eval.models.build, "build_models", build_models)
     monkeypatch.setattr(tasks, "make", make_toy)

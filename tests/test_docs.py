@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import made_run
+from sim_eval.commands import cli
 from sim_eval.commands.cli import read_command
+from tests.commands import put_toy
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
@@ -39,8 +41,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "class Task:\n    pass\n\nclass MySampler:\n    def __init__(self, strength=1.0): ...\n"
     )
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for folder in ("RUN", "runs/can", "runs/demo-can", "runs/learned", "DIR"):
-        made_run.write(tmp_path / folder, "made", {"unsteered": [0, 1]})
+    for folder in ("RUN", "runs/can", "runs/demo-can", "runs/learned", "runs/can-flow", "DIR"):
+        made_run.write(tmp_path / folder, "made", {"unsteered": [0, 1, 0, 1], "qpilots_u": [1, 1, 0, 1]})
     learned = ("DIR", "runs/critic", "runs/learned", "runs/can-best_of_n", "runs/can-qpilots_u", "runs/26-best_of_n-s0")
     for folder in (*learned, "mine/lift", "mine/can", "mine/own_task"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,42 @@ def test_a_documented_command_is_accepted(page: str, command: str) -> None:
     for option in OUTPUTS:  # a new folder, whatever the page calls it
         arguments = [f"{option}=new" if part.startswith(f"{option}=") else part for part in arguments]
     assert read_command(name, arguments) is not None
+
+
+#: Added to the options of a command that is run, in place of its own: little of everything, without another machine.
+_SMALL = {
+    "evaluate": ["episodes=2", "workers=0", "videos=0", "log=none", "output=new"],
+    "sweep": ["episodes=2", "workers=0", "results=new"],
+    "export": ["output=new"],
+    "compare": ["output=new"],
+    "plan": [],
+    "list": [],
+}
+#: What needs another machine, a learner's folder or what the strengths were tuned for, and suites, which take long.
+_NOT_HERE = ("engine=ray", "compare DIR", "results/strengths_as_published.yaml", "eval_info.json", "task.id=Inverted")
+_SUITES = ("task=six", "task=lift,can", "index=all")
+
+
+def runnable(command: str) -> bool:
+    name = command.split()[0].partition("=")[0]
+    return (name in _SMALL or name == "task") and not any(part in command for part in _NOT_HERE + _SUITES)
+
+
+RUNNABLE = [pair for pair in DOCUMENTED if runnable(pair[1])]
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("page", "command"), RUNNABLE)
+def test_a_documented_command_runs(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its options to its end, with the toy in place of simulator and checkpoints."""
+    put_toy(monkeypatch)
+    name, *given = shlex.split(command.replace("LABEL", "flow"))
+    if "=" in name:
+        name, given = "evaluate", [name, *given]
+    arguments = [found for part in given for found in (sorted(map(str, Path().glob(part))) if "*" in part else [part])]
+    small = {option.partition("=")[0] for option in _SMALL[name]}
+    kept = [argument for argument in arguments if argument.partition("=")[0] not in small]
+    assert cli.run([name, *kept, *_SMALL[name]]) == 0
 
 
 def test_a_documented_make_target_or_module_exists() -> None:

@@ -195,6 +195,13 @@ def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_pat
     asked = read_command("evaluate", [*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u,value_guided]"])
     assert asked.sampler["qpilots_u"]["strength"] == evaluation["strength"]
     assert asked.sampler["value_guided"]["strength"] == load_yaml(SHIPPED)["outcome"]["value_guided"]
+    fingerprints = asked.build_models(asked.build_samplers().values()).fingerprints
+    asked.check_tuned(fingerprints)
+    chosen = tmp_path / "strengths.yaml"
+    chosen.write_text(re.sub("critic: .*", "critic: abc", chosen.read_text()))
+    other = read_command("evaluate", [*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u]"])
+    with pytest.raises(RunError, match=r"the strength of sampler qpilots_u in .* was tuned for another critic"):
+        other.check_tuned(fingerprints)
 
 
 def test_an_episode_that_ends_in_an_error_is_left_out_of_training(

@@ -22,7 +22,8 @@ from omegaconf import OmegaConf
 from sim_eval.config.components import Component
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import load_yaml
-from sim_eval.foundation.files import resource, write_text
+from sim_eval.foundation.files import resource, sha256, write_text
+from sim_eval.models import store
 from sim_eval.models.options import LEARNED
 
 #: The strengths for this project's critics, which all put Q on one scale.
@@ -108,6 +109,9 @@ def _with_chosen(tuned: Tuned, path: Path, task: str, policy: str) -> Tuned:
     if not path.is_file():
         return tuned
     chosen = read_strengths(path, task, policy)
+    weights = store.weights(path.parent, "critic")
+    if weights.is_file() and chosen.critic == sha256(weights):
+        chosen = replace(chosen, critic="")  # a run's fingerprint of this critic covers its folder's name, too
     return replace(chosen, strengths={**tuned.strengths, **chosen.strengths})
 
 
