@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from policies.family import Family
-from policies.network import ChunkNetwork, Pullback
+from policies.network import ChunkNetwork
 from policies.policy import Denoiser
 
 
@@ -42,13 +44,15 @@ class ClonedPolicy(nn.Module, Denoiser):
         return self.family.clean(x, self.predict(x, t, context), self.schedule.alpha(t), self.schedule.sigma(t))
 
     @torch.no_grad()
-    def clean_with_pullback(self, x: Tensor, t: float, context: Tensor) -> tuple[Tensor, Pullback]:
-        """`clean`, and what maps a gradient in it to that in x, both (B, H, D)."""
+    def clean_with_pullback(
+        self, x: Tensor, t: float, context: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor, Tensor | float], Tensor]]:
+        """`clean`, and what maps a gradient in it to that in x, added to a second argument; all (B, H, D)."""
         prediction, network_pullback = self.network.with_pullback((x,), t, context)
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
 
-        def pullback(gradient: Tensor) -> Tensor:
+        def pullback(gradient: Tensor, onto: Tensor | float) -> Tensor:
             direct, through = self.family.pullback(gradient, alpha, sigma)
-            return direct + network_pullback(through)[0]
+            return onto + direct + network_pullback(through)[0]  # in autograd's order
 
         return self.family.clean(x, prediction, alpha, sigma), pullback

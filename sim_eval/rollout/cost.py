@@ -15,8 +15,10 @@ from policies.policy import Denoiser, FrozenPolicy, Observations, Policy, Poster
 from sim_eval.foundation.errors import ModelError
 from sim_eval.samplers.pullbacks import (
     Pullback,
+    PullbackOnto,
     PullbackToTwo,
     by_autograd,
+    clean_by_autograd,
     clean_with_pullback,
     draw_by_autograd,
     draw_with_pullback,
@@ -108,9 +110,9 @@ class CountedDenoiser(_SamePolicy, Denoiser):
         self._rows.policy += x.shape[0]
         return _ordinary(_differentiable("the policy's `clean`", x, self._inner.clean(x, t, context)))
 
-    def clean_with_pullback(self, x: Tensor, t: float, context: Any) -> tuple[Tensor, Pullback]:
+    def clean_with_pullback(self, x: Tensor, t: float, context: Any) -> tuple[Tensor, PullbackOnto]:
         if not offers_pullback(self._inner, "clean"):
-            return by_autograd(lambda x: self.clean(x, t, context), x)
+            return clean_by_autograd(self, x, t, context)
         self._rows.policy += x.shape[0]
         return clean_with_pullback(self._inner, x, t, context)
 

@@ -16,15 +16,17 @@ from critics.critic import Critic
 from policies.policy import Denoiser, Posterior
 
 Pullback = Callable[[Tensor], Tensor]
+#: Its second argument is added to the gradient: the sum is rounded as autograd's.
+PullbackOnto = Callable[[Tensor, Tensor | float], Tensor]
 PullbackToTwo = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def clean_with_pullback(denoiser: Denoiser, x: Tensor, t: float, context: Any) -> tuple[Tensor, Pullback]:
+def clean_with_pullback(denoiser: Denoiser, x: Tensor, t: float, context: Any) -> tuple[Tensor, PullbackOnto]:
     """The denoiser's `clean`, and the pullback to x; all (B, H, D)."""
     if offers_pullback(denoiser, "clean"):
-        own: tuple[Tensor, Pullback] = denoiser.clean_with_pullback(x, t, context)  # type: ignore[attr-defined]
+        own: tuple[Tensor, PullbackOnto] = denoiser.clean_with_pullback(x, t, context)  # type: ignore[attr-defined]
         return own
-    return by_autograd(lambda x: denoiser.clean(x, t, context), x)
+    return clean_by_autograd(denoiser, x, t, context)
 
 
 def q_with_pullback(critic: Critic, actions: Tensor, encoded: Tensor) -> tuple[Tensor, Pullback]:
@@ -61,6 +63,12 @@ def by_autograd(function: Callable[[Tensor], Tensor], point: Tensor) -> tuple[Te
         point = point.detach().requires_grad_()
         value = function(point)
     return value.detach(), lambda gradient: torch.autograd.grad(value, point, gradient)[0]
+
+
+def clean_by_autograd(denoiser: Denoiser, x: Tensor, t: float, context: Any) -> tuple[Tensor, PullbackOnto]:
+    """As `clean_with_pullback`, of any denoiser."""
+    clean, pullback = by_autograd(lambda x: denoiser.clean(x, t, context), x)
+    return clean, lambda gradient, onto: onto + pullback(gradient)
 
 
 def draw_by_autograd(

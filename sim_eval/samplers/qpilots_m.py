@@ -79,7 +79,7 @@ class QPilotsM:
             share = (tilted - tilted.logsumexp(dim=1, keepdim=True)).exp()  # d log h / d tilted
             of_draws = q_pullback((tau * share).flatten()).unflatten(0, (-1, self.draws)).transpose(0, 1)
             of_x, of_clean = draw_pullback(of_draws)
-            return clean, of_x + clean_pullback(of_clean)
+            return clean, clean_pullback(of_clean, of_x)
 
         scale = exact if exactly else drift_matched(self.strength)
         noise = initial_noise(denoiser, generators)

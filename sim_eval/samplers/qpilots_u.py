@@ -12,7 +12,7 @@ from torch import Tensor
 from policies.policy import Denoiser, Observations
 from sim_eval.samplers.candidates import keep_better
 from sim_eval.samplers.denoise import denoise, initial_noise
-from sim_eval.samplers.pullbacks import Pullback, clean_with_pullback
+from sim_eval.samplers.pullbacks import PullbackOnto, clean_with_pullback
 from sim_eval.samplers.sampler import (
     Models,
     at_least_one,
@@ -66,7 +66,8 @@ class QPilotsU:
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             clean, pullback = self._clean(denoiser, x, t, context)
-            gradient = pullback(q_gradient(critic, within_bounds(denoiser, clean) if self.clip else clean, encoded))
+            of_clean = q_gradient(critic, within_bounds(denoiser, clean) if self.clip else clean, encoded)
+            gradient = pullback(of_clean, 0.0)
             return clean, self.strength * gradient if exactly else gradient
 
         scale = exact if exactly else drift_matched(self.strength)
@@ -76,9 +77,9 @@ class QPilotsU:
             return steered
         return keep_better(critic, encoded, steered, denoise(denoiser, noise, context, self.steps))
 
-    def _clean(self, denoiser: Denoiser, x: Tensor, t: float, context: Any) -> tuple[Tensor, Pullback]:
+    def _clean(self, denoiser: Denoiser, x: Tensor, t: float, context: Any) -> tuple[Tensor, PullbackOnto]:
         """The posterior mean and its pullback, the identity without `jacobian`."""
         if self.jacobian:
             return clean_with_pullback(denoiser, x, t, context)
         with torch.no_grad():
-            return denoiser.clean(x, t, context), lambda gradient: gradient
+            return denoiser.clean(x, t, context), lambda gradient, onto: onto + gradient
