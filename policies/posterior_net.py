@@ -59,13 +59,14 @@ class PosteriorNet(nn.Module):
     def forward(self, z: Tensor, x: Tensor, t: float | Tensor, clean: Tensor, features: Tensor) -> Tensor:
         """z, x, clean (B, H, D), t a number or (B, 1, 1), features (B, context_dim) to (B, H, D)."""
         share, spread, slope = self._factors(t)
-        return share * clean + spread * self.network((z, slope * x), t, self.network.embed(features))
+        seen = x if slope is None else slope * x
+        return share * clean + spread * self.network((z, seen), t, self.network.embed(features))
 
-    def _factors(self, t: float | Tensor) -> tuple[float | Tensor, Tensor, float | Tensor]:
-        """c, the spread, and m / x."""
+    def _factors(self, t: float | Tensor) -> tuple[float | Tensor, Tensor, Tensor | None]:
+        """c, the spread, and m / x, None where the network reads x."""
         spread = gaussian_spread(self.schedule, t)
         if not self.config.preconditioned:
-            return 1.0, spread, 1.0
+            return 1.0, spread, None
         return 1 - spread**2, spread, gaussian_slope(self.schedule, t)
 
     def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
@@ -80,14 +81,14 @@ class PosteriorNet(nn.Module):
         """`draw`, and what maps a gradient in it, (K, B, H, D), to those in x and `clean`, both (B, H, D)."""
         k, embedding = len(z), self._embedding(len(z), offered_features(self._features(context)))
         share, spread, slope = self._factors(t)
-        residual, network_pullback = self.network.with_pullback(
-            (z.flatten(0, 1), (slope * x).repeat(k, 1, 1)), t, embedding
-        )
+        seen = x if slope is None else slope * x
+        residual, network_pullback = self.network.with_pullback((z.flatten(0, 1), seen.repeat(k, 1, 1)), t, embedding)
 
         def pullback(gradient: Tensor) -> tuple[Tensor, Tensor]:
             gradient = gradient.flatten(0, 1)
-            _, of_x = network_pullback(gradient * spread)
-            return (of_x * slope).unflatten(0, (k, -1)).sum(0), (gradient * share).unflatten(0, (k, -1)).sum(0)
+            _, of_seen = network_pullback(gradient * spread)
+            of_x = of_seen if slope is None else of_seen * slope
+            return of_x.unflatten(0, (k, -1)).sum(0), (gradient * share).unflatten(0, (k, -1)).sum(0)
 
         return (share * clean.repeat(k, 1, 1) + spread * residual).unflatten(0, (k, -1)), pullback
 
