@@ -145,7 +145,8 @@ def test_a_sampler_decides_as_by_autograd_and_asks_it_nothing(
     expected, cost = decide(sampler, by_autograd)
     monkeypatch.delattr(torch.autograd, "grad")
     chunks, rows = decide(sampler, models_of(a_policy(), PosteriorNet, a_critic()))
-    assert torch.equal(chunks, expected)
+    exactly = not isinstance(sampler, QPilotsM)  # which adds what autograd gives of each model in another order
+    assert torch.equal(chunks, expected) if exactly else torch.allclose(chunks, expected, rtol=1e-5, atol=1e-5)
     assert rows == cost
 
 
