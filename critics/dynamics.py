@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from critics.network import EnsembleLinear, EnsembleTrunk
+from critics.network import EnsembleLinear, EnsembleTrunk, Pullback
 from critics.replay import Replay
 
 
@@ -34,6 +34,20 @@ class ChunkDynamics(EnsembleTrunk):
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         """Normalised states (B, n) and executed actions (B, h, D) to the states after them, (B, n)."""
         return states + self.change_std * self.changes(states, actions).mean(0)
+
+    def with_pullback(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Pullback]:
+        """As `forward`, and what maps a gradient in the result to that in the actions."""
+        inputs = torch.cat([states, actions.flatten(1)], dim=1)
+        h, hidden_pullback = self.hidden_with_pullback(inputs)
+        changes = self.output(h) + self.linear(inputs)
+
+        def pullback(gradient: Tensor) -> Tensor:
+            of_changes = (gradient * self.change_std).expand_as(changes) / self.heads
+            of_hidden = torch.bmm(of_changes, self.output.weight.transpose(1, 2))
+            of_inputs = hidden_pullback(of_hidden) + of_changes.sum(0).mm(self.linear.weight)
+            return of_inputs[:, states.shape[1] :].view_as(actions)
+
+        return states + self.change_std * changes.mean(0), pullback
 
 
 def set_change_scale(dynamics: ChunkDynamics, replay: Replay) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from critics.critic import Critic
-from critics.network import EnsembleMLP
+from critics.network import EnsembleMLP, Pullback
 
 #: Name of the input that holds the policy's features instead of an observation.
 FEATURES = "features"
@@ -109,9 +110,37 @@ class EnsembleCritic(nn.Module, Critic):
 
         Differentiable in the actions.
         """
-        logits = self.logits(actions, encoded)
+        return self.joined(self.logits(actions, encoded))
+
+    def joined(self, logits: Tensor) -> Tensor:
+        """The heads' log-odds (E, B), as `pessimism` joins them, in units of `scale`, (B,)."""
         value = logits.mean(0)
         if self.config.pessimism:
             spread = (logits.var(0, correction=0) + 1e-12).sqrt()  # a gradient even where all heads agree
             value = value - self.config.pessimism * spread
         return value / self.scale
+
+    @torch.no_grad()
+    def q_with_pullback(self, actions: Tensor, encoded: Tensor) -> tuple[Tensor, Pullback]:
+        """`q`, and what maps a gradient in it, (B,), to that in the actions."""
+        logits, logits_pullback = self.logits_with_pullback(self.executed(actions), encoded)
+
+        def pullback(gradient: Tensor) -> Tensor:
+            of_executed = logits_pullback(self._joined_pullback(logits, gradient))
+            return F.pad(of_executed, (0, 0, 0, actions.shape[1] - of_executed.shape[1]))
+
+        return self.joined(logits), pullback
+
+    def logits_with_pullback(self, executed: Tensor, encoded: Tensor) -> tuple[Tensor, Pullback]:
+        """`logits` of executed entries (B, h, D), and what maps a gradient in it, (E, B), to that in these entries."""
+        logits, network_pullback = self.network.with_pullback(torch.cat([encoded, executed.flatten(1)], dim=1))
+        return logits, lambda gradient: network_pullback(gradient)[:, encoded.shape[1] :].view_as(executed)
+
+    def _joined_pullback(self, logits: Tensor, gradient: Tensor) -> Tensor:
+        """What maps a gradient (B,) in what `joined` gives to that in the log-odds, (E, B)."""
+        if not self.config.pessimism:
+            return (gradient / self.scale).expand_as(logits) / len(logits)
+        with torch.enable_grad():
+            point = logits.detach().requires_grad_()
+            (found,) = torch.autograd.grad(self.joined(point), point, gradient)
+        return found

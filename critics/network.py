@@ -1,13 +1,25 @@
-"""The critics' networks: ensembles of MLPs, evaluated in one batched product per layer."""
+"""The critics' networks: ensembles of MLPs, evaluated in one batched product per layer.
+
+Their pullbacks are written by hand, for autograd takes as long to note a small layer as the layer takes to compute. The
+operations are autograd's own, so that the gradients are equal bit for bit.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_gelu_backward = torch.ops.aten.gelu_backward.default
+_norm_backward = torch.ops.aten.native_layer_norm_backward.default
+
+#: Maps the gradient of a number in a function's result to that in its argument.
+Pullback = Callable[[Tensor], Tensor]
 
 
 class EnsembleLinear(nn.Module):
@@ -35,10 +47,36 @@ class EnsembleTrunk(nn.Module):
 
     def hidden(self, x: Tensor) -> Tensor:
         """(B, inputs) to (E, B, width)."""
+        return self.hidden_with_pullback(x)[0]
+
+    def hidden_with_pullback(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """`hidden`, and what maps a gradient in it to that in x."""
         h = x.expand(self.heads, *x.shape)
+        pullbacks = []
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            h = F.gelu(norm(layer(h)), approximate="tanh")
-        return h
+            h, pullback = _hidden_layer(layer, norm, h)
+            pullbacks.append(pullback)
+
+        def pullback_of_all(gradient: Tensor) -> Tensor:
+            for pullback in reversed(pullbacks):
+                gradient = pullback(gradient)
+            return gradient.sum(0)
+
+        return h, pullback_of_all
+
+
+def _hidden_layer(layer: Any, norm: Any, h: Tensor) -> tuple[Tensor, Pullback]:
+    """GELU of the norm of the layer, (E, B, inputs) to (E, B, width), with the pullback."""
+    u, shape = layer(h), norm.normalized_shape
+    normed, mean, deviation = torch.native_layer_norm(u, shape, norm.weight, norm.bias, norm.eps)
+
+    def pullback(gradient: Tensor) -> Tensor:
+        gradient = _gelu_backward(gradient, normed, approximate="tanh")
+        wanted = [True, False, False]  # the gradient in u, not in weight and bias
+        of_u = _norm_backward(gradient, u, shape, mean, deviation, norm.weight, norm.bias, wanted)[0]
+        return torch.bmm(of_u, layer.weight.transpose(1, 2))
+
+    return F.gelu(normed, approximate="tanh"), pullback
 
 
 class EnsembleMLP(EnsembleTrunk):
@@ -52,3 +90,9 @@ class EnsembleMLP(EnsembleTrunk):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) to (E, B)."""
         return (self.hidden(x) * self.output).sum(-1) + self.bias
+
+    def with_pullback(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """As `forward`, and what maps a gradient in the result to that in x."""
+        h, hidden_pullback = self.hidden_with_pullback(x)
+        output = self.output
+        return (h * output).sum(-1) + self.bias, lambda gradient: hidden_pullback(gradient[..., None] * output)

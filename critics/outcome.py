@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from critics.backup import OWN, Backup
 from critics.dynamics import ChunkDynamics, dynamics_loss, explained_change, set_change_scale
 from critics.ensemble import CriticConfig, EnsembleCritic
+from critics.network import Pullback
 from critics.replay import Replay
 
 #: The name of this objective, in `CriticConfig.method`.
@@ -47,6 +48,11 @@ class OutcomeCritic(EnsembleCritic):
 
     def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
         return self.state_logits(self.dynamics(encoded, self.executed(actions)))
+
+    def logits_with_pullback(self, executed: Tensor, encoded: Tensor) -> tuple[Tensor, Pullback]:
+        following, dynamics_pullback = self.dynamics.with_pullback(encoded, executed)
+        logits, network_pullback = self.network.with_pullback(following)
+        return logits, lambda gradient: dynamics_pullback(network_pullback(gradient))
 
     def state_logits(self, encoded: Tensor) -> Tensor:
         """Each head's log-odds of V, (E, B), of normalised states (B, n)."""

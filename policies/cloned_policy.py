@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -36,8 +38,21 @@ class ClonedPolicy(nn.Module, Denoiser):
 
     def predict(self, x: Tensor, t: float | Tensor, embedding: Tensor) -> Tensor:
         """The raw network output, (B, H, D): velocity or v. `t` is a number or (B, 1, 1)."""
-        times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
-        return self.network((x,), times, embedding)
+        return self.network((x,), t, embedding)
 
     def clean(self, x: Tensor, t: float | Tensor, context: Tensor) -> Tensor:
         return self.family.clean(x, self.predict(x, t, context), self.schedule.alpha(t), self.schedule.sigma(t))
+
+    @torch.no_grad()
+    def clean_with_pullback(
+        self, x: Tensor, t: float, context: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor, Tensor | float], Tensor]]:
+        """`clean`, and what maps a gradient in it to that in x, added to a second argument; all (B, H, D)."""
+        prediction, network_pullback = self.network.with_pullback((x,), t, context)
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+
+        def pullback(gradient: Tensor, onto: Tensor | float) -> Tensor:
+            direct, through = self.family.pullback(gradient, alpha, sigma)
+            return onto + direct + network_pullback(through)[0]  # in autograd's order
+
+        return self.family.clean(x, prediction, alpha, sigma), pullback

@@ -23,11 +23,13 @@ class Family:
     """A noise schedule, what the network predicts, and how the clean chunk follows from the prediction.
 
     `target(a, eps, alpha, sigma)` gives v, which the network learns; `clean(x, v, alpha, sigma)` recovers a.
+    `pullback(gradient, alpha, sigma)` maps a gradient in a to those in x and in v.
     """
 
     schedule: Schedule
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     clean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    pullback: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 #: Diffusion predicts v, not eps: the clean action is then well defined at t = 0, where alpha is 0.
@@ -36,10 +38,12 @@ FAMILIES: dict[str, Family] = {
         LinearPath(),
         target=lambda a, eps, alpha, sigma: a - eps,
         clean=lambda x, v, alpha, sigma: x + sigma * v,
+        pullback=lambda gradient, alpha, sigma: (gradient, gradient * sigma),
     ),
     "diffusion": Family(
         CosineVP(),
         target=lambda a, eps, alpha, sigma: alpha * eps - sigma * a,
         clean=lambda x, v, alpha, sigma: alpha * x - sigma * v,
+        pullback=lambda gradient, alpha, sigma: (gradient * alpha, -gradient * sigma),
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -51,23 +51,53 @@ class PosteriorNet(nn.Module):
         self.config = config
         self.schedule = denoiser.schedule
         self._features = denoiser.features
+        self._embedded: tuple[int, Tensor, Tensor] | None = None
         self.network = ChunkNetwork(
             config.context_dim, config.horizon, config.action_dim, config.width, config.depth, inputs=2
         )
 
     def forward(self, z: Tensor, x: Tensor, t: float | Tensor, clean: Tensor, features: Tensor) -> Tensor:
         """z, x, clean (B, H, D), t a number or (B, 1, 1), features (B, context_dim) to (B, H, D)."""
-        times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x), 1, 1).flatten()
-        embedding, spread = self.network.embed(features), gaussian_spread(self.schedule, t)
+        share, spread, slope = self._factors(t)
+        seen = x if slope is None else slope * x
+        return share * clean + spread * self.network((z, seen), t, self.network.embed(features))
+
+    def _factors(self, t: float | Tensor) -> tuple[float | Tensor, Tensor, Tensor | None]:
+        """c, the spread, and m / x, None where the network reads x."""
+        spread = gaussian_spread(self.schedule, t)
         if not self.config.preconditioned:
-            return clean + spread * self.network((z, x), times, embedding)
-        seen = gaussian_slope(self.schedule, t) * x
-        return (1 - spread**2) * clean + spread * self.network((z, seen), times, embedding)
+            return 1.0, spread, None
+        return 1 - spread**2, spread, gaussian_slope(self.schedule, t)
 
     def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
         k, features = len(z), offered_features(self._features(context))
         x, clean, features = x.repeat(k, 1, 1), clean.repeat(k, 1, 1), features.repeat(k, 1)
         return self(z.flatten(0, 1), x, t, clean, features).unflatten(0, (k, -1))
+
+    @torch.no_grad()
+    def draw_with_pullback(
+        self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any
+    ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        """`draw`, and what maps a gradient in it, (K, B, H, D), to those in x and `clean`, both (B, H, D)."""
+        k, embedding = len(z), self._embedding(len(z), offered_features(self._features(context)))
+        share, spread, slope = self._factors(t)
+        seen = x if slope is None else slope * x
+        residual, network_pullback = self.network.with_pullback((z.flatten(0, 1), seen.repeat(k, 1, 1)), t, embedding)
+
+        def pullback(gradient: Tensor) -> tuple[Tensor, Tensor]:
+            gradient = gradient.flatten(0, 1)
+            _, of_seen = network_pullback(gradient * spread)
+            of_x = of_seen if slope is None else of_seen * slope
+            return of_x.unflatten(0, (k, -1)).sum(0), (gradient * share).unflatten(0, (k, -1)).sum(0)
+
+        return (share * clean.repeat(k, 1, 1) + spread * residual).unflatten(0, (k, -1)), pullback
+
+    def _embedding(self, copies: int, features: Tensor) -> Tensor:
+        """Of `copies` of the features (B, C), one after the other. Kept, for it is the same at each denoising step."""
+        kept = self._embedded
+        if kept is None or kept[0] != copies or kept[1] is not features:
+            self._embedded = kept = copies, features, self.network.embed(features.repeat(copies, 1))
+        return kept[2]
 
 
 def offered_features(features: Tensor | None) -> Tensor:

@@ -13,6 +13,18 @@ from torch import Tensor
 from critics.critic import Critic
 from policies.policy import Denoiser, FrozenPolicy, Observations, Policy, Posterior
 from sim_eval.foundation.errors import ModelError
+from sim_eval.samplers.pullbacks import (
+    Pullback,
+    PullbackOnto,
+    PullbackToTwo,
+    by_autograd,
+    clean_by_autograd,
+    clean_with_pullback,
+    draw_by_autograd,
+    draw_with_pullback,
+    offers_pullback,
+    q_with_pullback,
+)
 from sim_eval.samplers.sampler import Models
 
 
@@ -98,6 +110,12 @@ class CountedDenoiser(_SamePolicy, Denoiser):
         self._rows.policy += x.shape[0]
         return _ordinary(_differentiable("the policy's `clean`", x, self._inner.clean(x, t, context)))
 
+    def clean_with_pullback(self, x: Tensor, t: float, context: Any) -> tuple[Tensor, PullbackOnto]:
+        if not offers_pullback(self._inner, "clean"):
+            return clean_by_autograd(self, x, t, context)
+        self._rows.policy += x.shape[0]
+        return clean_with_pullback(self._inner, x, t, context)
+
 
 class CountedCritic(Critic):
     """A critic that counts the rows passed to `q`, reads the latest control step, and raises NonFiniteQError."""
@@ -112,14 +130,22 @@ class CountedCritic(Critic):
         return self._inner.encode(observation, features)
 
     def q(self, actions: Tensor, encoded: Tensor) -> Tensor:
+        return _differentiable("the critic's `q`", actions, self._counted(actions, self._inner.q(actions, encoded)))
+
+    def q_with_pullback(self, actions: Tensor, encoded: Tensor) -> tuple[Tensor, Pullback]:
+        if not offers_pullback(self._inner, "q"):
+            return by_autograd(lambda actions: self.q(actions, encoded), actions)
+        q, pullback = q_with_pullback(self._inner, actions, encoded)
+        return self._counted(actions, q), pullback
+
+    def _counted(self, actions: Tensor, q: Tensor) -> Tensor:
         self._rows.critic += actions.shape[0]
-        q = self._inner.q(actions, encoded)
         if not isinstance(q, Tensor) or q.shape != actions.shape[:1]:
             raise ModelError(f"the critic returned {described(q)} as Q; accepted: a tensor ({actions.shape[0]},)")
         bad = ~torch.isfinite(q.detach().float())  # the mean of larger numbers would be infinite
         if bad.any() and torch.isfinite(actions.detach()).all():
             raise NonFiniteQError(int(bad.nonzero()[0, 0]), actions.shape[0])
-        return _differentiable("the critic's `q`", actions, q)
+        return q
 
 
 @dataclass
@@ -132,6 +158,14 @@ class CountedPosterior:
     def draw(self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any) -> Tensor:
         self.rows.posterior += z.shape[0] * z.shape[1]
         return _differentiable("the posterior's `draw`", x, self.inner.draw(z, x, t, clean, context))
+
+    def draw_with_pullback(
+        self, z: Tensor, x: Tensor, t: float, clean: Tensor, context: Any
+    ) -> tuple[Tensor, PullbackToTwo]:
+        if not offers_pullback(self.inner, "draw"):
+            return draw_by_autograd(self, z, x, t, clean, context)
+        self.rows.posterior += z.shape[0] * z.shape[1]
+        return draw_with_pullback(self.inner, z, x, t, clean, context)
 
 
 def _ordinary(result: Tensor) -> Tensor:

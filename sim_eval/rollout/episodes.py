@@ -34,12 +34,14 @@ class Keep:
     """The data that an episode keeps for training, besides its outcome.
 
     trace: vectors to keep at every control step. decisions: whether to keep each decision's observation. limit: control
-    steps after which it is cut short, a failure; None leaves its end to the task.
+    steps after which it is cut short, a failure; None leaves its end to the task. timed: whether its first decision is
+    made once more, for it alone, to measure the latency.
     """
 
     trace: tuple[str, ...] = ()
     decisions: bool = False
     limit: int | None = None
+    timed: bool = True
 
 
 #: Nothing besides the outcome.
@@ -242,8 +244,11 @@ def _decisions(active: dict[int, _Slot], decider: Decider) -> tuple[dict[int, Co
 
 
 def _time(slot: _Slot, waiting: PendingDecision, decider: Decider) -> Undecided | None:
-    """Measure the episode's latency, unless it is known; returns what the models raised."""
-    if slot.latency_ms is not None:
+    """Measure the episode's latency, unless it is known or not asked for; returns what the models raised.
+
+    The first is measured in any case, for it also tells whether decisions can be repeated.
+    """
+    if slot.latency_ms is not None or not (slot.keep.timed or decider.compares):
         return None
     measured = attempt(lambda: decider.latency_ms(waiting))
     if isinstance(measured, Undecided):  # a server may fail now and then: it is measured at the next decision

@@ -201,6 +201,11 @@ class Decider:
             self._compare(chunk, self._sampler(self._models, dict(observation), [waiting.generator()]))
         return elapsed_ms
 
+    @property
+    def compares(self) -> bool:
+        """Whether the next decision whose latency is measured will be made twice."""
+        return not self._compared
+
     def _compare(self, chunk: Tensor, again: Tensor) -> None:
         """Warn if two decisions on one observation with equal generators differ by more than rounding on a GPU."""
         self.unpaired = not torch.allclose(chunk.detach(), again.detach(), _SAME, _SAME, equal_nan=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +12,7 @@ from torch import Tensor
 from policies.policy import Observations
 from sim_eval.samplers.candidates import keep_better
 from sim_eval.samplers.denoise import denoise, initial_noise
+from sim_eval.samplers.pullbacks import clean_with_pullback, draw_with_pullback, q_with_pullback
 from sim_eval.samplers.sampler import (
     Models,
     at_least_one,
@@ -62,21 +62,24 @@ class QPilotsM:
         denoiser, critic, posterior = required_denoiser(models), required_critic(models), required_posterior(models)
         context = denoiser.encode(observation)
         encoded = encode_for_critic(models, observation, context)
-        of_draws = encoded.repeat_interleave(self.draws, dim=0)
+        encoded_of_draws = encoded.repeat_interleave(self.draws, dim=0)
         shape = (self.draws, denoiser.horizon, denoiser.action_dim)
         exactly = self.scale == "exact"
         tau = self.strength if exactly else 1.0
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             z = torch.stack([torch.randn(shape, generator=g) for g in generators], dim=1).to(x)  # (K, B, H, D)
-            with torch.enable_grad():
-                x = x.detach().requires_grad_()
-                clean = denoiser.clean(x, t, context)
-                draws = posterior.draw(z, x, t, clean, context).transpose(0, 1).flatten(0, 1)  # (B * K, H, D)
-                q = critic.q(within_bounds(denoiser, draws) if self.clip else draws, of_draws).view(-1, self.draws)
-                log_h = (tau * q).logsumexp(dim=1) - math.log(self.draws)
-                (gradient,) = torch.autograd.grad(log_h.sum(), x)
-            return clean.detach(), gradient
+            clean, clean_pullback = clean_with_pullback(denoiser, x, t, context)
+            drawn, draw_pullback = draw_with_pullback(posterior, z, x, t, clean, context)
+            draws = drawn.transpose(0, 1).flatten(0, 1)  # (B * K, H, D)
+            q, q_pullback = q_with_pullback(
+                critic, within_bounds(denoiser, draws) if self.clip else draws, encoded_of_draws
+            )
+            tilted = tau * q.view(-1, self.draws)
+            share = (tilted - tilted.logsumexp(dim=1, keepdim=True)).exp()  # d log h / d tilted
+            of_draws = q_pullback((tau * share).flatten()).unflatten(0, (-1, self.draws)).transpose(0, 1)
+            of_x, of_clean = draw_pullback(of_draws)
+            return clean, clean_pullback(of_clean, of_x)
 
         scale = exact if exactly else drift_matched(self.strength)
         noise = initial_noise(denoiser, generators)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from policies.policy import Observations
+from policies.policy import Denoiser, Observations
 from sim_eval.samplers.candidates import keep_better
 from sim_eval.samplers.denoise import denoise, initial_noise
+from sim_eval.samplers.pullbacks import PullbackOnto, clean_with_pullback
 from sim_eval.samplers.sampler import (
     Models,
     at_least_one,
     encode_for_critic,
     non_negative,
+    q_gradient,
     required_critic,
     required_denoiser,
     true_or_false,
@@ -63,14 +65,10 @@ class QPilotsU:
         exactly = self.scale == "exact"
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-            with torch.set_grad_enabled(self.jacobian):
-                x = x.detach().requires_grad_()
-                clean = denoiser.clean(x, t, context)
-            with torch.enable_grad():
-                point = clean if self.jacobian else clean.detach().requires_grad_()
-                q = critic.q(within_bounds(denoiser, point) if self.clip else point, encoded).sum()
-                (gradient,) = torch.autograd.grad(q, x if self.jacobian else point)
-            return clean.detach(), self.strength * gradient if exactly else gradient
+            clean, pullback = self._clean(denoiser, x, t, context)
+            of_clean = q_gradient(critic, within_bounds(denoiser, clean) if self.clip else clean, encoded)
+            gradient = pullback(of_clean, 0.0)
+            return clean, self.strength * gradient if exactly else gradient
 
         scale = exact if exactly else drift_matched(self.strength)
         noise = initial_noise(denoiser, generators)
@@ -78,3 +76,10 @@ class QPilotsU:
         if not self.keep_best:
             return steered
         return keep_better(critic, encoded, steered, denoise(denoiser, noise, context, self.steps))
+
+    def _clean(self, denoiser: Denoiser, x: Tensor, t: float, context: Any) -> tuple[Tensor, PullbackOnto]:
+        """The posterior mean and its pullback, the identity without `jacobian`."""
+        if self.jacobian:
+            return clean_with_pullback(denoiser, x, t, context)
+        with torch.no_grad():
+            return denoiser.clean(x, t, context), lambda gradient, onto: onto + gradient

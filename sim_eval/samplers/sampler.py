@@ -12,6 +12,7 @@ from torch import Tensor
 from critics.actor import ChunkActor
 from critics.critic import Critic
 from policies.policy import Denoiser, Observations, Policy, Posterior
+from sim_eval.samplers.pullbacks import q_with_pullback
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,8 @@ def encode_for_critic(models: Models, observation: Observations, context: Any) -
 
 def q_gradient(critic: Critic, chunks: Tensor, encoded: Tensor) -> Tensor:
     """The gradient of Q at normalised chunks (B, H, D), which are not differentiated further: (B, H, D)."""
-    with torch.enable_grad():
-        point = chunks.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(critic.q(point, encoded).sum(), point)
-    return gradient
+    q, pullback = q_with_pullback(critic, chunks, encoded)
+    return pullback(torch.ones_like(q))
 
 
 def within_bounds(policy: Policy | Denoiser, chunks: Tensor) -> Tensor:

@@ -194,7 +194,8 @@ def policy_rollouts(
 
 def keep_for(request: ObservationRequest, state: Sequence[str]) -> Keep:
     """Keep `state` at every control step, and what a policy with this request decides on where that is more."""
-    return Keep(tuple(state), decisions=request.history > 1 or not set(request.names) <= set(state))
+    decisions = request.history > 1 or not set(request.names) <= set(state)
+    return Keep(tuple(state), decisions=decisions, timed=False)
 
 
 def trajectory_of(episode: Episode, rewarded: bool = False) -> Trajectory:
