@@ -197,8 +197,8 @@ def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_pat
     assert asked.sampler["value_guided"]["strength"] == load_yaml(SHIPPED)["outcome"]["value_guided"]
     fingerprints = asked.build_models(asked.build_samplers().values()).fingerprints
     asked.check_tuned(fingerprints)
-    chosen = tmp_path / "strengths.yaml"
-    chosen.write_text(re.sub("critic: .*", "critic: abc", chosen.read_text()))
+    beside = tmp_path / "strengths.yaml"
+    beside.write_text(re.sub("critic: .*", "critic: abc", chosen.read_text()))
     other = read_command("evaluate", [*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u]"])
     with pytest.raises(RunError, match=r"the strength of sampler qpilots_u in .* was tuned for another critic"):
         other.check_tuned(fingerprints)
