@@ -198,7 +198,7 @@ def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_pat
     fingerprints = asked.build_models(asked.build_samplers().values()).fingerprints
     asked.check_tuned(fingerprints)
     beside = tmp_path / "strengths.yaml"
-    beside.write_text(re.sub("critic: .*", "critic: abc", chosen.read_text()))
+    beside.write_text(re.sub("critic: .*", "critic: abc", beside.read_text()))
     other = read_command("evaluate", [*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u]"])
     with pytest.raises(RunError, match=r"the strength of sampler qpilots_u in .* was tuned for another critic"):
         other.check_tuned(fingerprints)
