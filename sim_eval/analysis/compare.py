@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sim_eval.analysis.grouping import run_warnings
+from sim_eval.analysis.measures import measured
 from sim_eval.analysis.pairs import corrected, interval_of, pairing_of
 from sim_eval.analysis.rows import ALPHA, Pairing, Row
 from sim_eval.analysis.sequential import decided_at, running_p
@@ -145,6 +146,7 @@ def _correct(tables: list[Table]) -> None:
         for row in table.rows:
             if (baseline := table.baseline(row)) is not None:
                 row.pairing = table.pairing(row.label, baseline.label)
+            row.measured = measured(row, baseline if row.pairing else None)
 
 
 def _give_letters(table: Table) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
+from sim_eval.analysis.best import best_sets
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.labels import POLICY
 from sim_eval.analysis.rows import ALPHA, Row
@@ -18,6 +19,7 @@ from sim_eval.foundation import formatting
 from sim_eval.report import figures
 from sim_eval.report.episodes import episode_data, missing_videos, starts, strips
 from sim_eval.report.headline import headline, test_name
+from sim_eval.report.measures import meanings, measure_cells
 from sim_eval.report.plot_style import STYLES, outline
 from sim_eval.runs.provenance import request_facts
 from sim_eval.runs.reader import Run
@@ -40,6 +42,9 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         comparison=comparison,
         tables=tables,
         headline=headline(comparison),
+        best=best_sets(comparison),
+        measures=[(table, cells) for table in tables if (cells := measure_cells(table))],
+        meanings=meanings(comparison),
         warnings=comparison.warnings + missing_videos(tables),
         alpha=ALPHA,
         test=test_name(comparison),

@@ -138,8 +138,10 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    left_out = {"records", "failed", "run_of", *(["jerk"] if row.jerk is None else [])}
+    left_out = {"records", "failed", "run_of", "measured", *(["jerk"] if row.jerk is None else [])}
     figures = {name: value for name, value in vars(row).items() if name not in left_out}
     pairing = asdict(row.pairing) if row.pairing else None
-    mark = {"unpaired": True} if row.unpaired else {}
-    return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing, **mark}
+    found: dict[str, Any] = {"unpaired": True} if row.unpaired else {}
+    if row.measured:
+        found["measured"] = {name: asdict(value) for name, value in row.measured.items()}
+    return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing, **found}

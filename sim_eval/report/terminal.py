@@ -6,12 +6,14 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from sim_eval.analysis.best import best_sets
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.labels import POLICY, SAMPLER
 from sim_eval.analysis.rows import Row
 from sim_eval.analysis.table import Table
 from sim_eval.foundation.formatting import ABSENT, UNPAIRED, interval, number, p_value, percent, points
 from sim_eval.report.headline import headline
+from sim_eval.report.measures import measure_cells
 
 _HEAD = (
     *("strength", "n", "success %", "95 %", "won/lost", "p", "p Holm", "group", "difference %"),
@@ -26,6 +28,7 @@ _LEFT_OUT = (
     *(JERK, "posterior", "critic", "p", "policy", "steps", "group"),
     *("mean Q", "strength", "n", "ms", "won/lost", "95 %"),
 )
+_MEASURES_LEFT_OUT = ("action path", "time, s", "goals met, %", "difference, path", "difference, s")
 _SHORTEST_NAME = 12
 _BETWEEN = "  "
 
@@ -38,12 +41,16 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
     width = width or shutil.get_terminal_size(fallback=(1000, 24)).columns
     parts = []
     for table in comparison.tables:
-        lines = _fitted(table_cells(table), width)
+        lines = _fitted(table_cells(table), width, _LEFT_OUT)
+        if cells := measure_cells(table):
+            lines += ["", *_fitted(cells, width, _MEASURES_LEFT_OUT)]
         policy = [f"policy={table.policy}"] if table.by == SAMPLER else []
         typed = " ".join([f"task={table.place}", *policy, *table.policy_options])
         parts.append("\n".join([typed, *lines]))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
+    parts.append("\n".join(map(str, best_sets(comparison))))
     parts.append(" ".join(headline(comparison)))
+    parts = [part for part in parts if part]
     text = "\n\n".join(parts)
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
@@ -81,11 +88,11 @@ def _row_cells(row: Row) -> list[str]:
     ]
 
 
-def _fitted(cells: Sequence[Sequence[str]], width: int) -> list[str]:
+def _fitted(cells: Sequence[Sequence[str]], width: int, left_out: Sequence[str]) -> list[str]:
     """Aligned lines of at most `width` characters: columns are left out, then names are cut short."""
     columns = {column[0]: column for column in zip(*cells, strict=True)}
     missing = []
-    for head in (head for head in _LEFT_OUT if head in columns):
+    for head in (head for head in left_out if head in columns):
         if _width(columns, _SHORTEST_NAME) <= width:
             break
         missing.append(head)
