@@ -35,6 +35,8 @@ def markdown(comparison: Comparison) -> str:
     lines = ["# Comparison", "", escaped(" ".join(headline(comparison))), ""]
     if best := best_sets(comparison):
         lines += [*(f"- {escaped(str(each))}" for each in best), ""]
+    if comparison.design:
+        lines += [escaped(str(comparison.design)), ""]
     if comparison.warnings:
         lines += ["## Warnings", "", *(f"- {escaped(warning)}" for warning in comparison.warnings), ""]
     for table in comparison.tables:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.design import DesignCheck
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.table import Table
 from sim_eval.foundation.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
@@ -122,10 +123,16 @@ def summary(comparison: Comparison) -> str:
         "tables": [_table(table) for table in comparison.tables],
         "overall": [asdict(overall) for overall in comparison.overall],
         "pooled": [asdict(pairing) for pairing in comparison.pooled],
+        **({"design": _design(comparison.design)} if comparison.design else {}),
         "warnings": comparison.warnings,
         "runs": [{"name": run.name, "config": run.config, "provenance": run.provenance} for run in comparison.runs],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _design(check: DesignCheck) -> dict[str, Any]:
+    found = {"kept": check.kept, "departures": list(check.departures), "unshown": list(check.unshown)}
+    return {"file": check.design.path.name, "sha256": check.design.sha256, **found}
 
 
 def _table(table: Table) -> dict[str, Any]:

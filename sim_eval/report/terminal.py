@@ -49,6 +49,7 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
         parts.append("\n".join([typed, *lines]))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
     parts.append("\n".join(map(str, best_sets(comparison))))
+    parts.append(str(comparison.design or ""))
     parts.append(" ".join(headline(comparison)))
     parts = [part for part in parts if part]
     text = "\n\n".join(parts)
