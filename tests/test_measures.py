@@ -89,7 +89,7 @@ def test_the_best_of_a_table_and_what_cannot_be_told_from_it(tmp_path: Path) -> 
     (best,) = best_sets(compare([made_run.write(tmp_path / "run", "made", outcomes)]))
     assert (best.label, list(best.level), list(best.behind)) == ("a", ["b"], ["unsteered"])
     two = [made_run.write(tmp_path / task, task, outcomes) for task in ("one", "two")]
-    *_, overall = best_sets(compare(two))
+    (overall,) = best_sets(compare(two))
     assert str(overall) == "The best on all tables is a (100 %); cannot be told from it: b."
     alone = {"unsteered": [0] * 20, "a": [1] * 20}
     (best,) = best_sets(compare([made_run.write(tmp_path / "alone", "made", alone)]))

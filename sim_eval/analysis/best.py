@@ -32,14 +32,15 @@ class Best:
 
 
 def best_sets(comparison: Comparison) -> list[Best]:
-    """The best of each table, and of all of them together where several pair the same rows; none without pairs."""
-    found = [_of_table(table) for table in comparison.tables]
+    """The best over all tables together where they all pair the same rows, else of each table; none without pairs."""
     rates = {overall.label: overall.rate for overall in comparison.overall}
-    found.append(_best("all tables", rates, comparison.pooled))
+    together = _best("all tables", rates, comparison.pooled)
+    found = [together] if together else [table_best(table) for table in comparison.tables]
     return [best for best in found if best is not None]
 
 
-def _of_table(table: Table) -> Best | None:
+def table_best(table: Table) -> Best | None:
+    """The best of one table; None if nothing in it is compared."""
     rates = {row.label: row.rate for row in table.rows if row.rate is not None}
     return _best(table.name, rates, table.every_pair)
 

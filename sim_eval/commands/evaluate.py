@@ -80,5 +80,5 @@ def _suggest(runs: Sequence[Options], comparison: Comparison) -> None:
         good = [record for record in run.records if record.error is None]
         if rescued := sorted(picked("rescued", good, list(options.sampler))):
             watched = f"sim-eval render {shlex.quote(str(options.output))} episodes={rescued[0]} side_by_side=true"
-            print(f"to watch an episode that fails unsteered and succeeds steered: {watched}")
+            print(f"to watch an episode that fails unsteered and succeeds steered:\n{watched}")
             return
