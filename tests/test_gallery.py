@@ -27,7 +27,7 @@ def test_a_clip_moves_and_is_small(name: str) -> None:
     file = gallery.CLIPS_FOLDER / f"{name}.webp"
     assert file.stat().st_size == FACTS[name]["bytes"] < gallery.MOST
     with Image.open(file) as clip:
-        assert clip.n_frames > 20
+        assert getattr(clip, "n_frames", 1) > 20
         assert clip.width < 640
 
 

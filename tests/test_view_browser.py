@@ -93,6 +93,8 @@ def test_the_page_fits(page: webdriver.Chrome, size: tuple[int, int]) -> None:
     root = "document.documentElement"
     assert page.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
     assert page.execute_script("return innerWidth") == size[0]
+    if size == PHONE:
+        WebDriverWait(page, 5).until(lambda shown: shown.find_elements(By.CSS_SELECTOR, ".scroll.cut table.runs"))
 
 
 def test_filters_narrow_runs_and_episodes(page: webdriver.Chrome) -> None:
