@@ -81,6 +81,12 @@ class LiberoTask(PandaTask):
                     raise
                 self._env.sim.reset()
 
+    def _judged(self) -> tuple[bool, float | None]:
+        """Success is that all predicates of the BDDL file's goal hold, as in LIBERO's own check."""
+        env: Any = self._env
+        held = [bool(env._eval_predicate(predicate)) for predicate in env.parsed_problem["goal_state"]]
+        return all(held), sum(held) / len(held)
+
     def _refresh(self) -> None:
         super()._refresh()
         # A site's colour shows whether a stove is on.

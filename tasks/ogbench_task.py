@@ -34,9 +34,9 @@ class _Simulation(NamedTuple):
 class OGBenchTask(SimulatedTask):
     """One of OGBench's tasks (release 1.2.2; Park et al. 2025, arXiv 2410.20092): its physics, reward, success, limit.
 
-    The environment is `<domain>-singletask-task<index>-v0`. Its reward, success and end are those of the state BEFORE
-    the action, so an episode ends one step after its goal is reached. `sparse`: the reward is -1 wherever OGBench's is
-    not 0, else 0.
+    The environment is `<domain>-singletask-task<index>-v0`. Its reward, success, met goals and end are those of the
+    state BEFORE the action, so an episode ends one step after its goal is reached. `sparse`: the reward is -1 wherever
+    OGBench's is not 0, else 0.
 
     Observations, float32: `state`, OGBench's own observation, scaled as in its published data; `qpos` and `qvel`,
     MuJoCo's; `button_states` (buttons,) in {0, 1}, where there are buttons. Images show what OGBench's cameras see, a
@@ -92,6 +92,10 @@ class OGBenchTask(SimulatedTask):
         """OGBench's least reward."""
         return -1.0
 
+    def _goals_met(self, reward: float) -> float | None:
+        """The share of the goal's parts that OGBench's reward counts as satisfied; None if it counts none."""
+        return None
+
     @abstractmethod
     def _move(self, action: np.ndarray) -> None:
         """Advance the physics by a control step."""
@@ -113,7 +117,8 @@ class OGBenchTask(SimulatedTask):
         # MuJoCo resets everything when the state is not finite, and only writes a line to a log file.
         if not self._data.time > before:
             raise FloatingPointError(f"the simulation diverged and MuJoCo reset it, {before:.3f} s into the episode")
-        return Advanced(-float(reward != 0) if self._sparse else reward, success, ended=success)
+        given = -float(reward != 0) if self._sparse else reward
+        return Advanced(given, success, ended=success, goals_met=self._goals_met(reward))
 
     def _hashed(self) -> tuple[np.ndarray, ...]:
         data = self._data
@@ -166,6 +171,9 @@ class ArmTask(OGBenchTask):
         env = self._env
         others = 2 if hasattr(env, "_target_drawer_pos") else 0  # the drawer and the window
         return -float(getattr(env, "_num_cubes", 0) + getattr(env, "_num_buttons", 0) + others)
+
+    def _goals_met(self, reward: float) -> float:
+        return 1.0 - reward / self._least_reward()
 
     def _move(self, action: np.ndarray) -> None:
         """OGBench's `step` without the observations that it computes."""

@@ -79,6 +79,10 @@ class PandaTask(SimulatedTask):
         """Place everything where the key's episode starts; the global generators are seeded with `env_seed`."""
         self._env._reset_internal()
 
+    def _judged(self) -> tuple[bool, float | None]:
+        """Whether the task is solved, and the share of its goal's predicates that hold; None if it has none."""
+        return bool(self._env._check_success()), None
+
     def _refresh(self) -> None:
         """Update what is read between steps: mj_step leaves poses as they were before it integrated."""
         self._update_poses(self._model, self._data)
@@ -103,8 +107,8 @@ class PandaTask(SimulatedTask):
         action[:-1] *= self.gain
         self._stepper.step(action)
         self._refresh()
-        success = bool(self._env._check_success())
-        return Advanced(float(success), success, ended=success)
+        success, goals_met = self._judged()
+        return Advanced(float(success), success, ended=success, goals_met=goals_met)
 
     def _hashed(self) -> tuple[np.ndarray, ...]:
         data, model = self._data, self._model

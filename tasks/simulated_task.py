@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 
 class Advanced(NamedTuple):
-    """What a control step led to, before the step limit. `ended`: the task ends the episode here."""
+    """What a control step led to, before the step limit. `ended`: the task ends the episode here.
+
+    `goals_met`: as in `Outcome`.
+    """
 
     reward: float
     success: bool
     ended: bool
+    goals_met: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +106,9 @@ class SimulatedTask(ABC):
     def step(self, action: np.ndarray) -> Outcome:
         """Advance one control step. `action` is (D,), clipped to [-1, 1]."""
         check_under_way(self.spec, self._steps_left)
-        reward, success, ended = self._advance(checked_action(self.spec, action))
-        self._steps_left = 0 if ended else self._steps_left - 1
-        return Outcome(reward, success, done=self._steps_left == 0)
+        advanced = self._advance(checked_action(self.spec, action))
+        self._steps_left = 0 if advanced.ended else self._steps_left - 1
+        return Outcome(advanced.reward, advanced.success, self._steps_left == 0, advanced.goals_met)
 
     def observe(self, request: ObservationRequest) -> Observation:
         """The current observations in `request.names`; nothing else is computed or drawn."""

@@ -65,11 +65,15 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a control step. `done` is True at success and at the task's step limit."""
+    """The result of a control step. `done` is True at success and at the task's step limit.
+
+    `goals_met`: the share of the goal's predicates that hold, a fraction; None for a task whose goal has no such parts.
+    """
 
     reward: float
     success: bool
     done: bool
+    goals_met: float | None = None
 
 
 class ObservationRequest(Protocol):

@@ -52,6 +52,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for file in ("FILE", "data/scene-play-v0.npz", "mine/ogbench_scene/flow.safetensors"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
+    design = re.search(r"```yaml\n(tasks: .*?)```", (ROOT / "docs/reports.md").read_text(), re.DOTALL)
+    assert design is not None
+    (tmp_path / "design.yaml").write_text(design[1])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -222,6 +222,7 @@ def test_success_is_libero_s() -> None:
     assert steps[-1].success
     assert steps[-1].reward == 1.0
     assert not any(step.success for step in steps[:-1])
+    assert [step.goals_met for step in steps] == [0.0] * (len(steps) - 1) + [1.0]
 
 
 # Traps ---------------------------------------------------------------------------------------------------

@@ -152,12 +152,15 @@ def test_the_robots_are_the_wheels(name: str) -> None:
 def test_sparse_rewards_are_minus_one_until_success() -> None:
     task: Any = tasks.make("ogbench", env="cube-double", index=2, sparse=True)
     dense: Any = tasks.make("ogbench", env="cube-double", index=2)
-    rewards = []
+    rewards, shares = [], []
     for one in (task, dense):
         one.reset(EpisodeKey("ogbench_cube-double_2", 0, 1, 0))
-        rewards.append([one.step(np.zeros(5)).reward])
+        outcomes = [one.step(np.zeros(5))]
         goal_reached(one._env, one._data)
-        rewards[-1] += [one.step(np.zeros(5)).reward for _ in range(2)]
+        outcomes += [one.step(np.zeros(5)) for _ in range(2)]
+        rewards.append([outcome.reward for outcome in outcomes])
+        shares.append([outcome.goals_met for outcome in outcomes])
+    assert shares[0] == shares[1] == [1 + reward / 2 for reward in rewards[1]], "of two cubes"
     assert rewards == [[-1.0, -1.0 * any(rewards[1][1:2]), 0.0], rewards[1]]
     assert rewards[1][0] == -2.0
     assert task.spec.name == dense.spec.name

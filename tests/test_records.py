@@ -8,8 +8,9 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from sim_eval.runs import records, run_folder
 from sim_eval.runs.reader import load_config, load_provenance, read_run
 from sim_eval.runs.records import RECORDS, Record, actions_path, read
 from sim_eval.samplers.sampler import Models
+from tasks.task import Outcome, TaskSpec
 from tests import toy_run
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import ToyTask
@@ -96,6 +98,34 @@ def test_records_hold_the_jerk_of_their_actions_and_are_read_without_it(tmp_path
         assert record.jerk == np.sqrt(np.mean(np.diff(actions[:, :1], n=3, axis=0) ** 2))
     edit_line(tmp_path, jerk=...)
     assert [record.jerk is None for record in read_run(tmp_path).records] == [True, False, False, False]
+
+
+def test_records_hold_what_a_success_leaves_out_and_are_read_without_it(tmp_path: Path) -> None:
+    records = toy_run.run(tmp_path, TwoGoals, episodes=10)
+    assert {record.success for record in records} == {True, False}
+    for record in records:
+        actions = np.load(actions_path(tmp_path, record.sampler, record.episode)).astype(np.float64)
+        assert record.action_path == pytest.approx(np.abs(actions[:, 0]).sum())
+        assert record.time_to_success == (record.steps / 20 if record.success else None)
+        assert record.goals_met == (1.0 if record.success else 0.5)
+        assert record.best_goals_met == (1.0 if record.success else 0.75)
+    later = ("action_path", "time_to_success", "goals_met", "best_goals_met")
+    edit_line(tmp_path, **dict.fromkeys(later, ...))
+    assert [getattr(read_run(tmp_path).records[0], name) for name in later] == [None] * 4
+
+
+def test_a_task_without_predicates_has_no_goals_met(tmp_path: Path) -> None:
+    assert {record.goals_met for record in toy_run.run(tmp_path, episodes=2)} == {None}
+
+
+class TwoGoals(ToyTask):
+    """The toy as a task of several predicates, of which most hold in the middle of a failure."""
+
+    spec: ClassVar[TaskSpec] = replace(ToyTask.spec, max_steps=8)
+
+    def step(self, action: np.ndarray) -> Outcome:
+        outcome = super().step(action)
+        return replace(outcome, goals_met=1.0 if outcome.success else 0.75 if self._steps == 5 else 0.5)
 
 
 def test_a_torn_last_line_is_dropped_and_its_episode_run_again(tmp_path: Path, reference: list[dict[str, Any]]) -> None:

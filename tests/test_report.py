@@ -34,6 +34,7 @@ from sim_eval.report.figures import Panel, panels
 from sim_eval.report.headline import headline
 from sim_eval.report.html import html
 from sim_eval.report.markdown import markdown
+from sim_eval.report.sampler_styles import styles_of
 from sim_eval.runs.records import read
 from sim_eval.runs.sweeps import Sweep, Trial, read_sweep
 from sim_eval.runs.videos import update_index
@@ -64,7 +65,9 @@ def test_the_headline_names_winner_gain_and_certainty(tmp_path: Path) -> None:
         one={"unsteered": HALF, "qpilots_u": MOST, "best_of_n": MOST},
         two={"unsteered": HALF, "qpilots_u": [*HALF[2:], 1, 1], "best_of_n": [0] * 40},
     )
-    assert said.startswith("qpilots_u succeeds most often: 71 % against 50 % for unsteered, +21 points (95 % interval ")
+    assert said.startswith(
+        "qpilots_u succeeds most often: 71 % against 50 % for unsteered. That is +21 points (95 % interval "
+    )
     assert "over 80 paired episodes of one and two." in said
     assert "survives Holm's correction over all 6 comparisons of this report on one, not on two." in said
     assert "It also beats best_of_n on two." in said
@@ -117,7 +120,8 @@ def test_the_headline_compares_rates_over_the_same_episodes(tmp_path: Path) -> N
     assert headline(compare(runs))[0].startswith("No sampler succeeds more often than unsteered, 50 % over 40 episodes")
     made_run.write(tmp_path / "two", "made", {"a": [1] * 24 + [0] * 6})
     said = headline(compare(runs))
-    assert said[0].startswith("a succeeds most often: 80 % against 67 % for unsteered, +13 points (")
+    assert said[0] == "a succeeds most often: 80 % against 67 % for unsteered."
+    assert said[1].startswith("That is +13 points (")
     assert "Judged on fewer episodes: a (30 of 40)." in said
 
 
@@ -138,7 +142,9 @@ def test_the_headline_of_many_samplers_is_short(tmp_path: Path) -> None:
 
 def test_the_headline_names_what_it_compares_with(tmp_path: Path) -> None:
     first = sentences(tmp_path / "a", one={"value_guided": HALF, "a": MOST, "b": MOST})
-    assert first.startswith("a, level with b, succeeds most often: 90 % against 50 % for value_guided, +40 points (")
+    assert first.startswith(
+        "a, level with b, succeeds most often: 90 % against 50 % for value_guided. That is +40 points ("
+    )
     assert first.endswith("rows for value_guided.")
     apart = sentences(tmp_path / "b", one={"unsteered": HALF, "a": MOST}, two={"best_of_n": HALF, "a": MOST})
     assert apart.startswith("a succeeds most often, 90 % over 80 episodes of one and two, but is not compared with the")
@@ -149,7 +155,7 @@ def test_without_the_baselines_episodes_the_rest_is_compared(tmp_path: Path) -> 
     made_run.rewrite(
         run, [dataclasses.replace(x, error="boom" if x.sampler == "unsteered" else None) for x in read(run)]
     )
-    assert headline(compare([run]))[0].startswith("b succeeds most often: 90 % against 50 % for a, +40 points (")
+    assert headline(compare([run]))[0] == "b succeeds most often: 90 % against 50 % for a."
     made_run.rewrite(run, [dataclasses.replace(x, error="boom") for x in read(run)])
     assert headline(compare([run])) == ["Every episode of made ended in an error."]
 
@@ -173,6 +179,29 @@ def test_a_table_fits_the_terminal(tmp_path: Path, width: int) -> None:
     full = terminal(compare(runs), 300)
     assert name in full
     assert "no room" not in full
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_sentences_break_between_words(tmp_path: Path, width: int) -> None:
+    outcomes = {"unsteered": HALF, **{f"a_sampler_with_a_name_{number}": MOST for number in range(4)}}
+    comparison = compare([made_run.write(tmp_path / "run", "made", outcomes)])
+    text = terminal(comparison, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert " ".join(headline(comparison)) in " ".join(text.split())
+
+
+def test_the_best_row_is_marked_on_a_terminal_alone(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = compare([run])
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = terminal(comparison, 200, marked=True)
+    (best,) = [line for line in coloured.splitlines() if "qpilots_u *" in line]
+    assert best.startswith("\x1b[1;32m")
+    assert best.endswith("\x1b[0m")
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = terminal(comparison, 200, marked=True)
+    assert "qpilots_u *" in plain
+    assert "\x1b" not in plain
+    assert "qpilots_u *" not in terminal(comparison, 200), "the tests write to no terminal"
 
 
 def test_names_and_errors_are_no_markup(tmp_path: Path) -> None:
@@ -401,7 +430,14 @@ def test_a_sampler_that_was_only_swept_has_a_style_of_its_own(run: Path, tmp_pat
     trials = [Trial("mine", strength, 50, 25, (0.4, 0.6), 1.0) for strength in (0.5, 1.0)]
     page = html(compare([run]), run, sweeps=published(tmp_path, trials, made_run.CHECKPOINTS))
     assert "mine at 0.5: 25 of 50, 40-60 %" in page
-    assert 'class="s5"' in page
+    assert 'class="s1"' in page, "the first that neither unsteered nor qpilots_u has"
+
+
+def test_a_sampler_looks_the_same_on_every_page() -> None:
+    assert styles_of(["mine", "qpilots_u", "unsteered"]) == {"mine": 1, "qpilots_u": 3, "unsteered": 0}
+    assert styles_of(["qpilots_u"]) == {"qpilots_u": 3}
+    many = styles_of([f"mine{number}" for number in range(20)])
+    assert set(many.values()) == set(range(8))
 
 
 def test_a_sweep_of_other_models_is_not_shown_beside_a_run(run: Path, tmp_path: Path) -> None:

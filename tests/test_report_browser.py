@@ -51,6 +51,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 def page(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
     resize(browser, DESKTOP)
     browser.get(report.as_uri())
+    browser.execute_script("document.querySelector('details.fold').open = true")
     return browser
 
 
@@ -176,3 +177,42 @@ def test_a_column_of_a_strip_leads_to_its_episode(page: webdriver.Chrome) -> Non
     (name,) = rows(page)
     assert name.startswith("two flow ")
     assert "environment seed" in page.find_element(By.CSS_SELECTOR, ".detail").text
+
+
+def test_episodes_are_folded_until_they_are_asked_for(page: webdriver.Chrome) -> None:
+    page.refresh()
+    table = page.find_element(By.CSS_SELECTOR, "table.episodes")
+    assert not table.is_displayed()
+    page.find_element(By.CSS_SELECTOR, "details.fold > summary").click()
+    assert table.is_displayed()
+
+
+def test_a_table_wider_than_a_phone_says_so_and_keeps_its_first_column(page: webdriver.Chrome) -> None:
+    resize(page, PHONE)
+    WebDriverWait(page, 5).until(lambda shown: shown.find_elements(By.CSS_SELECTOR, ".scroll.cut table.results"))
+    box = page.find_element(By.CSS_SELECTOR, ".scroll.cut")
+    hint = "return getComputedStyle(arguments[0], '::before').content"
+    assert "scrolls sideways" in page.execute_script(hint, box)
+    name = box.find_element(By.CSS_SELECTOR, "tbody tr:nth-child(2) th")
+    before = name.rect["x"]
+    page.execute_script("arguments[0].scrollLeft = 200", box)
+    assert page.execute_script("return arguments[0].getBoundingClientRect().x", name) == pytest.approx(before, abs=2)
+    resize(page, DESKTOP)
+    WebDriverWait(page, 5).until(lambda shown: not shown.find_elements(By.CSS_SELECTOR, ".scroll.cut table.results"))
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_report_of_one_task_has_one_grid_of_charts_and_a_short_headline(
+    browser: webdriver.Chrome, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    outcomes = {"unsteered": [0, 1] * 60, "qpilots_u": [1] * 100 + [0] * 20}
+    write(compare([made_run.write(tmp_path / "run", "made", outcomes)]), tmp_path)
+    resize(browser, size)
+    browser.get((tmp_path / HTML).as_uri())
+    charts = browser.find_element(By.CSS_SELECTOR, "section[aria-labelledby=charts]")
+    assert len(charts.find_elements(By.CSS_SELECTOR, ".legend")) == 1
+    assert len(charts.find_elements(By.CSS_SELECTOR, ".panels > figure > .plot")) == 4
+    lines = (
+        "const style = getComputedStyle(arguments[0]); return arguments[0].clientHeight / parseFloat(style.lineHeight)"
+    )
+    assert round(browser.execute_script(lines, browser.find_element(By.TAG_NAME, "h1"))) <= 2

@@ -15,7 +15,7 @@ from policies.observation import ObservationRequest
 from policies.policy import Observations
 from sim_eval.foundation.errors import RunError
 from sim_eval.rollout.environment import Environment, Execute, Ran, Reset
-from sim_eval.rollout.episodes import Episode, Keep, jerk, run_episodes
+from sim_eval.rollout.episodes import Episode, Keep, action_path, jerk, run_episodes
 from sim_eval.rollout.inference import Decider, PendingDecision
 from sim_eval.rollout.keys import BLOCKS, episode_keys, noise_generator
 from sim_eval.rollout.pool import open_pool
@@ -140,6 +140,13 @@ def test_jerk_is_the_third_difference_without_the_gripper() -> None:
     assert jerk_of(cubic[:3], gripper[:3]) is None
     assert jerk_of(gripper) is None
     assert jerk(np.zeros((0, 0), np.float32)) is None, "an error before the first step"
+
+
+def test_the_action_path_adds_up_actions_without_the_gripper() -> None:
+    actions = np.array([[3, 4, 9], [0, 0, -9], [-3, 4, 0]], np.float32)
+    assert action_path(actions) == 10.0
+    assert action_path(actions[:, 2:]) is None
+    assert action_path(np.zeros((0, 0), np.float32)) is None, "an error before the first step"
 
 
 def test_without_a_critic_there_is_no_q() -> None:

@@ -105,6 +105,16 @@ def test_columns_stand_side_by_side(size: int, columns: int) -> None:
     assert (pictures == expected).all(), "every picture is whole, and nothing is drawn over it"
 
 
+def test_columns_that_were_told_different_things_say_so() -> None:
+    told = [made_up_record(instruction=text) for text in ("open the drawer", "close the drawer")]
+    same = [made_up_record(instruction="open the drawer")] * 2
+    apart, alike = (Overlay(records, "open the drawer", 256).frame([moment(8)] * 2) for records in (told, same))
+    band = slice(0, apart.shape[0] - 256 - 40)  # above the pictures
+    right = slice(apart.shape[1] // 2 + 10, apart.shape[1] // 2 + 120)
+    assert (apart[22:38, right] != alike[22:38, right]).any()
+    assert (apart[band, :120] == alike[band, :120]).all()
+
+
 def test_the_outcome_is_shown_at_the_end_and_stays() -> None:
     records = [made_up_record(steps=16, success=True), made_up_record(sampler="other", steps=40, success=False)]
     overlay = Overlay(records, LONG, 256)

@@ -42,6 +42,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     video = root / "can" / "film.mp4"
     write_video(video, [np.full((64, 64, 3), shade, np.uint8) for shade in range(30)], fps=20)
     update_index(root / "can", {video: (("qpilots_u", 3),)})
+    films = {root / "lift" / f"{sampler}.mp4": ((sampler, 2),) for sampler in SAMPLERS}
+    for film in films:
+        film.write_bytes(video.read_bytes())
+    update_index(root / "lift", films)
     return root
 
 
@@ -89,6 +93,8 @@ def test_the_page_fits(page: webdriver.Chrome, size: tuple[int, int]) -> None:
     root = "document.documentElement"
     assert page.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
     assert page.execute_script("return innerWidth") == size[0]
+    if size == PHONE:
+        WebDriverWait(page, 5).until(lambda shown: shown.find_elements(By.CSS_SELECTOR, ".scroll.cut table.runs"))
 
 
 def test_filters_narrow_runs_and_episodes(page: webdriver.Chrome) -> None:
@@ -125,6 +131,29 @@ def test_an_episode_opens_and_its_video_plays(page: webdriver.Chrome) -> None:
     WebDriverWait(page, 20).until(lambda shown: shown.execute_script(playing))
     assert page.execute_script("return document.querySelector('video').videoWidth") == 64
     assert page.get_log("browser") == []
+
+
+def test_success_is_drawn_in_the_samplers_colours(page: webdriver.Chrome) -> None:
+    choose(page, "task", "can")
+    wait(page, "1 of 20 runs")
+    bars = page.find_elements(By.CSS_SELECTOR, ".runs .share .bar")
+    assert [bar.get_attribute("class") for bar in bars] == ["bar s0", "bar s3"]
+    filled = (
+        "const { width } = arguments[0].firstChild.getBoundingClientRect(); return width / arguments[0].clientWidth"
+    )
+    assert [page.execute_script(filled, bar) for bar in bars] == pytest.approx([0.5, 0.875], abs=0.01)
+    assert page.get_log("browser") == []
+
+
+def test_videos_of_one_start_open_beside_each_other(page: webdriver.Chrome) -> None:
+    choose(page, "task", "lift")
+    page.find_element(By.NAME, "video").click()
+    WebDriverWait(page, 5).until(lambda shown: len(shown.find_elements(By.CSS_SELECTOR, ".episodes tbody tr")) == 2)
+    page.find_element(By.CSS_SELECTOR, ".episodes tbody button").click()
+    captions = [caption.text for caption in page.find_elements(By.CSS_SELECTOR, ".detail figcaption")]
+    assert [caption.split(":")[0] for caption in captions] == ["unsteered", "qpilots_u"]
+    tops = {film.rect["y"] for film in page.find_elements(By.CSS_SELECTOR, ".detail video")}
+    assert len(tops) == 1
 
 
 def test_any_two_runs_are_compared(page: webdriver.Chrome) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sim_eval.analysis.design import DesignCheck, check_design
 from sim_eval.analysis.grouping import run_warnings
+from sim_eval.analysis.measures import measured
 from sim_eval.analysis.pairs import corrected, interval_of, pairing_of
 from sim_eval.analysis.rows import ALPHA, Pairing, Row
 from sim_eval.analysis.sequential import decided_at, running_p
@@ -18,6 +20,7 @@ from sim_eval.analysis.statistics import interval_over_tasks, letters
 from sim_eval.analysis.table import Table, refer, reference_warnings, tables_of
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.formatting import ABSENT, UNPAIRED, html_table, interval, p_value, percent, points
+from sim_eval.runs.design import Design
 from sim_eval.runs.foreign import UNDESCRIBED, Described
 from sim_eval.runs.reader import Run
 from sim_eval.runs.source import read_sources
@@ -51,6 +54,7 @@ class Comparison:
 
     `pooled`: every two rows that all of several tables compare, over their pairs together; Holm's correction is
     over these alone. It answers another question than the tables do: whether one is better on the whole.
+    `design`: whether the runs kept the design that was fixed before them; None if none is named.
     """
 
     runs: list[Run]
@@ -58,6 +62,7 @@ class Comparison:
     overall: list[Overall]
     warnings: list[str]
     pooled: list[Pairing] = field(default_factory=list)
+    design: DesignCheck | None = None
 
     @property
     def by(self) -> str:
@@ -103,13 +108,19 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def compare(
-    sources: Sequence[Path], described: Described = UNDESCRIBED, by: str | None = None, reference: str | None = None
+    sources: Sequence[Path],
+    described: Described = UNDESCRIBED,
+    by: str | None = None,
+    reference: str | None = None,
+    design: Design | None = None,
 ) -> Comparison:
     """Read run folders and files of other harnesses, and compare their samplers or policies; see `read_sources`."""
-    return compare_runs(read_sources(sources, described), by, reference)
+    return compare_runs(read_sources(sources, described), by, reference, design)
 
 
-def compare_runs(runs: Sequence[Run], by: str | None = None, reference: str | None = None) -> Comparison:
+def compare_runs(
+    runs: Sequence[Run], by: str | None = None, reference: str | None = None, design: Design | None = None
+) -> Comparison:
     """As `compare`, for runs already read, whose names must differ.
 
     by: "sampler" compares the samplers of each policy, with the same options; "policy" compares policies, checkpoints
@@ -117,6 +128,8 @@ def compare_runs(runs: Sequence[Run], by: str | None = None, reference: str | No
         finds a pair, else "sampler".
     reference: the label of the row that the others are compared with. None: by sampler each row's unsteered one, by
         policy the first run's.
+
+    design: what was fixed before the runs, if anything; the comparison says whether they kept it.
 
     Raises RunError if no run has a record, and for another `by` or `reference` than there is.
     """
@@ -128,7 +141,8 @@ def compare_runs(runs: Sequence[Run], by: str | None = None, reference: str | No
     warnings += told + reference_warnings(tables)
     _correct(tables)
     warnings += _unfinished(tables)
-    return Comparison(list(runs), tables, _overall(tables), warnings, _pooled(tables))
+    checked = check_design(design, runs, tables) if design else None
+    return Comparison(list(runs), tables, _overall(tables), warnings, _pooled(tables), checked)
 
 
 def _correct(tables: list[Table]) -> None:
@@ -145,6 +159,7 @@ def _correct(tables: list[Table]) -> None:
         for row in table.rows:
             if (baseline := table.baseline(row)) is not None:
                 row.pairing = table.pairing(row.label, baseline.label)
+            row.measured = measured(row, baseline if row.pairing else None)
 
 
 def _give_letters(table: Table) -> None:

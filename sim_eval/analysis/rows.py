@@ -80,6 +80,21 @@ class Pairing(Tally):
         return self.p_holm < ALPHA
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A measure over a row's episodes, in the unit of the record. `mean`: over all of its episodes that have it.
+
+    `difference`: its mean difference from the row `against` over `pairs` pairs in which both have it, None without one.
+    `interval`: its 95 % interval (`mean_interval`), None for fewer than two starts.
+    """
+
+    mean: float
+    against: str | None = None
+    pairs: int = 0
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+
 @dataclass
 class Row:
     """A sampler's or policy's figures over its `n` episodes without errors; each is None if there are none.
@@ -88,7 +103,8 @@ class Row:
     `failed`: the episodes that ended in an error. `run_of`: the run of each episode, by key. `ms` is the median over
     episodes of the milliseconds per decision. The rest are means: rows per decision, `steps` per episode, `jerk`, as
     in `EpisodeResult`, over the episodes that have one. `pairing`: the comparison with the baseline. `letters`:
-    samplers that share one cannot be told apart; empty if none is compared.
+    samplers that share one cannot be told apart; empty if none is compared. `measured`: by field of the
+    record what `sim_eval.analysis.measures` reads off it.
     """
 
     label: str
@@ -111,6 +127,7 @@ class Row:
     jerk: float | None = None
     pairing: Pairing | None = None
     letters: str = ""
+    measured: dict[str, Measured] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.n, self.successes = len(self.records), sum(record.success for record in self.records)

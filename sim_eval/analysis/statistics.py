@@ -114,6 +114,23 @@ def bootstrap_mean(
     return float(low), float(high)
 
 
+def mean_interval(values: Sequence[float], starts: Sequence[int]) -> tuple[float, float] | None:
+    """95 % interval of the mean of paired differences, in their unit: Student's t over starts; None for fewer than two.
+
+    `starts`: the start of each difference. Its variance is that of the sums of residuals of each start (Liang & Zeger
+    1986, Biometrika 73, with independence between starts), so that pairs of one start with other noise do not count as
+    independent. Where each start occurs once, it is the paired t-test's interval.
+    """
+    groups, members = np.unique(starts, return_inverse=True)
+    if len(groups) < 2:
+        return None
+    mean = float(np.mean(values))
+    sums = np.bincount(members, weights=np.asarray(values, float) - mean)
+    error = math.sqrt(len(groups) / (len(groups) - 1) * float(sums @ sums)) / len(values)
+    half = float(student_t.ppf(0.975, len(groups) - 1)) * error
+    return mean - half, mean + half
+
+
 def interval_over_tasks(differences: Sequence[float]) -> tuple[float, float] | None:
     """Student's t 95 % interval of the mean difference over tasks like these, as fractions; None for fewer than three.
 

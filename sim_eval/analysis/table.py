@@ -9,6 +9,7 @@ from itertools import combinations
 
 from sim_eval.analysis.grouping import Setup, group_by_condition, group_by_setup, policy_names, request_warnings
 from sim_eval.analysis.labels import BY, POLICY, SAMPLER, common_options, row_labels
+from sim_eval.analysis.measures import MEASURES, Measure
 from sim_eval.analysis.options import said
 from sim_eval.analysis.pairs import baseline_of, pair, pairing_warnings
 from sim_eval.analysis.rows import Pairing, Row, pool
@@ -68,6 +69,12 @@ class Table:
     def row(self, label: str) -> Row:
         """The row of this label. Raises StopIteration if the table has none."""
         return next(row for row in self.rows if row.label == label)
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The measures besides success that tell something about its rows."""
+        records = [record for row in self.rows for record in row.records]
+        return [measure for measure in MEASURES if measure.tells(records)]
 
     def jerk_ratio(self, row: Row) -> float | None:
         """The row's jerk over its unsteered row's, which has 1 itself; None if either is unknown or the latter 0."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sim_eval.config.options import Given, option
 from sim_eval.foundation.errors import RunError
+from sim_eval.runs.design import Design, read_design
 from sim_eval.runs.foreign import Described, described
 from sim_eval.runs.outputs import check_report, report_folder
 
@@ -45,6 +46,11 @@ class Options:
         "verdicts on a row that make the exit status 1: better, worse, cannot tell, not comparable; better and worse "
         "hold after the correction",
     )
+    design: Design | None = option(
+        None,
+        "file that fixed the study, as for sim-eval evaluate: the report says whether the runs kept it",
+        kind="Path | None",
+    )
     figures: bool = option(False, "also write every figure of the report as an SVG file into output/figures")
 
     @staticmethod
@@ -56,6 +62,7 @@ class Options:
             from sim_eval.analysis.verdict import read_fail_if  # loads SciPy
 
             given["fail_if"] = read_fail_if(given["fail_if"])
+        given["design"] = given["design"] and read_design(given["design"])
         given["output"] = given["output"] or report_folder(given["sources"])
         check_report("output", given["output"], given["sources"])
 
@@ -72,10 +79,11 @@ def run(options: Options) -> int:
     from sim_eval.report import comparison as report
 
     if any(map(is_learned, options.sources)):
-        if options.figures:
-            raise RunError("figures is true; accepted for run folders, not for those of sim-eval learn")
+        for name in ("figures", "design"):
+            if getattr(options, name):
+                raise RunError(f"{name} is given; accepted for run folders, not for those of sim-eval learn")
         return _show_curves(options)
-    comparison = compare(options.sources, options.described, options.by, options.reference)
+    comparison = compare(options.sources, options.described, options.by, options.reference, options.design)
     print(report.terminal(comparison), flush=True)
     report.write(comparison, options.output)  # after the table, so that a full disk does not hide it
     print(f"\n{options.output / report.HTML}")

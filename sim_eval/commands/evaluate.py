@@ -12,6 +12,7 @@ from sim_eval.evaluation.suite import Suite, read_evaluation
 
 if TYPE_CHECKING:
     from sim_eval.analysis.compare import Comparison
+    from sim_eval.runs.design import Design
 
 USAGE = (
     "sim-eval evaluate [option=value ...]    e.g. sim-eval task=can samplers=unsteered,qpilots_u episodes=20\n\n"
@@ -34,7 +35,7 @@ def run(asked: Options | Suite) -> int:
     print(f"output={asked.output}", flush=True)
     try:
         records = evaluate_all(runs)
-        comparison = compare(folders)
+        comparison = compare(folders, design=_design(runs))
         print(report.terminal(comparison), flush=True)
         report.write(comparison, asked.output)  # after the table, so that a full disk does not hide it
         print(f"\n{asked.output / report.HTML}")
@@ -46,6 +47,12 @@ def run(asked: Options | Suite) -> int:
     if errors:
         print(f"{errors} episodes ended in an error; the same command with output={asked.output} runs them again")
     return 1 if errors or skipped else 0
+
+
+def _design(runs: Sequence[Options]) -> Design | None:
+    """The design, if these are the runs of all its tasks: of some, a report cannot say whether it was kept."""
+    design = runs[0].design
+    return design if design and {run.task_name for run in runs} == set(design.tasks) else None
 
 
 def _rendered(asked: Options | Suite, runs: Sequence[Options], comparison: Comparison) -> int:
@@ -60,7 +67,8 @@ def _rendered(asked: Options | Suite, runs: Sequence[Options], comparison: Compa
         return 0
     rendered = [render(video_options(options), options.task.factory()) for options in runs]
     if any(videos.listed for videos in rendered):
-        report.write(compare([options.output for options in runs]), asked.output)  # once more, with the videos
+        folders = [options.output for options in runs]
+        report.write(compare(folders, design=_design(runs)), asked.output)  # once more, with the videos
     return sum(videos.skipped for videos in rendered)
 
 
@@ -72,5 +80,5 @@ def _suggest(runs: Sequence[Options], comparison: Comparison) -> None:
         good = [record for record in run.records if record.error is None]
         if rescued := sorted(picked("rescued", good, list(options.sampler))):
             watched = f"sim-eval render {shlex.quote(str(options.output))} episodes={rescued[0]} side_by_side=true"
-            print(f"to watch an episode that fails unsteered and succeeds steered: {watched}")
+            print(f"to watch an episode that fails unsteered and succeeds steered:\n{watched}")
             return

@@ -21,6 +21,7 @@ from sim_eval.models import store
 from sim_eval.models.options import CriticOptions, ModelOptions, critic_method
 from sim_eval.models.strengths import SHIPPED, Tuned, fill_strengths, known_strengths
 from sim_eval.rollout.keys import BLOCKS
+from sim_eval.runs.design import Design, read_design
 from sim_eval.runs.outputs import check_file, check_folder
 from sim_eval.runs.stored_options import DECIDED, stored_options
 from sim_eval.video.picks import Pick, check_pick, read_pick
@@ -143,6 +144,12 @@ class EvaluateOptions(EngineOptions, TunedOptions):
     output: Path = option(
         None, "run folder, resumed if it exists; null: runs/<task>-<policy>-<time>", kind="Path | None"
     )
+    design: Design | None = option(
+        None,
+        "file that fixes tasks, policy, samplers, episodes, seed, correction and reference; the run must fit it, and "
+        "stores its hash before the first episode",
+        kind="Path | None",
+    )
     suite: str | None = None
 
     @staticmethod
@@ -156,6 +163,14 @@ class EvaluateOptions(EngineOptions, TunedOptions):
             )
         given["output"] = given["output"] or default_output(given["task"].full_name, given["policy"].label)
         check_folder("output", given["output"])
+        if given["design"] is not None:
+            given["design"] = read_design(given["design"])
+            asked = {"policy": given["policy"].label, "samplers": list(given["sampler"])}
+            asked |= {name: given[name] for name in ("episodes", "seed")}
+            given["design"].check(given["task"].full_name, asked)
+            for name, needed in (("until", UNTIL[0]), ("block", "eval")):
+                if given[name] != needed:
+                    raise RunError(f"{name} is {given[name]}; accepted with design={given['design'].path}: {needed}")
 
     def stored(self) -> dict[str, Any]:
         """The content of the run folder's config.yaml: plain values. Some defaults are left out."""

@@ -16,6 +16,7 @@ from sim_eval.analysis.table import Table
 from sim_eval.foundation.formatting import interval, percent
 from sim_eval.report.headline import said_of_decision
 from sim_eval.report.plot_style import SERIES, TEXT, canvas, look, mark, svg
+from sim_eval.report.sampler_styles import Styles
 from sim_eval.runs.sweeps import Trial
 
 _BIN = 20  # episodes that a bin of the calibration needs, so that its interval says something
@@ -35,8 +36,6 @@ class Panel:
     note: str = ""
 
 
-#: The number of colour and shape of every label.
-Styles = Mapping[str, int]
 #: Trials by the name of their table.
 Sweeps = Mapping[str, Sequence[Trial]]
 
@@ -68,8 +67,8 @@ def success(table: Table, styles: Styles) -> Panel | None:
         if row.label == against:
             axes.plot((rate, rate), (0, len(rows) - 0.4), color=SERIES[0], linewidth=1.5, dashes=(3, 3), zorder=1.5)
         mark(axes, styles[row.label], rate, line, f"{row.label}: {_said(row)}", along=ends)
-        axes.annotate(
-            percent(rate), (rate, line), (0, 9), textcoords="offset points", ha="center", weight="bold", color=TEXT
+        axes.annotate(  # beside the axes, where no line passes
+            percent(rate), (1, line), (8, 0), textcoords="offset points", va="center", weight="bold", color=TEXT
         )
     names = [name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}" for name in labels]
     axes.set(xlim=(0, 1), xticks=_QUARTERS, xticklabels=_PERCENT, xlabel="success, %")
@@ -149,9 +148,10 @@ def calibration(table: Table, styles: Styles) -> Panel | None:
         judged = [(record.q[0], record.success) for record in row.records if record.q]
         values, outcomes = [q for q, _ in judged], [won for _, won in judged]
         bins = binned_success(values, outcomes, min(_MOST_BINS, max(1, len(judged) // _BIN)))
-        if bins:
-            labels.append(row.label)
-            line(axes, styles[row.label], [(part.value, part.successes / part.n) for part in bins])
+        if len(bins) < 2:  # one point says nothing about how success follows the value
+            continue
+        labels.append(row.label)
+        line(axes, styles[row.label], [(part.value, part.successes / part.n) for part in bins])
         for part in bins:
             title = f"{row.label}: Q near {part.value:.2f}, {part.successes} of {part.n} succeed"
             mark(axes, styles[row.label], part.value, part.successes / part.n, title, across=part.interval)

@@ -26,7 +26,7 @@ def headline(comparison: Comparison) -> list[str]:
     leader = _leader(comparison)
     if leader.difference is not None:
         rows = [table.row(leader.label) for table in tables]
-        answer = [_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, comparison)]
+        answer = [*_gain(leader, comparison), _sureness(comparison, tables, rows), *_rivals(leader, comparison)]
         return [*answer, *_harm(tables), *_decisions(tables), *_fewer(comparison), _cost(leader, tables, rows)]
     where = f"{leader.episodes} episodes of {_names(tables)}"
     if not comparison.compared:
@@ -108,15 +108,16 @@ def _level(leader: Overall, comparison: Comparison) -> list[str]:
     ]
 
 
-def _gain(leader: Overall, comparison: Comparison) -> str:
+def _gain(leader: Overall, comparison: Comparison) -> list[str]:
     level = _level(leader, comparison)
     who = f"{leader.label}, level with {listed(level)}," if level else leader.label
     assert leader.difference is not None
-    return (
+    return [
         f"{who} succeeds most often: {percent(leader.rate)} % against {percent(leader.baseline_rate)} % for "
-        f"{leader.baseline}, {signed(leader.difference)} points (95 % interval {interval(leader.interval, ' to ')}) "
-        f"over {leader.episodes} paired episodes of {_names(comparison.tables)}."
-    )
+        f"{leader.baseline}.",
+        f"That is {signed(leader.difference)} points (95 % interval {interval(leader.interval, ' to ')}) "
+        f"over {leader.episodes} paired episodes of {_names(comparison.tables)}.",
+    ]
 
 
 def _gains(baseline: Overall, tables: list[Table]) -> list[str]:

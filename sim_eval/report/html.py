@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
+from sim_eval.analysis.best import best_sets
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.labels import POLICY
 from sim_eval.analysis.rows import ALPHA, Row
@@ -18,15 +19,13 @@ from sim_eval.foundation import formatting
 from sim_eval.report import figures
 from sim_eval.report.episodes import episode_data, missing_videos, starts, strips
 from sim_eval.report.headline import headline, test_name
-from sim_eval.report.plot_style import STYLES, outline
+from sim_eval.report.measures import meanings, measure_cells
+from sim_eval.report.plot_style import outline
+from sim_eval.report.sampler_styles import Styles, styles_of
 from sim_eval.runs.provenance import request_facts
 from sim_eval.runs.reader import Run
-from sim_eval.runs.records import BASELINE
 from sim_eval.runs.sweeps import RESULTS, read_sweep
 from sim_eval.runs.videos import read_pictures
-
-#: Samplers that always have the same colour and shape; others take the next ones in order of appearance.
-_KNOWN = (BASELINE, "best_of_n", "value_guided", "qpilots_u", "qpilots_m")
 
 
 def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
@@ -40,6 +39,9 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         comparison=comparison,
         tables=tables,
         headline=headline(comparison),
+        best=best_sets(comparison),
+        measures=[(table, cells) for table in tables if (cells := measure_cells(table))],
+        meanings=meanings(comparison),
         warnings=comparison.warnings + missing_videos(tables),
         alpha=ALPHA,
         test=test_name(comparison),
@@ -57,7 +59,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
     )
 
 
-def drawings(comparison: Comparison, sweeps: Path = RESULTS) -> tuple[figures.Styles, dict[str, list[figures.Panel]]]:
+def drawings(comparison: Comparison, sweeps: Path = RESULTS) -> tuple[Styles, dict[str, list[figures.Panel]]]:
     """The style of each label, and every figure's panels by the figure's name; `sweeps` as in `html`."""
     trials = _sweeps(comparison, sweeps)
     styles = _styles(comparison, trials)
@@ -73,15 +75,10 @@ def environment() -> Environment:
     return jinja
 
 
-def _styles(comparison: Comparison, sweeps: figures.Sweeps) -> figures.Styles:
+def _styles(comparison: Comparison, sweeps: figures.Sweeps) -> Styles:
     labels = [row.label for table in comparison.tables for row in table.rows]
     swept = [trial.sampler for trials in sweeps.values() for trial in trials]
     return styles_of([*labels, *swept])
-
-
-def styles_of(labels: Iterable[str]) -> figures.Styles:
-    """The style of each of these samplers, and of those that always have the same."""
-    return {label: index % STYLES for index, label in enumerate(dict.fromkeys([*_KNOWN, *labels]))}
 
 
 def _difference_scale(comparison: Comparison) -> Callable[[float], str]:

@@ -10,9 +10,10 @@ from sim_eval.analysis.curves import Curve, compare_curves
 from sim_eval.analysis.rows import Pairing
 from sim_eval.foundation.files import write_text
 from sim_eval.foundation.formatting import interval, p_value, percent, points
-from sim_eval.report.figures import Panel, Styles, line, percents
+from sim_eval.report.figures import Panel, line, percents
 from sim_eval.report.html import environment
-from sim_eval.report.plot_style import STYLES, canvas, look, mark, svg
+from sim_eval.report.plot_style import canvas, look, mark, svg
+from sim_eval.report.sampler_styles import Styles, styles_of
 
 #: The page for readers.
 HTML = "report.html"
@@ -27,8 +28,7 @@ def write(curves: Sequence[Curve], folder: Path) -> Path:
 
 def html(curves: Sequence[Curve]) -> str:
     """The page, one file that needs no network."""
-    labels = list(dict.fromkeys(curve.label for curve in curves))
-    styles = {label: number % STYLES for number, label in enumerate(labels)}
+    styles = styles_of(curve.label for curve in curves)
     groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
     for curve in curves:
         groups[curve.task, curve.policy].append(curve)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sim_eval.analysis.best import best_sets
 from sim_eval.analysis.compare import Comparison
 from sim_eval.analysis.rows import Pairing
 from sim_eval.foundation.formatting import command, listed, p_value, points
 from sim_eval.report.headline import headline, test_name
+from sim_eval.report.measures import meanings, measure_cells
 from sim_eval.report.terminal import JERK, table_cells
 
 _PAIR_HEAD = ["first", "second", "pairs", "won/lost", "p", "p Holm", "difference %"]
@@ -31,12 +33,18 @@ _JERK_LEGEND = (
 def markdown(comparison: Comparison) -> str:
     """The whole report as text."""
     lines = ["# Comparison", "", escaped(" ".join(headline(comparison))), ""]
+    if best := best_sets(comparison):
+        lines += [*(f"- {escaped(str(each))}" for each in best), ""]
+    if comparison.design:
+        lines += [escaped(str(comparison.design)), ""]
     if comparison.warnings:
         lines += ["## Warnings", "", *(f"- {escaped(warning)}" for warning in comparison.warnings), ""]
     for table in comparison.tables:
         policy = " ".join([table.policy, *table.policy_options])
         lines += [f"## {escaped(table.place)}, {escaped(policy)}", ""]
         lines += [*_rows(table_cells(table)), ""]
+        if cells := measure_cells(table):
+            lines += ["Besides success:", "", *_rows(cells), ""]
         if table.every_pair:
             lines += ["Every pair:", "", *_rows([_PAIR_HEAD, *(_pair_cells(pair) for pair in table.every_pair)]), ""]
     if comparison.pooled:
@@ -48,6 +56,7 @@ def markdown(comparison: Comparison) -> str:
     )
     if comparison.knows_jerk:
         legend += _JERK_LEGEND
+    legend = " ".join([legend, *meanings(comparison)])
     lines += [escaped(legend), "", "## Runs", ""]
     for run in comparison.runs:
         if run.foreign is not None:

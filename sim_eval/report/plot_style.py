@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 
+from sim_eval.report.sampler_styles import STYLES
+
 #: Shapes as well as colours tell samplers apart: matplotlib's markers, at sizes that look alike.
 _MARKERS = (("o", 9), ("s", 8), ("^", 10), ("D", 7.5), ("v", 10), ("P", 10), ("X", 10), ("*", 13))
-STYLES = len(_MARKERS)
+assert len(_MARKERS) == STYLES
 
 #: The page's CSS variables. matplotlib knows no themes, so it draws in colours that stand for them.
 _VARIABLES = ("text", "soft", "line", "ground", *(f"s{style}" for style in range(STYLES)))

@@ -10,9 +10,10 @@ from sim_eval.probing.measures import Figure
 from sim_eval.probing.options import PAGE
 from sim_eval.probing.probe import Probe
 from sim_eval.report.figures import Panel, Styles, line
-from sim_eval.report.html import environment, styles_of
+from sim_eval.report.html import environment
 from sim_eval.report.plot_style import SERIES, canvas, look, mark, svg
 from sim_eval.report.probe import bracketed, notes, played, rows
+from sim_eval.report.sampler_styles import styles_of
 
 
 def write(probe: Probe, folder: Path) -> Path:
@@ -25,7 +26,7 @@ def write(probe: Probe, folder: Path) -> Path:
 def html(probe: Probe) -> str:
     """The page, one file that needs no network."""
     gains = None if probe.twins is None else probe.twins.gains
-    styles = styles_of([] if gains is None else gains.tried)
+    styles = styles_of([] if gains is None else ["best_of_n", *gains.tried])
     with look():
         panels = [] if gains is None else [_panel(gains, styles)]
     page = environment().get_template("probe.html.j2")

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sim_eval.analysis.compare import Comparison
+from sim_eval.analysis.design import DesignCheck
 from sim_eval.analysis.rows import ALPHA, Row
 from sim_eval.analysis.table import Table
 from sim_eval.foundation.formatting import UNPAIRED, interval, listed, number, p_value, percent, signed
@@ -122,10 +123,16 @@ def summary(comparison: Comparison) -> str:
         "tables": [_table(table) for table in comparison.tables],
         "overall": [asdict(overall) for overall in comparison.overall],
         "pooled": [asdict(pairing) for pairing in comparison.pooled],
+        **({"design": _design(comparison.design)} if comparison.design else {}),
         "warnings": comparison.warnings,
         "runs": [{"name": run.name, "config": run.config, "provenance": run.provenance} for run in comparison.runs],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _design(check: DesignCheck) -> dict[str, Any]:
+    found = {"kept": check.kept, "departures": list(check.departures), "unshown": list(check.unshown)}
+    return {"file": check.design.path.name, "sha256": check.design.sha256, **found}
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -138,8 +145,10 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    left_out = {"records", "failed", "run_of", *(["jerk"] if row.jerk is None else [])}
+    left_out = {"records", "failed", "run_of", "measured", *(["jerk"] if row.jerk is None else [])}
     figures = {name: value for name, value in vars(row).items() if name not in left_out}
     pairing = asdict(row.pairing) if row.pairing else None
-    mark = {"unpaired": True} if row.unpaired else {}
-    return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing, **mark}
+    found: dict[str, Any] = {"unpaired": True} if row.unpaired else {}
+    if row.measured:
+        found["measured"] = {name: asdict(value) for name, value in row.measured.items()}
+    return {**figures, "runs": [run.name for run in row.runs], "errors": len(row.failed), "pairing": pairing, **found}

@@ -68,8 +68,8 @@ class Ran:
     """The reply to `Execute`.
 
     `steps`: how many actions were executed. `observation`: for the next decision, None once the episode has ended.
-    `trace`: the traced vectors of each step. `rewards`: the task's of each step. `timed_out`: the episode ended because
-    of a step limit alone.
+    `trace`: the traced vectors of each step. `rewards`, `goals_met`: the task's of each step. `timed_out`: the episode
+    ended because of a step limit alone.
     """
 
     steps: int
@@ -78,6 +78,7 @@ class Ran:
     observation: Observation | None
     trace: tuple[Observation, ...]
     rewards: tuple[float, ...] = ()
+    goals_met: tuple[float | None, ...] = ()
     timed_out: bool = False
 
 
@@ -183,7 +184,7 @@ class Environment:
     def _execute(self, task: Task, actions: np.ndarray) -> Ran:
         """Observe only after the last steps, as many as the history holds: images dominate a rollout's cost."""
         assert self._reset is not None
-        request, trace, rewards = self._reset.request, [], []
+        request, trace, rewards, goals_met = self._reset.request, [], [], []
         steps, success, done = 0, False, False
         for left, action in zip(reversed(range(len(actions))), actions, strict=True):
             if self._steps >= task.spec.max_steps:
@@ -192,16 +193,17 @@ class Environment:
             self._steps += 1
             steps += 1
             rewards.append(float(outcome.reward))
+            goals_met.append(None if outcome.goals_met is None else float(outcome.goals_met))
             success = success or bool(outcome.success)  # numpy's are not JSON's
             done = bool(outcome.done) or self._steps == self._reset.limit
             if self._reset.trace:
                 trace.append(self._trace(task))
             if done:
                 ended = outcome.success or (outcome.done and self._steps < task.spec.max_steps)
-                return Ran(steps, success, done, None, tuple(trace), tuple(rewards), not ended)
+                return Ran(steps, success, done, None, tuple(trace), tuple(rewards), tuple(goals_met), not ended)
             if left < request.history:
                 self._history.append(task.observe(request))
-        return Ran(steps, success, done, self._seen(), tuple(trace), tuple(rewards))
+        return Ran(steps, success, done, self._seen(), tuple(trace), tuple(rewards), tuple(goals_met))
 
     def _look_ahead(self, task: Task, command: LookAhead) -> Foreseen | Unbuildable:
         """Leaves the history and the count of steps alone, too."""

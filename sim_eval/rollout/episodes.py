@@ -78,6 +78,17 @@ def jerk(actions: np.ndarray) -> float | None:
     return float(np.sqrt(np.mean(differences**2))) if differences.size else None
 
 
+def action_path(actions: np.ndarray) -> float | None:
+    """How far actions (steps, D) command the robot: the sum over steps of their Euclidean norm.
+
+    Of all dimensions but the last, which is the gripper, in the task's units of an action. Where actions are shifts of
+    the hand, this is the length of the commanded path, turns included; where they are torques, the effort. None without
+    a step, or where the gripper is all there is.
+    """
+    moved = actions[:, :-1].astype(np.float64)
+    return float(np.linalg.norm(moved, axis=1).sum()) if moved.size else None
+
+
 @dataclass
 class _Slot:
     """An episode under way."""
@@ -95,6 +106,8 @@ class _Slot:
     steps: int = 0
     actions: list[np.ndarray] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+    goals_met: list[float] = field(default_factory=list)
+    control_hz: float = 0.0
     timed_out: bool = False
     decisions: list[Decision] = field(default_factory=list)
     unpaired: bool = False
@@ -110,6 +123,7 @@ class _Slot:
         """Record the reply; returns the finished episode if it ended, else None."""
         if isinstance(reply, Started):
             self.state_hash, self.instruction = reply.state_hash, reply.spec.instruction
+            self.control_hz = reply.spec.control_hz
             self.first = reply.observation
             self.seen.append(reply.observation)
             self.trace.append(reply.trace)
@@ -119,6 +133,7 @@ class _Slot:
             self.steps += reply.steps
             self.trace.extend(reply.trace)
             self.rewards.extend(reply.rewards)
+            self.goals_met.extend(share for share in reply.goals_met if share is not None)
             self.timed_out = reply.timed_out
             if reply.observation is None:
                 return self._finish(reply.success, None)
@@ -156,6 +171,10 @@ class _Slot:
             q=values or None,
             instruction=self.instruction,
             jerk=jerk(actions),
+            action_path=action_path(actions),
+            time_to_success=self.steps / self.control_hz if success and self.control_hz > 0 else None,
+            goals_met=self.goals_met[-1] if self.goals_met else None,
+            best_goals_met=max(self.goals_met, default=None),
             actions=actions,
             first=self.first,
             trace={name: np.stack([noted[name] for noted in self.trace]) for name in self.keep.trace if self.trace},

@@ -28,7 +28,11 @@ class EpisodeResult:
     steps: control steps. wall_s: seconds from reset to end, including the wait for other episodes.
     execute: control steps per decision.
     q: the critic's value of the chunk at each decision, not counted in `cost`, and its mean; None without a critic.
-    instruction: the task's. jerk: of the executed actions, see `sim_eval.rollout.episodes.jerk`.
+    instruction: the task's. jerk, action_path: of the executed actions, see `sim_eval.rollout.episodes`.
+    time_to_success: seconds of simulated time until success, `steps` over the task's control steps a second; None
+    unless it succeeded. A Gymnasium environment that names no rate counts 20 steps a second.
+    goals_met, best_goals_met: the share of the goal's predicates that held at the end, and the highest after any step,
+    fractions; None for a task without predicates. LIBERO's tasks and those of OGBench's arm have some.
     A field added later needs a default, for records without it.
     """
 
@@ -44,3 +48,7 @@ class EpisodeResult:
     q: list[float] | None
     instruction: str | None = None
     jerk: float | None = None
+    action_path: float | None = None
+    time_to_success: float | None = None
+    goals_met: float | None = None
+    best_goals_met: float | None = None

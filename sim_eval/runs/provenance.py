@@ -13,10 +13,13 @@ from policies.observation import ObservationRequest
 from sim_eval.foundation.machine import git_revision, machine, versions
 
 
-def provenance(checkpoints: Mapping[str, str], request: ObservationRequest | None) -> dict[str, Any]:
+def provenance(
+    checkpoints: Mapping[str, str], request: ObservationRequest | None, design: str | None = None
+) -> dict[str, Any]:
     """A JSON-serialisable account of this process.
 
     `checkpoints`: role to SHA-256 of every model. `request`: what the policy observes, if it is known.
+    `design`: SHA-256 of the file that fixed the study, if one did.
     """
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -26,6 +29,7 @@ def provenance(checkpoints: Mapping[str, str], request: ObservationRequest | Non
         "git": git_revision(Path(__file__).parent),
         "checkpoints": dict(checkpoints),
         **({} if request is None else {"request": stored_request(request)}),
+        **({} if design is None else {"design": design}),
     }
 
 

@@ -74,7 +74,7 @@ class _Account(TypedDict):
 
 
 #: Fields that an account need not have, and those of a policy's request.
-_ACCOUNT = {"started": str, "command": list[str], "request": dict[str, Any]}
+_ACCOUNT = {"started": str, "command": list[str], "request": dict[str, Any], "design": str}
 _REQUEST = {
     "names": list[str],
     "image_size": int,

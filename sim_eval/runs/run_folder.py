@@ -66,14 +66,18 @@ class RunFolder:
 
 @contextmanager
 def open_run(
-    path: Path, config: Mapping[str, Any], checkpoints: Mapping[str, str], request: ObservationRequest | None = None
+    path: Path,
+    config: Mapping[str, Any],
+    checkpoints: Mapping[str, str],
+    request: ObservationRequest | None = None,
+    design: str | None = None,
 ) -> Iterator[RunFolder]:
     """Create or resume the run's folder, and lock it against other processes.
 
     `config`: content of config.yaml. `checkpoints`: role to SHA-256 of every model. `request`: what the policy
-    observes. A folder without records accepts any configuration. Raises RunError for a folder that is in use, holds
-    something else, or was made with another configuration, other checkpoints, another request or another simulator
-    version; the message names what differs.
+    observes. `design`: SHA-256 of the study's design, stored before the first record. A folder without records accepts
+    any configuration. Raises RunError for a folder that is in use, holds something else, or was made with another
+    configuration, other checkpoints, another request or another simulator version; the message names what differs.
     """
     named = {"task": TaskChoice.stored_as(config["task"]).full_name, "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
@@ -91,7 +95,8 @@ def open_run(
             _check_made_alike(path, account, checkpoints, installed)
             _check_observed_alike(path, account, request)
         write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(merged)))
-        write_text(path / PROVENANCE, json.dumps([*earlier, provenance(checkpoints, request)], indent=2) + "\n")
+        accounts = [*earlier, provenance(checkpoints, request, design)]
+        write_text(path / PROVENANCE, json.dumps(accounts, indent=2) + "\n")
         done = {(record.sampler, record.episode): record for record in records if record.error is None}
         drop_torn_line(path)
         yield RunFolder(path, done)

@@ -95,7 +95,8 @@ class Moment:
 class Overlay:
     """Frames for episodes of one key, a column each in the order given; `size`: pixels a side of every picture.
 
-    A dark band on top names task, episode and instruction. Below each picture stand the sampler with its strength (and
+    A dark band on top names task, episode and instruction, or each column's where the policies were told different
+    things. Below each picture stand the sampler with its strength (and
     the policy, where columns differ in it), the control step, the pictures that the policy saw if `observed` says
     which, and, where a critic valued the chunks, the curve of Q so far, all columns on the same axes. A column whose
     episode has ended shows how.
@@ -137,8 +138,10 @@ class Overlay:
         """Everything that no frame changes."""
         px, width = self._scale.px, self._width
         title, small = self._scale.font(13), self._scale.font(12)
-        lines = wrapped(instruction, small, width - 2 * px(6), _INSTRUCTION_LINES)
-        self._top = px(23) + len(lines) * px(14) + px(5)
+        told = [record.instruction or instruction for record in self._records]
+        texts, room = (told, self._size) if len(set(told)) > 1 else ([instruction], width)
+        wraps = [wrapped(text, small, room - 2 * px(6), _INSTRUCTION_LINES) for text in texts]
+        self._top = px(23) + max(map(len, wraps)) * px(14) + px(5)
         below = self._caption + self._seen_height + (self._strip if any(self._curves) else 0)
         height = self._top + self._size + below
         image = Image.new("RGB", (width, height + height % 2), BAND)
@@ -148,8 +151,10 @@ class Overlay:
         pen.text((width - px(6), px(13)), episode, DIM, small, "rm")
         room = width - px(18) - round(small.getlength(episode))
         pen.text((px(6), px(13)), fitted(first.task, title, room), TEXT, title, "lm")
-        for number, line in enumerate(lines):
-            pen.text((px(6), px(23) + number * px(14) + px(6)), line, DIM, small, "lm")
+        for column, lines in enumerate(wraps):
+            left = column * (self._size + self._gap) + px(6)
+            for number, line in enumerate(lines):
+                pen.text((left, px(23) + number * px(14) + px(6)), line, DIM, small, "lm")
         middle = self._top + self._size + self._caption / 2
         several = len({record.policy for record in self._records}) > 1
         for column, record in enumerate(self._records):

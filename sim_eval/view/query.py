@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sim_eval.foundation.errors import RunError
+from sim_eval.report.sampler_styles import styles_of
 from sim_eval.view.entry import Entry, EpisodeEntry
 
 OUTCOMES = ("success", "failure", "error")
@@ -54,7 +55,10 @@ class Query:
 
 
 def answer(entries: Sequence[Entry], query: Query) -> dict[str, Any]:
-    """The runs and episodes that pass the filters, as JSON holds them, and the choices that each filter has."""
+    """The runs and episodes that pass the filters, as JSON holds them, and the choices that each filter has.
+
+    "styles": the number of each sampler's colour, as in reports.
+    """
     shown = [entry for entry in entries if _shows(entry, query)]
     count, found_episodes = int(query.count), 0
     listed: list[dict[str, Any]] = []
@@ -63,6 +67,7 @@ def answer(entries: Sequence[Entry], query: Query) -> dict[str, Any]:
         found_episodes += len(found)
         listed += [_episode(entry, episode) for episode in found[: count - len(listed)]]
     return {
+        "styles": styles_of(_choices(share.sampler for entry in entries for share in entry.shares)),
         "choices": {
             "task": _choices(entry.task for entry in entries),
             "policy": _choices(entry.policy for entry in entries),

@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from sim_eval.foundation.errors import RunError
-from sim_eval.report.stylesheet import stylesheet
+from sim_eval.report.stylesheet import scrolling, stylesheet
 from sim_eval.view import connections
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.connections import Connection
@@ -79,6 +79,7 @@ def application(root: Path, videos: Path) -> Starlette:
         routes=[
             Route("/", _page),
             Route("/page.js", _script),
+            Route("/scrolling.js", _scrolling),
             Route("/style.css", _style),
             Route("/view.json", view),
             Route("/files/report", report),
@@ -115,6 +116,10 @@ def _page(request: Request) -> Response:
 
 def _script(request: Request) -> Response:
     return _safe(FileResponse(_HERE / "page.js"))
+
+
+def _scrolling(request: Request) -> Response:
+    return _safe(Response(scrolling(), media_type="text/javascript"))
 
 
 def _style(request: Request) -> Response:

@@ -144,6 +144,7 @@
     strip.addEventListener("click", (event) => {
       const start = at(event);
       if (!start) return;
+      form.closest("details").open = true;
       form.reset();
       form.elements.table.value = name;
       form.elements.text.value = start[1];

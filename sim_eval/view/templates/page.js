@@ -24,16 +24,21 @@
   const number = (value) => value.toLocaleString("en");
   const percent = ({ successes, episodes: of }) => (of ? `${Math.round((100 * successes) / of)} %` : "–");
 
+  let styles = {}; // by sampler, the number of its colour
   const shareOf = (share) => {
     const errors = share.errors ? `, ${share.errors} errors` : "";
-    const title = `${share.successes} of ${share.episodes} episodes${errors}`;
-    return element("span", { className: "share", title }, `${share.sampler} `, element("b", { textContent: percent(share) }));
+    const title = `${share.sampler}: ${share.successes} of ${share.episodes} episodes${errors}`;
+    const filled = element("i");
+    filled.style.width = `${share.episodes ? (100 * share.successes) / share.episodes : 0}%`;
+    const bar = element("span", { className: `bar s${styles[share.sampler]}`, ariaHidden: "true" }, filled);
+    const rate = element("b", { textContent: percent(share) });
+    return element("span", { className: "share", title }, element("span", { textContent: share.sampler }), bar, rate);
   };
 
   const drawn = new Map(); // by id, what a run's row shows, and the row
 
   const runRow = (run) => {
-    const shows = JSON.stringify(run);
+    const shows = JSON.stringify([run, run.shares.map((share) => styles[share.sampler])]);
     if (drawn.get(run.id)?.shows !== shows) drawn.set(run.id, { shows, row: newRow(run) });
     return drawn.get(run.id).row;
   };
@@ -59,19 +64,37 @@
       element("td", { textContent: run.policy }),
       state,
       part,
-      element("td", { className: "shares" }, ...run.shares.flatMap((share) => [shareOf(share), " "])),
+      element("td", { className: "shares" }, ...run.shares.map(shareOf)),
       element("td", { textContent: run.started.slice(0, 16).replace("T", " ") }),
     );
     return row;
   };
 
+  const film = (episode) => {
+    const title = `${episode.name}, ${episode.sampler}, episode ${episode.episode}`;
+    const video = element("video", { src: episode.video, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
+    return element("figure", {}, video, element("figcaption", { textContent: `${episode.sampler}: ${episode.outcome} after ${episode.steps} steps` }));
+  };
+
+  let listed = []; // the episodes that are shown
+  // Of the same run and start, each video once: samplers drawn side by side share theirs.
+  const beside = (episode) => [
+    episode,
+    ...listed.filter((other) => other.run === episode.run && other.episode === episode.episode && other.video && other.video !== episode.video),
+  ];
+
   const detail = (episode) => {
     const inside = element("td", { colSpan: 5 });
     if (episode.error) inside.append(element("p", { textContent: episode.error }));
     if (episode.video) {
-      const title = `${episode.name}, ${episode.sampler}, episode ${episode.episode}`;
-      const video = element("video", { src: episode.video, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
-      inside.append(element("div", {}, video));
+      const films = beside(episode).map(film);
+      inside.append(element("div", { className: "videos" }, ...films));
+      if (films.length > 1) {
+        const players = films.map((figure) => figure.firstChild);
+        const play = element("button", { type: "button", textContent: "play all" });
+        play.addEventListener("click", () => players.forEach((player) => { player.currentTime = 0; player.play(); }));
+        inside.prepend(element("div", {}, play));
+      }
     } else {
       inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval render ${episode.folder} episodes=[${episode.episode}]` })));
     }
@@ -123,6 +146,8 @@
   };
 
   const draw = (answer, keepEpisodes) => {
+    styles = answer.styles;
+    listed = answer.episodes;
     Object.entries(answer.choices).forEach(([name, choices]) => offer(filter.elements[name], choices));
     runs.replaceChildren(...answer.runs.map(runRow));
     const left = answer.reading ? `, ${answer.reading} still to be read` : "";
