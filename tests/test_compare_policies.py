@@ -80,7 +80,7 @@ def test_policies_are_compared_by_themselves_where_no_samplers_are(tmp_path: Pat
     assert comparison.by == "policy"
     assert labels(comparison) == ["flow_weak", "flow"]
     assert headline(comparison)[0] == "flow succeeds most often: 90 % against 50 % for flow_weak."
-    assert headline(comparison)[1] == "The gain survives Holm's correction over the one comparison of this report."
+    assert headline(comparison)[2] == "The gain survives Holm's correction over the one comparison of this report."
     assert [table.name for table in compare(runs, by="sampler").tables] == ["made flow_weak", "made flow"]
     assert not compare(runs, by="sampler").compared
 
@@ -137,7 +137,7 @@ def test_samplers_are_compared_under_the_same_options_alone(tmp_path: Path) -> N
     assert [table.name for table in comparison.tables] == ["made flow", "made task.gain=0.6 flow"]
     assert [table.references for table in comparison.tables] == [["unsteered"]] * 2
     assert comparison.comparisons == 2
-    assert "of made and made task.gain=0.6." in headline(comparison)[0]
+    assert "of made and made task.gain=0.6." in headline(comparison)[1]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_first_task_of_a_suite_is_told_from_the_suite(tmp_path: Path) -> Non
     folder = made_run.write(tmp_path / "run", "libero_goal", {"unsteered": HALF, "a": MOST}, {"task": task})
     comparison = compare([folder])
     assert comparison.tables[0].name == "libero_goal task.index=0 flow"
-    assert "paired episodes of libero_goal task.index=0." in headline(comparison)[0]
+    assert "paired episodes of libero_goal task.index=0." in headline(comparison)[1]
 
 
 def test_checkpoints_of_one_name_are_told_apart_by_their_folders_on_every_task(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_checkpoints_of_one_name_are_told_apart_by_their_folders_on_every_task(t
         ["flow", 'flow checkpoints="mine/epoch 9"']
     ] * 2
     assert "against 50 % for flow." in headline(comparison)[0]
-    assert "over 80 paired episodes of one and two." in headline(comparison)[0]
+    assert "over 80 paired episodes of one and two." in headline(comparison)[1]
     assert [(pooled.label, pooled.won, pooled.lost) for pooled in comparison.pooled] == [("flow", 4, 36)]
 
 
