@@ -18,7 +18,6 @@ from typing import Any
 import imageio_ffmpeg  # type: ignore[import-untyped]
 from PIL import Image
 
-from sim_eval.config.values import one_of
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import replacing
 from sim_eval.runs.reader import CONFIG, Run, read_run
@@ -225,8 +224,9 @@ def _ending(steps: Sequence[int]) -> str:
 def main(names: Sequence[str]) -> None:
     """Make the named clips, or all, and write the page."""
     facts = json.loads(FACTS.read_text()) if FACTS.exists() else {}
-    for name in names:
-        one_of("clip", name, [clip.name for clip in CLIPS])
+    known = [clip.name for clip in CLIPS]
+    if unknown := [name for name in names if name not in known]:
+        raise RunError(f"clip is {unknown[0]}; accepted: {', '.join(known)}")
     for clip in CLIPS:
         if not names or clip.name in names:
             facts[clip.name] = make(clip)
