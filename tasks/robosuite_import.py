@@ -25,20 +25,33 @@ ROBOSUITE_VERSION = "1.4.0"
 def load_robosuite() -> ModuleType:
     """The `robosuite` package, imported once per process without GL, log file or warning.
 
-    Raises TaskError if robosuite is missing or another release.
+    Raises TaskError if robosuite is missing, another release, or lacks a library of the system.
     """
     if "robosuite" not in sys.modules:
         ensure_cache()
         with without_gl():
             _install_quiet_macros()
-            import robosuite
-
+            robosuite = _imported()
             # robosuite's own `import robosuite.macros` found ours, so the attribute was never set on the package.
             robosuite.macros = sys.modules["robosuite.macros"]
     package = sys.modules["robosuite"]
     if package.__version__ != ROBOSUITE_VERSION:
         raise TaskError(f"robosuite {package.__version__} is installed; accepted: {ROBOSUITE_VERSION}")
     return package
+
+
+def _imported() -> Any:
+    """The package. It imports OpenCV, whose usual build opens windows and needs a desktop's libraries for it."""
+    try:
+        import robosuite
+    except ImportError as error:
+        if "cannot open shared object file" not in str(error):
+            raise
+        raise TaskError(
+            f"robosuite cannot be imported: {error}; on a machine without a desktop: pip uninstall -y opencv-python, "
+            "then pip install opencv-python-headless"
+        ) from error
+    return robosuite
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import platform
 import shutil
@@ -29,6 +30,7 @@ from sim_eval.installation.check import Check
 from sim_eval.models.build import resolve_device
 from sim_eval.rollout.inference import Decision
 from sim_eval.samplers import Models
+from tasks import robosuite_import
 from tasks.task import TaskError
 from tests.commands import put_toy
 from tests.small_models import random_observation, small_models
@@ -125,6 +127,29 @@ def test_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.line.startswith("missing  ffmpeg        No ffmpeg exe could be found.; videos need it: pip install")
 
 
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        (
+            "libGL.so.1: cannot open shared object file: No such file or directory",
+            r"^robosuite cannot be imported: libGL\.so\.1: .*; on a machine without a desktop: pip uninstall",
+        ),
+        ("No module named 'scipy'", None),
+    ],
+)
+def test_a_library_that_the_system_lacks_is_told(monkeypatch: pytest.MonkeyPatch, why: str, told: str | None) -> None:
+    imported = builtins.__import__
+
+    def without_library(name: str, *arguments: Any) -> Any:
+        if name == "robosuite":
+            raise ImportError(why)
+        return imported(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", without_library)
+    with pytest.raises(ImportError if told is None else TaskError, match=told):
+        robosuite_import._imported()
+
+
 def test_auto_keeps_the_suites_small_networks_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     small, others = Component("flow"), Component("lerobot", "policies.lerobot:build")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -154,7 +179,7 @@ def test_gpus_and_what_auto_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_simulator_and_the_compilers_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.simulator_check() == Check("ok", "simulator", "robosuite 1.4.0 can be imported")
-    from tasks import osc, robosuite_import
+    from tasks import osc
 
     monkeypatch.setattr(osc, "is_compiled", lambda: False)
     assert "compiles at the first run, about a minute; cache in /" in machine.compiler_check().found
