@@ -88,7 +88,14 @@ _SMALL = {
     "list": [],
 }
 #: What needs another machine, a learner's folder or what the strengths were tuned for, and suites, which take long.
-_NOT_HERE = ("engine=ray", "compare DIR", "results/strengths_as_published.yaml", "eval_info.json", "task.id=Inverted")
+_NOT_HERE = (
+    "engine=ray",
+    "compare DIR",
+    "results/strengths_as_published.yaml",
+    "eval_info.json",
+    "task.id=Inverted",
+    "design=",
+)
 _SUITES = ("task=six", "task=lift,can", "index=all")
 
 
