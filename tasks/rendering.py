@@ -6,7 +6,9 @@ import atexit
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -181,6 +183,7 @@ def _open_gl_context() -> Any:
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
     if chosen and chosen not in _LIBRARIES:
         raise TaskError(f"MUJOCO_GL is {chosen!r}; frames can be drawn with: {', '.join(_LIBRARIES)} (or unset)")
+    _load_triton_before_mesa()
     answers = []
     for backend in (chosen,) if chosen else _LIBRARIES:
         try:
@@ -194,6 +197,16 @@ def _open_gl_context() -> Any:
         "no GL library can draw frames (" + "; ".join(answers) + "). Install one, on Debian or Ubuntu: "
         "apt-get install libegl1 libopengl0 libgl1-mesa-dri (or libosmesa6); or run without videos"
     )
+
+
+def _load_triton_before_mesa() -> None:
+    """Import triton, which torch's builds for CUDA bring along, if this process has torch.
+
+    torch's optimisers import it. Both triton and Mesa's software GL bring LLVM, and a triton that is loaded after Mesa
+    has drawn ends the process with a segmentation fault.
+    """
+    if "torch" in sys.modules and importlib.util.find_spec("triton"):
+        importlib.import_module("triton")
 
 
 @functools.cache

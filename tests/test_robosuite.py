@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import functools
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,27 @@ def test_an_unknown_camera_is_named(expert_run: Path, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"camera is 'front'; accepted: agentview"):
         render(drawing(expert_run, tmp_path, camera="front"), LIFT)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("imported", ["torch", "numpy"])
+def test_triton_is_loaded_before_mesa_if_torch_is(tmp_path: Path, imported: str) -> None:
+    """Loaded after Mesa it crashes, for both bring LLVM. A package in its place says which libraries there were."""
+    (tmp_path / "triton.py").write_text(
+        "MESA = any('libgallium' in line or 'LLVM' in line for line in open('/proc/self/maps'))"
+    )
+    program = (
+        f"import sys, {imported}\n"
+        "from sim_eval.installation.drawing import draw\n"
+        "draw()\n"
+        "print(sys.modules['triton'].MESA if 'triton' in sys.modules else None)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:."},
+    )
+    assert (found.stdout, found.stderr) == ("False\n" if imported == "torch" else "None\n", "")
 
 
 @pytest.mark.parametrize("missing", [("libEGL", "libOSMesa"), ("libOpenGL", "libGL.", "libGLESv2", "libOSMesa")])
