@@ -207,6 +207,12 @@ def _state(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+def _has_whole_file(folder: Path) -> bool:
+    """Whether the data file that the command makes is there. Its episodes' files are removed after that."""
+    files = (path for path in folder.rglob("*") if path.suffix in (".hdf5", ".npz"))
+    return any(not {"replay"} & set(path.parts) and ".unfinished" not in str(path) for path in files)
+
+
 def repeat(command: Command, points: int, draw: random.Random, place: Path) -> Counter[str]:
     """Kill the command `points` times, in as many folders as that takes. Returns what was counted."""
     found: Counter[str] = Counter()
@@ -218,12 +224,12 @@ def repeat(command: Command, points: int, draw: random.Random, place: Path) -> C
     while found["kills"] < points:
         running = kill(start(command, folder), folder, draw, longest, max(1, writes))
         now = command.kept(folder)
-        whole = not running or not list(folder.rglob("*.unfinished"))
+        whole = not running or _has_whole_file(folder)
         if running:
             found["kills"] += 1
             lost = Counter(before) - Counter(now)
-            # Episodes of a data file that has become whole are in it; the end is compared.
-            found["lost"] += 0 if whole and command.kept is episodes and not now else lost.total()
+            # Episodes of a data file that is whole are in it, and their own files go; the end is compared.
+            found["lost"] += 0 if whole and command.kept is episodes else lost.total()
             found["records that were there at a kill"] += len(now)
             print(f"{found['kills']} of {points} kills, {len(now)} records there", file=sys.stderr, flush=True)
         if not running or found["kills"] == points:
