@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim_eval.commands import data as data_command
 from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.training import play_data
@@ -112,6 +113,33 @@ def test_an_interrupted_command_goes_on_where_it_ended(tmp_path: Path, monkeypat
     write_play("cube-single", 60, 0, 0, output, workers=0)
     assert played == [0, 1, 1, 2]
     assert same(arrays(output), arrays(whole))
+
+
+def test_the_same_command_writes_the_second_file_that_an_interruption_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, join = tmp_path / "play.npz", play_data._join
+
+    def interrupted(path: Path, episodes: Any) -> None:
+        if path != output:
+            raise KeyboardInterrupt
+        join(path, episodes)
+
+    def data(*more: str) -> int:
+        options = ["task=ogbench", "task.env=cube-single", "steps=40", "validation=20", "workers=0", f"output={output}"]
+        return data_command.run(read_command("data", [*options, *more]))
+
+    monkeypatch.setattr(play_data, "_join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        data()
+    monkeypatch.undo()
+    assert output.exists()
+    with pytest.raises(RunError, match=r"play\.npz exists; accepted: overwrite=true or another output"):
+        data("seed=1")
+    assert data() == 0
+    assert len(arrays(validation_path(output))["actions"]) == 21  # one row more than transitions
+    with pytest.raises(RunError, match=r"play\.npz exists"):
+        data()
 
 
 def test_the_scenes_cube_stays_in_sight() -> None:

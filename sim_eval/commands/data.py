@@ -57,13 +57,14 @@ class Options:
 
 
 def run(options: Options) -> int:
-    from sim_eval.training.play_data import validation_path, write_play
+    from sim_eval.training.play_data import validation_path, was_interrupted, write_play
 
+    domain = options.task.options["env"]
+    replaces = options.overwrite or was_interrupted(domain, options.seed, options.output)
     second = [validation_path(options.output)] if options.validation else []
     for path in (options.output, *second):
-        if path.exists() and not options.overwrite:
+        if path.exists() and not replaces:
             raise RunError(f"{path} exists; accepted: overwrite=true or another output")
-    domain = options.task.options["env"]
     speed = write_play(domain, options.steps, options.validation, options.seed, options.output, options.workers)
     print("\n".join(map(str, (options.output, *second))))
     print(f"{options.steps + options.validation} steps, {speed:.0f} a second")

@@ -22,7 +22,7 @@ from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import locked, replacing
 from sim_eval.rollout.workers import work_through
 from sim_eval.training.play_files import DAMAGED_NPZ
-from sim_eval.training.resumable import keep_only
+from sim_eval.training.resumable import is_of, keep_only
 from tasks.ogbench_domains import DOMAINS, Domain
 from tasks.ogbench_play import OraclePlay
 from tasks.packages import versions
@@ -46,11 +46,11 @@ def write_play(domain: str, steps: int, validation: int, seed: int, output: Path
     Returns the steps a second that were played. Raises TaskError as `OraclePlay`, and RunError if another process
     writes the same file, or a file cannot be written.
     """
-    folder = output.with_name(f"{output.name}.unfinished")
+    folder = _unfinished(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "lock", busy=f"{folder} is in use by another command; accepted: another output"):
-            keep_only(folder, {"domain": domain, "seed": seed, **versions(("ogbench", "mujoco"))}, "*.npz")
+            keep_only(folder, _origin(domain, seed), "*.npz")
             training = _episodes(steps, 0, folder)
             checking = _episodes(validation, len(training), folder)
             speed = _play(domain, [*training, *checking], seed, workers)
@@ -61,6 +61,19 @@ def write_play(domain: str, steps: int, validation: int, seed: int, output: Path
     except OSError as error:
         raise RunError(f"cannot write {output}: {error.strerror or error}") from None
     return speed
+
+
+def was_interrupted(domain: str, seed: int, output: Path) -> bool:
+    """Whether the same data were being written to `output`, which may be there already, without its second file."""
+    return is_of(_unfinished(output), _origin(domain, seed))
+
+
+def _unfinished(output: Path) -> Path:
+    return output.with_name(f"{output.name}.unfinished")
+
+
+def _origin(domain: str, seed: int) -> dict[str, Any]:
+    return {"domain": domain, "seed": seed, **versions(("ogbench", "mujoco"))}
 
 
 def validation_path(output: Path) -> Path:

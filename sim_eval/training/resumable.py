@@ -22,6 +22,7 @@ from tqdm import tqdm
 from sim_eval.foundation.files import locked, write_text
 from sim_eval.training.trajectories import Trajectory, join_hdf5, write_hdf5
 
+_ORIGIN = "origin.json"
 #: Plays the episodes that are not among the given ones, and yields each one's number and trajectory as it ends.
 Play = Callable[[Collection[int]], Generator[tuple[int, Trajectory]]]
 
@@ -63,9 +64,18 @@ def _finished(folder: Path) -> dict[int, Path]:
 
 def keep_only(folder: Path, origin: Mapping[str, Any], episodes: str) -> None:
     """Delete the files `episodes`, a pattern, of another origin than this, and note this in `origin.json`."""
-    stored, content = folder / "origin.json", json.dumps(origin, indent=1, sort_keys=True, default=str)
-    if stored.exists() and stored.read_bytes() == content.encode():
+    if is_of(folder, origin):
         return
     for file in folder.glob(episodes):
         file.unlink()
-    write_text(stored, content)
+    write_text(folder / _ORIGIN, _noted(origin))
+
+
+def is_of(folder: Path, origin: Mapping[str, Any]) -> bool:
+    """Whether an interrupted command of this origin has left the folder."""
+    stored = folder / _ORIGIN
+    return stored.exists() and stored.read_bytes() == _noted(origin).encode()
+
+
+def _noted(origin: Mapping[str, Any]) -> str:
+    return json.dumps(origin, indent=1, sort_keys=True, default=str)
