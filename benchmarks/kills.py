@@ -210,7 +210,7 @@ def _state(folder: Path) -> dict[str, tuple[int, int]]:
 def _has_whole_file(folder: Path) -> bool:
     """Whether the data file that the command makes is there. Its episodes' files are removed after that."""
     files = (path for path in folder.rglob("*") if path.suffix in (".hdf5", ".npz"))
-    return any(not {"replay"} & set(path.parts) and ".unfinished" not in str(path) for path in files)
+    return any("replay" not in path.parts and ".unfinished" not in str(path) for path in files)
 
 
 def repeat(command: Command, points: int, draw: random.Random, place: Path) -> Counter[str]:

@@ -34,15 +34,7 @@ CASES = {
 @contextmanager
 def server(options: list[str]) -> Iterator[tuple[str, int]]:
     """The address of a server in a process of its own, and the process."""
-    command = [
-        sys.executable,
-        "-c",
-        "from sim_eval.commands import cli; cli.main()",
-        "serve",
-        "port=0",
-        "device=cpu",
-        *options,
-    ]
+    command = [sys.executable, "-m", "sim_eval", "serve", "port=0", "device=cpu", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().split(" ", 1)[0], process.pid

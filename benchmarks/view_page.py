@@ -111,7 +111,7 @@ def _write(root: Path, runs: int, records: int) -> None:
 @contextmanager
 def _viewer(root: Path) -> Iterator[str]:
     """A new `sim-eval view`; yields its address."""
-    command = [sys.executable, "-c", "from sim_eval.commands import cli; cli.main()", "view", str(root), "port=0"]
+    command = [sys.executable, "-m", "sim_eval", "view", str(root), "port=0"]
     begun = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

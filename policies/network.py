@@ -118,7 +118,7 @@ class ChunkNetwork(nn.Module):
             for block_pullback in reversed(pullbacks):
                 gradient = block_pullback(gradient)
             parts = gradient.mm(first).split(math.prod(self.shape), dim=1)
-            return tuple(part.unflatten(1, self.shape) for part, _ in zip(parts, flat, strict=False))
+            return tuple(part.unflatten(1, self.shape) for part in parts[: len(flat)])
 
         return F.linear(normed, last, self.output.bias).unflatten(1, self.shape), pullback
 

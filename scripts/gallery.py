@@ -214,11 +214,7 @@ def _figure(clip: Clip, fact: Mapping[str, Any]) -> str:
     key = f"episode {fact['episode']} (environment seed {fact['env_seed']}, noise seed {fact['noise_seed']})"
     options = [clip.left] if clip.left == clip.right else [clip.left, clip.right]
     typed = "; beside ".join(f"`{option}`" for option in options)
-    return f"{picture}\n\n{clip.caption}{at}. {typed}, {key}: {_ending(fact['steps'])} control steps."
-
-
-def _ending(steps: Sequence[int]) -> str:
-    return f"{steps[0]} and {steps[1]}"
+    return f"{picture}\n\n{clip.caption}{at}. {typed}, {key}: {' and '.join(map(str, fact['steps']))} control steps."
 
 
 def main(names: Sequence[str]) -> None:

@@ -138,9 +138,7 @@ def interval_over_tasks(differences: Sequence[float]) -> tuple[float, float] | N
     """
     if len(differences) < 3:
         return None
-    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1) / np.sqrt(len(differences)))
-    half = float(student_t.ppf(0.975, len(differences) - 1)) * error
-    return mean - half, mean + half
+    return mean_interval(differences, range(len(differences)))
 
 
 @dataclass(frozen=True)

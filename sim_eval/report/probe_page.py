@@ -9,11 +9,11 @@ from sim_eval.probing.gains import Gain, Gains
 from sim_eval.probing.measures import Figure
 from sim_eval.probing.options import PAGE
 from sim_eval.probing.probe import Probe
-from sim_eval.report.figures import Panel, Styles, line
+from sim_eval.report.figures import Panel, line
 from sim_eval.report.html import environment
 from sim_eval.report.plot_style import SERIES, canvas, look, mark, svg
 from sim_eval.report.probe import bracketed, notes, played, rows
-from sim_eval.report.sampler_styles import styles_of
+from sim_eval.report.sampler_styles import Styles, styles_of
 
 
 def write(probe: Probe, folder: Path) -> Path:

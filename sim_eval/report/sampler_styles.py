@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 
+from sim_eval.runs.records import BASELINE
+
 #: How many there are: the style sheet's colours s0 to s7, and as many shapes.
 STYLES = 8
 
 #: Samplers that always have the same style, by its number.
-_KNOWN = ("unsteered", "best_of_n", "value_guided", "qpilots_u", "qpilots_m", "vgps", "qgf", "dsrl")
+_KNOWN = (BASELINE, "best_of_n", "value_guided", "qpilots_u", "qpilots_m", "vgps", "qgf", "dsrl")
 
 #: The number of colour and shape of every label.
 Styles = Mapping[str, int]

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 
 from sim_eval.analysis.compare import Comparison
 from sim_eval.foundation.files import write_text
-from sim_eval.report.figures import Panel, Styles
+from sim_eval.report.figures import Panel
 from sim_eval.report.html import drawings
 from sim_eval.report.plot_style import outline
+from sim_eval.report.sampler_styles import Styles
 from sim_eval.report.stylesheet import stylesheet
 
 #: Their folder, in the report's.

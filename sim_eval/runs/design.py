@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sim_eval.config.values import one_of, shown
-from sim_eval.foundation.bounded import MOST_YAML, read_bytes
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import check_fields, load_yaml
+from sim_eval.foundation.files import sha256
 
 #: The correction of the paired tests that reports make.
 HOLM = "holm"
@@ -56,7 +55,6 @@ class Design:
 
 def read_design(path: Path) -> Design:
     """Read a design file, YAML or JSON. Raises RunError naming a field that is missing, unknown or of a wrong kind."""
-    digest = hashlib.sha256(read_bytes(path, MOST_YAML)).hexdigest()
     values = load_yaml(path)
     where = f"design={path}"
     if lacking := [name for name in _FIELDS if name not in values]:
@@ -70,7 +68,7 @@ def read_design(path: Path) -> Design:
             raise RunError(f"{where}: {name} is {shown(values[name])}; accepted: one or more names, each once")
     one_of(f"{where}: reference", values["reference"], values["samplers"])
     lists = {name: tuple(values[name]) for name in ("tasks", "samplers")}
-    return Design(path, digest, **{**values, **lists})
+    return Design(path, sha256(path), **{**values, **lists})
 
 
 def _said(value: int | str | Sequence[str]) -> str:

@@ -96,10 +96,9 @@ class Overlay:
     """Frames for episodes of one key, a column each in the order given; `size`: pixels a side of every picture.
 
     A dark band on top names task, episode and instruction, or each column's where the policies were told different
-    things. Below each picture stand the sampler with its strength (and
-    the policy, where columns differ in it), the control step, the pictures that the policy saw if `observed` says
-    which, and, where a critic valued the chunks, the curve of Q so far, all columns on the same axes. A column whose
-    episode has ended shows how.
+    things. Below each picture stand the sampler with its strength (and the policy, where columns differ in it), the
+    control step, the pictures that the policy saw if `observed` says which, and, where a critic valued the chunks, the
+    curve of Q so far, all columns on the same axes. A column whose episode has ended shows how.
     """
 
     def __init__(
