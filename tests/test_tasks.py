@@ -220,7 +220,10 @@ def identical(first: list[Any], second: list[Any]) -> bool:
     return all(a[:2] == b[:2] and equal(a[2], b[2]) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize(("stepping", "at"), [("fast", 0), ("fast", 25), ("fast", -20), ("stock", 25)])
+@pytest.mark.parametrize(
+    ("stepping", "at"),
+    [("fast", 0), ("fast", 25), ("fast", -20), pytest.param("stock", 0, marks=pytest.mark.slow), ("stock", 25)],
+)
 def test_a_saved_state_is_restored_bit_for_bit(task: Task, stepping: str, at: int) -> None:
     """Saved at the start, in the middle and 20 steps before the limit; restored twice, after other actions too."""
     if stepping == "stock":
