@@ -117,6 +117,27 @@ def test_an_evaluation_stores_the_hash_before_its_first_record(tmp_path: Path) -
     assert compare([run], design=design).design.kept  # type: ignore[union-attr]
 
 
+def test_a_run_keeps_a_copy_of_its_design_which_reports_find(tmp_path: Path) -> None:
+    design = designed(tmp_path, tasks=["toy"], policy="toy", samplers=["unsteered", "best_of_n"])
+    content = design.path.read_bytes()
+    run = tmp_path / "run"
+    toy_run.run(run, design=design)
+    design.path.unlink()
+    check = compare([run]).design
+    assert check is not None
+    assert check.kept
+    assert (run / "design.yaml").read_bytes() == content
+    toy_run.run(run, design=designed(tmp_path, tasks=["toy", "lift"], policy="toy"))
+    assert (run / "design.yaml").read_bytes() == content, "it began with the first"
+    assert compare([run, made(tmp_path / "other", None)]).design is None, "the other has none"
+
+
+def test_a_run_of_some_tasks_is_not_held_to_the_design_unasked(tmp_path: Path) -> None:
+    design = designed(tmp_path, tasks=["toy", "lift"], policy="toy", samplers=["unsteered", "best_of_n"])
+    toy_run.run(tmp_path / "run", design=design)
+    assert compare([tmp_path / "run"]).design is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

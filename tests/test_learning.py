@@ -66,6 +66,7 @@ def test_the_curve_starts_at_zero_and_ends_at_the_steps(reference: Path) -> None
     assert steps == sorted(set(steps))
     assert all(later // 100 > earlier // 100 for earlier, later in itertools.pairwise(steps[:-1]))
     assert all(len(point["outcomes"]) == 4 for point in curve)
+    assert [len(point.get("unsteered", [])) for point in curve] == [4, *(0 for _ in curve[1:])]
 
 
 def test_the_result_depends_on_neither_workers_nor_batch(reference: Path, tmp_path: Path) -> None:

@@ -73,6 +73,26 @@ def test_episodes_of_one_start_are_one_cluster(tmp_path: Path) -> None:
         assert (pairing.pairs, sum(cluster.count for cluster in pairing.clusters)) == (4, clusters)
 
 
+def test_the_frozen_policy_is_a_line_that_every_evaluation_is_paired_with(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        folder = write(tmp_path / name, {0: [0, 0, 1], 110: [1, 1, seed]}, seed=seed)
+        curve = json.loads((folder / "curve.json").read_text())
+        curve[0]["unsteered"] = [False, bool(seed), True]
+        (folder / "curve.json").write_text(json.dumps(curve))
+    curves = read_curves([tmp_path / "a", tmp_path / "b"])
+    frozen = curves[-1]
+    assert (frozen.label, frozen.frozen, frozen.seeds) == ("unsteered", True, (0, 1))
+    assert [(point.steps, point.successes) for point in frozen.points] == [(0, 3), (110, 3)]
+    (pairing,) = compare_curves(curves)
+    assert (pairing.label, pairing.against, pairing.won, pairing.lost) == ("qpilots_u", "unsteered", 3, 1)
+    text = learning_curves.html(curves)
+    assert "Dashed: the frozen policy" in text
+    assert "can, flow, unsteered: 50 % [19 to 81] in the same episodes (2 seeds, 6 episodes)." in text
+    assert text.count("<td>any</td>") == 1
+    never = write(tmp_path / "c", {0: [0, 0, 0]}, sampler="unsteered")
+    assert [curve.frozen for curve in read_curves([tmp_path / "a", never])] == [False, False]
+
+
 def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
     first, second = (write(tmp_path / name, {0: [0]}) for name in "ab")
     with pytest.raises(RunError, match="have the same options and seed 0; accepted: one of them"):

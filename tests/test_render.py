@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -273,12 +274,24 @@ def test_videos_of_version_1_records_are_known(run: Path) -> None:
     assert rendered(run, samplers=("unsteered",)).kept == 1
 
 
+def test_a_moved_run_keeps_its_videos(run: Path, tmp_path: Path) -> None:
+    (path,) = draw(run, samplers=("unsteered",), episodes=(0,))
+    alone = shutil.copytree(run, tmp_path / "archive" / "deep" / "run")
+    assert read_run(alone).videos["unsteered", 0] == path.resolve(), "the run alone was moved"
+    shutil.copytree(path.parent, tmp_path / "archive" / "deep" / path.parent.name)
+    both = tmp_path / "archive" / "deep" / path.parent.name / path.name
+    assert read_run(alone).videos["unsteered", 0] == both.resolve(), "both were moved"
+
+
 def test_a_damaged_index_is_named(run: Path) -> None:
     (run / "videos.json").write_text("{")
     with pytest.raises(RunError, match=r"videos\.json is not JSON"):
         draw(run)
     (run / "videos.json").write_text('[{"file": 3, "shows": []}]')
     with pytest.raises(RunError, match=r"videos\.json entry 1: file is 3; accepted: text"):
+        draw(run)
+    (run / "videos.json").write_text('[{"file": "a.mp4", "shows": [], "absolute": 3}]')
+    with pytest.raises(RunError, match=r"videos\.json entry 1: absolute is 3; accepted: text"):
         draw(run)
 
 

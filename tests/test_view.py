@@ -24,6 +24,7 @@ from sim_eval.commands.cli import read_command
 from sim_eval.runs.run_folder import lock
 from sim_eval.runs.videos import update_index
 from sim_eval.video.encode import write_video
+from sim_eval.video.episode_video import write_sheet
 from sim_eval.view import connections, entry
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.entry import Videos
@@ -134,6 +135,16 @@ def test_a_video_is_served_and_seekable(address: str, root: Path) -> None:
     assert video == "/files/films/a%20film.mp4"
     status, _, headers = get(address + video, Range="bytes=10-19")
     assert (status, headers["content-length"], headers["content-type"]) == (206, "10", "video/mp4")
+
+
+def test_a_contact_sheet_is_served_as_a_picture(tmp_path: Path) -> None:
+    folder = made_run.write(tmp_path / "can", "made", {"unsteered": [0, 1]})
+    write_sheet(tmp_path / "sheets" / "sheet.png", [np.zeros((8, 8, 3), np.uint8)])
+    update_index(folder, {tmp_path / "sheets" / "sheet.png": (("unsteered", 1),)})
+    with serving(tmp_path) as address:
+        assert [episode["sheet"] for episode in view(address)["episodes"]] == [None, "/files/sheets/sheet.png"]
+        with urllib.request.urlopen(f"{address}/files/sheets/sheet.png") as response:
+            assert response.headers["content-type"] == "image/png"
 
 
 def test_videos_beside_the_runs_are_shown(tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for film in films:
         film.write_bytes(video.read_bytes())
     update_index(root / "lift", films)
+    for name in "ab":
+        made_run.write(root / "suite" / name, f"suite_{name}", SAMPLERS)
+    made_run.write(root / "shared", "shared", {**SAMPLERS, "best_of_n": SAMPLERS["unsteered"]})
+    both = tuple((sampler, 1) for sampler in SAMPLERS)
+    update_index(root / "shared", {root / "lift" / "unsteered.mp4": (("best_of_n", 1),), video: both})
     return root
 
 
@@ -59,7 +64,7 @@ def address(root: Path) -> Iterator[str]:
 def page(browser: webdriver.Chrome, address: str) -> webdriver.Chrome:
     resize(browser, DESKTOP)
     browser.get(address)
-    wait(browser, "20 runs")
+    wait(browser, "23 runs")
     return browser
 
 
@@ -77,10 +82,10 @@ def test_hostile_folders_are_text(page: webdriver.Chrome) -> None:
     assert not page.find_elements(By.CSS_SELECTOR, "img")
     assert any(hostile_runs.MARKUP in name for name in names(page))
     choose(page, "state", "broken")
-    wait(page, "15 of 20 runs")
+    wait(page, "15 of 23 runs")
     assert all(row.text for row in page.find_elements(By.CSS_SELECTOR, "td.problem"))
     choose(page, "state", "all")
-    wait(page, "20 runs")
+    wait(page, "23 runs")
     page.find_element(By.PARTIAL_LINK_TEXT, "<img").click()  # its report
     WebDriverWait(page, 20).until(lambda shown: "Steering on made" in shown.title)
     assert not page.find_elements(By.CSS_SELECTOR, "img[src=x]")
@@ -102,7 +107,7 @@ def test_filters_narrow_runs_and_episodes(page: webdriver.Chrome) -> None:
         return page.find_element(By.ID, "episode-count").text
 
     choose(page, "task", "can")
-    wait(page, "1 of 20 runs")
+    wait(page, "1 of 23 runs")
     assert names(page) == ["can"]
     assert episodes().startswith("160 of ")
     choose(page, "sampler", "qpilots_u")
@@ -112,9 +117,9 @@ def test_filters_narrow_runs_and_episodes(page: webdriver.Chrome) -> None:
     WebDriverWait(page, 5).until(lambda _: episodes().startswith("1 of "))
     assert page.find_element(By.CSS_SELECTOR, ".episodes tbody th").text == "▸ can 75"
     page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
-    wait(page, "20 runs")
+    wait(page, "23 runs")
     page.find_element(By.NAME, "text").send_keys("lift qpilots")
-    wait(page, "1 of 20 runs")
+    wait(page, "1 of 23 runs")
     assert names(page) == ["lift"]
     more = page.find_element(By.ID, "more")
     page.execute_script("arguments[0].click()", more)
@@ -135,7 +140,7 @@ def test_an_episode_opens_and_its_video_plays(page: webdriver.Chrome) -> None:
 
 def test_success_is_drawn_in_the_samplers_colours(page: webdriver.Chrome) -> None:
     choose(page, "task", "can")
-    wait(page, "1 of 20 runs")
+    wait(page, "1 of 23 runs")
     bars = page.find_elements(By.CSS_SELECTOR, ".runs .share .bar")
     assert [bar.get_attribute("class") for bar in bars] == ["bar s0", "bar s3"]
     filled = (
@@ -156,12 +161,29 @@ def test_videos_of_one_start_open_beside_each_other(page: webdriver.Chrome) -> N
     assert len(tops) == 1
 
 
+def test_runs_of_one_folder_stand_together(page: webdriver.Chrome) -> None:
+    groups = page.find_elements(By.CSS_SELECTOR, ".runs tr.suite")
+    assert "suite/ 2 runs" in [group.text for group in groups]
+    (link,) = page.find_elements(By.LINK_TEXT, "suite/")
+    assert str(link.get_attribute("href")).count("run=") == 2
+    order = names(page)
+    assert order.index("suite/a") + 1 == order.index("suite/b") or order.index("suite/b") + 1 == order.index("suite/a")
+
+
+def test_a_video_that_two_samplers_share_is_shown_once(page: webdriver.Chrome) -> None:
+    choose(page, "task", "shared")
+    page.find_element(By.NAME, "video").click()
+    WebDriverWait(page, 5).until(lambda shown: len(shown.find_elements(By.CSS_SELECTOR, ".episodes tbody tr")) == 3)
+    page.find_element(By.CSS_SELECTOR, ".episodes tbody button").click()
+    assert len(page.find_elements(By.CSS_SELECTOR, ".detail figure")) == 2
+
+
 def test_any_two_runs_are_compared(page: webdriver.Chrome) -> None:
     compare = page.find_element(By.CSS_SELECTOR, "#compare button")
     assert not compare.is_enabled()
     for name in ("can", "lift"):
         choose(page, "task", name)
-        wait(page, "1 of 20 runs")
+        wait(page, "1 of 23 runs")
         WebDriverWait(page, 5).until(ec.text_to_be_present_in_element((By.CSS_SELECTOR, ".runs tbody th"), name))
         page.find_element(By.CSS_SELECTOR, ".runs input").click()
     assert compare.text == "compare 2"

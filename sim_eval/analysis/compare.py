@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_eval.analysis.design import DesignCheck, check_design
+from sim_eval.analysis.design import DesignCheck, check_design, stored_design
 from sim_eval.analysis.grouping import run_warnings
 from sim_eval.analysis.measures import measured
 from sim_eval.analysis.pairs import corrected, interval_of, pairing_of
@@ -54,7 +54,7 @@ class Comparison:
 
     `pooled`: every two rows that all of several tables compare, over their pairs together; Holm's correction is
     over these alone. It answers another question than the tables do: whether one is better on the whole.
-    `design`: whether the runs kept the design that was fixed before them; None if none is named.
+    `design`: whether the runs kept the design that was fixed before them; None if there is none.
     """
 
     runs: list[Run]
@@ -129,7 +129,8 @@ def compare_runs(
     reference: the label of the row that the others are compared with. None: by sampler each row's unsteered one, by
         policy the first run's.
 
-    design: what was fixed before the runs, if anything; the comparison says whether they kept it.
+    design: what was fixed before the runs; the comparison says whether they kept it. None: the copy in their folders,
+        if they are the runs of all its tasks.
 
     Raises RunError if no run has a record, and for another `by` or `reference` than there is.
     """
@@ -141,6 +142,7 @@ def compare_runs(
     warnings += told + reference_warnings(tables)
     _correct(tables)
     warnings += _unfinished(tables)
+    design = design or stored_design(runs)
     checked = check_design(design, runs, tables) if design else None
     return Comparison(list(runs), tables, _overall(tables), warnings, _pooled(tables), checked)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import STORED_TASK, check_fields, check_optional, read_entries, read_json
 from sim_eval.rollout.keys import episode_key
+from sim_eval.runs.records import BASELINE
 
 CURVE = "curve.json"
 OPTIONS = "options.json"
@@ -41,7 +42,7 @@ class _Evaluation(TypedDict):
 
 #: Fields that options.json and an evaluation need not have.
 _MORE_OPTIONS = {"fingerprints": dict[str, str]}
-_MORE_EVALUATION = {"mean_q": float | None}
+_MORE_EVALUATION = {"mean_q": float | None, "unsteered": list[bool]}
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Curve:
 
     label: the sampler's name, with the folder's where others share it. place: the task's options, and the hash of the
     policy's weights; curves are compared where these are the same. left_out: evaluations that not all seeds have.
+    frozen: the policy's own draws in the same episodes, which learn nothing: each point has the same outcomes.
     """
 
     task: str
@@ -114,6 +116,7 @@ class Curve:
     seeds: tuple[int, ...]
     points: tuple[Point, ...]
     left_out: int = 0
+    frozen: bool = False
 
 
 def is_learned(folder: Path) -> bool:
@@ -136,13 +139,14 @@ def read_learned(folder: Path) -> Learned:
     for number, evaluation in enumerate(learned.evaluations, 1):
         where = f"{folder / CURVE} entry {number}"
         check_optional(where, evaluation, _MORE_EVALUATION)
-        if not evaluation["outcomes"]:
-            raise RunError(f"{where}: outcomes is []; accepted: an outcome for each episode")
+        for name in ("outcomes", "unsteered"):
+            if not evaluation.get(name, [True]):
+                raise RunError(f"{where}: {name} is []; accepted: an outcome for each episode")
     return learned
 
 
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
-    """The curves of these folders, seeds pooled.
+    """The curves of these folders, seeds pooled, and after them the frozen policy's lines, where folders have one.
 
     Raises RunError as `read_learned`, for seeds that share no evaluation, and for two folders that differ in nothing.
     """
@@ -155,12 +159,14 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
             raise RunError(f"{same.folder} and {folder} have the same options and seed {seed}; accepted: one of them")
         groups[setup][seed] = learned
     curves = [_curve(runs) for runs in groups.values()]
+    lines = _frozen(groups.values(), curves)
     names = [(curve.task, curve.policy, curve.label) for curve in curves]
     paths = [next(iter(runs.values())).folder for runs in groups.values()]
-    return [
+    named = [
         curve if names.count(name) == 1 else replace(curve, label=f"{_short(path, paths)}/{curve.label}")
         for name, path, curve in zip(names, paths, curves, strict=True)
     ]
+    return [*named, *lines]
 
 
 def compare_curves(curves: Sequence[Curve], first: bool = False) -> list[Pairing]:
@@ -197,6 +203,26 @@ def _curve(runs: Mapping[int, Learned]) -> Curve:
     place = json.dumps([first.options["task"], first.policy, weights], sort_keys=True)
     left_out = sum(len(run) - len(shared) for run in by_seed.values())
     return Curve(first.task, first.policy, first.sampler, place, tuple(by_seed), tuple(points), left_out)
+
+
+def _frozen(groups: Iterable[Mapping[int, Learned]], curves: Sequence[Curve]) -> list[Curve]:
+    """For each place, the frozen policy's outcomes at every mark that its learners have."""
+    outcomes: dict[str, dict[int, list[bool]]] = defaultdict(dict)
+    for runs, curve in zip(groups, curves, strict=True):
+        for seed, run in runs.items():
+            if run.evaluations and (played := run.evaluations[0].get("unsteered")):
+                outcomes[curve.place][seed] = played
+    lines = []
+    for place, by_seed in outcomes.items():
+        there = [curve for curve in curves if curve.place == place]
+        if any(curve.label == BASELINE for curve in there):  # a learner that never steers is a curve of its own
+            continue
+        steps = {point.mark: point.steps for curve in there for point in curve.points}
+        points = tuple(Point(mark, steps[mark], by_seed) for mark in sorted(steps))
+        lines.append(
+            Curve(there[0].task, there[0].policy, BASELINE, place, tuple(sorted(by_seed)), points, frozen=True)
+        )
+    return lines
 
 
 def _marked(evaluations: Sequence[dict[str, Any]], every: int) -> dict[Mark, dict[str, Any]]:

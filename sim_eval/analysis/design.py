@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sim_eval.analysis.table import Table
 from sim_eval.foundation.formatting import listed
-from sim_eval.runs.design import Design
+from sim_eval.runs.design import DESIGN, Design, read_design
 from sim_eval.runs.reader import Run
 from sim_eval.runs.stored_options import DECIDED
 
@@ -39,6 +39,20 @@ class DesignCheck:
         if self.departures:
             return f"{named}: not kept: {'; '.join(self.departures)}. Besides, {before}."
         return f"{named}: kept ({_KEPT}), {'and' if self.kept else 'but'} {before}."
+
+
+def stored_design(runs: Sequence[Run]) -> Design | None:
+    """The design that every run's folder holds a copy of, if these are the runs of all its tasks: some show nothing.
+
+    Raises RunError for a damaged copy.
+    """
+    copies = [run.folder / DESIGN for run in runs]
+    if not all(copy.is_file() for copy in copies):
+        return None
+    designs = {design.sha256: design for design in map(read_design, copies)}
+    design = next(iter(designs.values()))
+    complete = len(designs) == 1 and set(design.tasks) <= {run.setting[0] for run in runs}
+    return design if complete else None
 
 
 def check_design(design: Design, runs: Sequence[Run], tables: Sequence[Table]) -> DesignCheck:

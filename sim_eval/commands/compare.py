@@ -48,7 +48,8 @@ class Options:
     )
     design: Design | None = option(
         None,
-        "file that fixed the study, as for sim-eval evaluate: the report says whether the runs kept it",
+        "file that fixed the study, as for sim-eval evaluate: the report says whether the runs kept it; null: the one "
+        "that they were made with, if they are all its runs",
         kind="Path | None",
     )
     figures: bool = option(False, "also write every figure of the report as an SVG file into output/figures")

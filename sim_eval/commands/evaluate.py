@@ -12,7 +12,6 @@ from sim_eval.evaluation.suite import Suite, read_evaluation
 
 if TYPE_CHECKING:
     from sim_eval.analysis.compare import Comparison
-    from sim_eval.runs.design import Design
 
 USAGE = (
     "sim-eval evaluate [option=value ...]    e.g. sim-eval task=can samplers=unsteered,qpilots_u episodes=20\n\n"
@@ -35,7 +34,7 @@ def run(asked: Options | Suite) -> int:
     print(f"output={asked.output}", flush=True)
     try:
         records = evaluate_all(runs)
-        comparison = compare(folders, design=_design(runs))
+        comparison = compare(folders)
         print(report.terminal(comparison), flush=True)
         report.write(comparison, asked.output)  # after the table, so that a full disk does not hide it
         print(f"\n{asked.output / report.HTML}")
@@ -47,12 +46,6 @@ def run(asked: Options | Suite) -> int:
     if errors:
         print(f"{errors} episodes ended in an error; the same command with output={asked.output} runs them again")
     return 1 if errors or skipped else 0
-
-
-def _design(runs: Sequence[Options]) -> Design | None:
-    """The design, if these are the runs of all its tasks: of some, a report cannot say whether it was kept."""
-    design = runs[0].design
-    return design if design and {run.task_name for run in runs} == set(design.tasks) else None
 
 
 def _rendered(asked: Options | Suite, runs: Sequence[Options], comparison: Comparison) -> int:
@@ -68,7 +61,7 @@ def _rendered(asked: Options | Suite, runs: Sequence[Options], comparison: Compa
     rendered = [render(video_options(options), options.task.factory()) for options in runs]
     if any(videos.listed for videos in rendered):
         folders = [options.output for options in runs]
-        report.write(compare(folders, design=_design(runs)), asked.output)  # once more, with the videos
+        report.write(compare(folders), asked.output)  # once more, with the videos
     return sum(videos.skipped for videos in rendered)
 
 

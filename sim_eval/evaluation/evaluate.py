@@ -91,9 +91,8 @@ def evaluate(
     """
     output, stored = settings.output, settings.stored()
     request = models.policy.request
-    design = settings.design.sha256 if settings.design else None
     with (
-        open_run(output, stored, models.fingerprints, request, design) as folder,
+        open_run(output, stored, models.fingerprints, request, settings.design) as folder,
         tracking(settings.log, output, stored) as track,
     ):
         before = [record for record in folder.done.values() if record.sampler in samplers]

@@ -12,7 +12,7 @@ from sim_eval.foundation.files import write_text
 from sim_eval.foundation.formatting import interval, p_value, percent, points
 from sim_eval.report.figures import Panel, line, percents
 from sim_eval.report.html import environment
-from sim_eval.report.plot_style import canvas, look, mark, svg
+from sim_eval.report.plot_style import SERIES, canvas, look, mark, svg
 from sim_eval.report.sampler_styles import Styles, styles_of
 
 #: The page for readers.
@@ -49,6 +49,10 @@ def sentences(curves: Sequence[Curve]) -> list[str]:
 def _summary(curve: Curve) -> str:
     first, last = curve.points[0], curve.points[-1]
     runs = f"{len(curve.seeds)} seeds" if len(curve.seeds) > 1 else "one seed"
+    if curve.frozen:
+        rate = f"{percent(last.rate)} % [{interval(last.interval, ' to ')}]"
+        named = f"{curve.task}, {curve.policy}, {curve.label}"
+        return f"{named}: {rate} in the same episodes ({runs}, {last.episodes} episodes)."
     ends = f"{percent(first.rate)} % at the start, {percent(last.rate)} % [{interval(last.interval, ' to ')}]"
     return (
         f"{curve.task}, {curve.policy}, {curve.label}: {ends} after {last.steps:,.0f} environment steps ({runs}, "
@@ -82,6 +86,10 @@ def _panel(title: str, curves: Sequence[Curve], styles: Styles) -> Panel:
     figure = canvas(260)
     (axes,) = figure.axes
     for curve in curves:
+        if curve.frozen:
+            point = curve.points[0]
+            axes.axhline(point.rate, color=SERIES[styles[curve.label]], linestyle="--", linewidth=1.5)
+            continue
         line(axes, styles[curve.label], [(point.steps, point.rate) for point in curve.points])
         for point in curve.points:
             told = f"{curve.label}: {point.successes} of {point.episodes} after {point.steps:,.0f} steps"

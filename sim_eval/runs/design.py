@@ -12,6 +12,9 @@ from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import check_fields, load_yaml
 from sim_eval.foundation.files import sha256
 
+#: A run folder's own copy of its design.
+DESIGN = "design.yaml"
+
 #: The correction of the paired tests that reports make.
 HOLM = "holm"
 _FIELDS = {

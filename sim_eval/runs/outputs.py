@@ -30,7 +30,11 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind("evaluate", ("config.yaml", "provenance.json", "records.jsonl"), ("actions", "observed", "videos.json")),
+    _Kind(
+        "evaluate",
+        ("config.yaml", "provenance.json", "records.jsonl"),
+        ("actions", "observed", "videos.json", "design.yaml"),
+    ),
     _Kind(
         "learn",
         ("options.json", "replay", "state.pt", "curve.json"),

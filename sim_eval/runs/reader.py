@@ -15,7 +15,7 @@ from sim_eval.foundation.fields import STORED_TASK, check_fields, check_name, ch
 from sim_eval.foundation.formatting import html_table, percent
 from sim_eval.rollout.keys import BLOCKS, episode_key
 from sim_eval.runs.records import Record, read
-from sim_eval.runs.videos import read_videos
+from sim_eval.runs.videos import SHEET, VIDEO, latest, read_index
 from tasks.packages import SIMULATION
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ _REQUEST = {
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A run folder as read. `name` identifies it among other runs; `videos`: latest MP4 by (sampler, episode).
+    """A run folder as read. `name` identifies it among other runs; `videos`: latest MP4 by (sampler, episode);
+    `sheets`: latest contact sheet.
 
     `foreign`: the name of another harness's file, `folder`, that it was read from. Its episodes cannot be paired, and
     `notes` says what a reader must know about them. None: a run folder of this suite.
@@ -99,6 +100,7 @@ class Run:
     provenance: list[dict[str, Any]]
     records: list[Record]
     videos: dict[tuple[str, int], Path] = field(default_factory=dict)
+    sheets: dict[tuple[str, int], Path] = field(default_factory=dict)
     foreign: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -160,7 +162,9 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     if config is None:
         raise RunError(f"{folder} has no {CONFIG}: not a run folder")
     records = read_records(folder, config)
-    return Run(name or folder.name, folder, config, load_provenance(folder), records, read_videos(folder, records))
+    index = read_index(folder, records)
+    accounts, videos, sheets = load_provenance(folder), latest(index, VIDEO), latest(index, SHEET)
+    return Run(name or folder.name, folder, config, accounts, records, videos, sheets)
 
 
 def load_config(folder: Path) -> dict[str, Any] | None:

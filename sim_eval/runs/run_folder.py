@@ -17,8 +17,9 @@ from policies.observation import ObservationRequest
 from sim_eval.config.tasks import TaskChoice
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import check_name
-from sim_eval.foundation.files import locked, write_text
+from sim_eval.foundation.files import locked, write_text, written
 from sim_eval.foundation.machine import versions
+from sim_eval.runs.design import DESIGN, Design
 from sim_eval.runs.provenance import provenance, stored_request
 from sim_eval.runs.reader import CONFIG, PROVENANCE, load_config, load_provenance, read_records
 from sim_eval.runs.records import RECORDS, Record, append_all, drop_torn_line
@@ -70,14 +71,15 @@ def open_run(
     config: Mapping[str, Any],
     checkpoints: Mapping[str, str],
     request: ObservationRequest | None = None,
-    design: str | None = None,
+    design: Design | None = None,
 ) -> Iterator[RunFolder]:
     """Create or resume the run's folder, and lock it against other processes.
 
     `config`: content of config.yaml. `checkpoints`: role to SHA-256 of every model. `request`: what the policy
-    observes. `design`: SHA-256 of the study's design, stored before the first record. A folder without records accepts
-    any configuration. Raises RunError for a folder that is in use, holds something else, or was made with another
-    configuration, other checkpoints, another request or another simulator version; the message names what differs.
+    observes. `design`: the study's; its hash and a copy of it are stored before the first record. A folder without
+    records accepts any configuration. Raises RunError for a folder that is in use, holds something else, or was made
+    with another configuration, other checkpoints, another request or another simulator version; the message names what
+    differs.
     """
     named = {"task": TaskChoice.stored_as(config["task"]).full_name, "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
@@ -95,11 +97,22 @@ def open_run(
             _check_made_alike(path, account, checkpoints, installed)
             _check_observed_alike(path, account, request)
         write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(merged)))
-        accounts = [*earlier, provenance(checkpoints, request, design)]
+        _keep_design(path, design, begun=bool(earlier))
+        accounts = [*earlier, provenance(checkpoints, request, design.sha256 if design else None)]
         write_text(path / PROVENANCE, json.dumps(accounts, indent=2) + "\n")
         done = {(record.sampler, record.episode): record for record in records if record.error is None}
         drop_torn_line(path)
         yield RunFolder(path, done)
+
+
+def _keep_design(path: Path, design: Design | None, begun: bool) -> None:
+    """Copy the design's file, byte for byte; a folder that has begun with one keeps that copy."""
+    copy = path / DESIGN
+    if design is not None and not (begun and copy.exists()):
+        with written(copy) as part:
+            part.write_bytes(design.path.read_bytes())
+    elif not begun:
+        copy.unlink(missing_ok=True)
 
 
 def lock(folder: Path) -> AbstractContextManager[None]:

@@ -13,11 +13,15 @@ from PIL import Image
 
 from sim_eval.foundation.bounded import NUL, read_bytes, shown
 from sim_eval.foundation.errors import RunError
-from sim_eval.foundation.fields import read_entries
+from sim_eval.foundation.fields import check_optional, read_entries
 from sim_eval.foundation.files import locked, replacing, write_text
 from sim_eval.runs.records import Record
 
 INDEX = "videos.json"
+
+#: Suffixes of videos, of which browsers play no others, and of contact sheets.
+VIDEO, SHEET = ".mp4", ".png"
+
 _LOCK = ".videos.lock"
 
 #: (sampler, episode) of every episode that a file shows.
@@ -30,8 +34,12 @@ class _Episode(TypedDict):
 
 
 class _Entry(TypedDict):
-    file: str
+    file: str  # relative to the run folder: both may move together
     shows: list[_Episode]
+
+
+#: Fields that an entry need not have. absolute: where the file was drawn, which leads there if the folder moves alone.
+_MORE = {"absolute": str}
 
 
 def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown]:
@@ -45,8 +53,12 @@ def read_index(folder: Path, records: Iterable[Record] = ()) -> dict[Path, Shown
         if isinstance(video, str):
             path = _resolved(folder, video)
             index[path] = (*index.get(path, ()), (record.sampler, record.episode))
-    for entry in read_entries(folder / INDEX, _Entry):
+    for number, entry in enumerate(read_entries(folder / INDEX, _Entry), 1):
+        check_optional(f"{folder / INDEX} entry {number}", entry, _MORE)
         path = _resolved(folder, entry["file"])
+        if "absolute" in entry and not path.exists():
+            drawn = _resolved(folder, entry["absolute"])
+            path = drawn if drawn.exists() else path
         index.pop(path, None)  # a file rendered again moves to the end
         index[path] = tuple((episode["sampler"], episode["episode"]) for episode in entry["shows"])
     return index
@@ -65,9 +77,9 @@ def _resolved(folder: Path, file: str) -> Path:
     return path
 
 
-def read_videos(folder: Path, records: Iterable[Record]) -> dict[tuple[str, int], Path]:
-    """The latest MP4 of each (sampler, episode); browsers cannot play the others."""
-    return {key: path for path, shown in read_index(folder, records).items() if path.suffix == ".mp4" for key in shown}
+def latest(index: Mapping[Path, Shown], suffix: str) -> dict[tuple[str, int], Path]:
+    """The latest file of this suffix of each (sampler, episode): `VIDEO`, or `SHEET`."""
+    return {key: path for path, shown in index.items() if path.suffix == suffix for key in shown}
 
 
 def update_index(folder: Path, add: Mapping[Path, Shown], remove: Iterable[Path] = ()) -> None:
@@ -80,6 +92,7 @@ def update_index(folder: Path, add: Mapping[Path, Shown], remove: Iterable[Path]
         entries = [
             {
                 "file": os.path.relpath(path, folder.resolve()),
+                "absolute": str(path),
                 "shows": [{"sampler": sampler, "episode": episode} for sampler, episode in shown],
             }
             for path, shown in index.items()

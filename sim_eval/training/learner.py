@@ -39,6 +39,7 @@ from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.online_play import UNCUT, Player, cut, steps_of, trajectories_of
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import origin
+from tasks.task import EpisodeKey
 
 #: Visited states of each round in which the policy draws for the actors.
 ROUND_STATES = 64
@@ -191,15 +192,20 @@ class Learner:
         if not due or (curve and curve[-1].steps == steps):
             return
         keys, models = episode_keys(settings.task_name, settings.seed, settings.episodes, "eval"), self._models()
+        unsteered = None if curve or isinstance(self.sampler, Unsteered) else self._unsteered(keys)
         episodes = self.player.play(keys, self.sampler, models)
         mean_q = float(np.mean([episode.mean_q for episode in episodes if episode.mean_q is not None]))
         outcomes = tuple(episode.success for episode in episodes)
         figures = self._figures()
         self._save(models, figures)  # first, for what is in the state is not made again
         strength = getattr(self.sampler, "strength", None)
-        self.state.curve = [*curve, Evaluation(steps, outcomes, mean_q, strength, figures)]
+        self.state.curve = [*curve, Evaluation(steps, outcomes, mean_q, strength, figures, unsteered)]
         self.folder.write_state(self.state)
         tqdm.write(f"{steps} steps: {sum(outcomes)}/{len(outcomes)} with {settings.sampler_name}, mean Q {mean_q:.2f}")
+
+    def _unsteered(self, keys: Sequence[EpisodeKey]) -> tuple[bool, ...]:
+        """Success of the frozen policy's own draws, which every evaluation is held against."""
+        return tuple(episode.success for episode in self.player.play(keys, Unsteered(), self.frozen))
 
     def _figures(self) -> dict[str, float | None]:
         """What the curve says of the critic."""

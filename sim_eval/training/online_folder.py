@@ -44,6 +44,8 @@ class Evaluation:
 
     steps: steered environment steps played before, from all of which the critic has learned. outcomes: success by
         episode. strength: the sampler's, None if it has none. critic: the objective's figures, and `twin_agreement`.
+        unsteered: success of the frozen policy's own draws in the same episodes, in the first evaluation alone; None in
+        the others, and where `unsteered` is the sampler.
     """
 
     steps: int
@@ -51,6 +53,17 @@ class Evaluation:
     mean_q: float
     strength: float | None
     critic: Mapping[str, float | None]
+    unsteered: tuple[bool, ...] | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Evaluation:
+        """As `stored` has it. Raises TypeError and KeyError for another mapping."""
+        lists = {name: tuple(stored[name]) for name in ("outcomes", "unsteered") if stored.get(name) is not None}
+        return cls(**{**stored, **lists})
+
+    def stored(self) -> dict[str, Any]:
+        """The entry of curve.json."""
+        return {name: value for name, value in asdict(self).items() if name != "unsteered" or value is not None}
 
 
 @dataclass
@@ -104,7 +117,7 @@ class LearnFolder:
 
     def write_curve(self, curve: Sequence[Evaluation]) -> None:
         """Keep every evaluation. Raises RunError if it cannot be written."""
-        write_text(self.path / CURVE, json.dumps([asdict(point) for point in curve], indent=1) + "\n")
+        write_text(self.path / CURVE, json.dumps([point.stored() for point in curve], indent=1) + "\n")
 
     def read_state(self) -> LearnerState | None:
         """Where an earlier run was; None if it has not finished anything. Raises RunError for a damaged file."""
@@ -115,7 +128,7 @@ class LearnFolder:
             raise RunError(f"{path} is damaged or another program's; accepted: another output")
         try:
             stored = torch.load(path, weights_only=True)
-            curve = [Evaluation(**{**point, "outcomes": tuple(point["outcomes"])}) for point in stored["curve"]]
+            curve = [Evaluation.of(point) for point in stored["curve"]]
             return LearnerState(**{**stored, "curve": curve})
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, EOFError, UnpicklingError) as error:
             told = str(error).partition("\n")[0]

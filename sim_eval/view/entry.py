@@ -16,7 +16,7 @@ from sim_eval.foundation.errors import RunError
 from sim_eval.runs.reader import CONFIG, PROVENANCE, Run, read_run
 from sim_eval.runs.records import RECORDS
 from sim_eval.runs.run_folder import LOCK
-from sim_eval.runs.videos import INDEX
+from sim_eval.runs.videos import INDEX, SHEET, VIDEO
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ Stamp = tuple[tuple[int, int], ...]
 
 
 class EpisodeEntry(NamedTuple):
-    """A finished episode. `video`: the address of its video, None if there is none."""
+    """A finished episode. `video`, `sheet`: addresses of its video and its contact sheet, None where there is none."""
 
     sampler: str
     episode: int
@@ -47,6 +47,7 @@ class EpisodeEntry(NamedTuple):
     mean_q: float | None
     error: str | None
     video: str | None
+    sheet: str | None
 
 
 class Share(NamedTuple):
@@ -130,6 +131,7 @@ def _of_run(entry: Entry, run: Run, videos: Videos) -> Entry:
             record.mean_q,
             record.error,
             videos.address_of(run.video(record)),
+            videos.address_of(run.sheets.get((record.sampler, record.episode))),
         )
         for record in sorted(run.records, key=lambda record: (record.episode, order[record.sampler]))
     ]
@@ -187,7 +189,10 @@ def _inode(path: Path) -> int:
 
 @dataclass(frozen=True)
 class Videos:
-    """The MP4 files below `places`, resolved paths of folders. Addresses are relative to `base`, which holds all."""
+    """The videos and contact sheets below `places`, resolved paths of folders.
+
+    Addresses are relative to `base`, which holds all.
+    """
 
     places: tuple[Path, ...]
 
@@ -196,18 +201,18 @@ class Videos:
         return Path(os.path.commonpath(self.places))
 
     def address_of(self, video: Path | None) -> str | None:
-        """The address of an existing video; None if there is none, or it lies elsewhere."""
+        """The address of an existing file; None if there is none, or it lies elsewhere."""
         if video is None or not self._holds(video) or not os.path.isfile(video):
             return None
         return video.relative_to(self.base).as_posix()
 
     def at(self, address: str) -> Path | None:
-        """The video at an address; None if there is none, wherever a path or a link leads."""
+        """The video or sheet at an address; None if there is none, wherever a path or a link leads."""
         try:
             path = (self.base / address).resolve()
         except (ValueError, OSError, RuntimeError):  # a NUL, too long a name, links that lead in a circle
             return None
-        return path if path.suffix == ".mp4" and self._holds(path) and os.path.isfile(path) else None
+        return path if path.suffix in (VIDEO, SHEET) and self._holds(path) and os.path.isfile(path) else None
 
     def _holds(self, path: Path) -> bool:
         return any(path.is_relative_to(place) for place in self.places)

@@ -120,10 +120,15 @@ def _run(entry: Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in names} | {"shares": [share._asdict() for share in entry.shares]}
 
 
+def _file(address: str | None) -> str | None:
+    return None if address is None else f"/files/{quote(os.fsencode(address))}"
+
+
 def _episode(entry: Entry, episode: EpisodeEntry) -> dict[str, Any]:
     return {
         **episode._asdict(),
-        "video": None if episode.video is None else f"/files/{quote(os.fsencode(episode.video))}",
+        "video": _file(episode.video),
+        "sheet": _file(episode.sheet),
         "outcome": _outcome(episode),
         "run": entry.id,
         "name": entry.name,

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from sim_eval.foundation.errors import RunError
 from sim_eval.report.stylesheet import scrolling, stylesheet
+from sim_eval.runs.videos import VIDEO
 from sim_eval.view import connections
 from sim_eval.view.catalog import Catalog
 from sim_eval.view.connections import Connection
@@ -73,7 +74,7 @@ def application(root: Path, videos: Path) -> Starlette:
         path = served.at(request.path_params["path"])
         if path is None:
             return _safe(PlainTextResponse("no such video", 404))
-        return _safe(FileResponse(path, media_type="video/mp4"))
+        return _safe(FileResponse(path, media_type="video/mp4" if path.suffix == VIDEO else "image/png"))
 
     return Starlette(
         routes=[
@@ -110,7 +111,9 @@ def _report(entries: list[Entry], base: Path) -> str:
 
 
 def _page(request: Request) -> Response:
-    policy = f"{_CLOSED}; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; img-src data:"
+    policy = (
+        f"{_CLOSED}; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; img-src 'self' data:"
+    )
     return _safe(FileResponse(_HERE / "page.html"), policy)
 
 

@@ -70,6 +70,25 @@
     return row;
   };
 
+  // Runs of one suite lie in one folder: they stand together, where the newest of them does.
+  const grouped = (listedRuns) => {
+    const groups = new Map();
+    listedRuns.forEach((run) => {
+      const folder = run.name.includes("/") ? run.name.slice(0, run.name.lastIndexOf("/")) : "";
+      const key = folder || run.id;
+      if (!groups.has(key)) groups.set(key, { folder, runs: [] });
+      groups.get(key).runs.push(run);
+    });
+    return [...groups.values()];
+  };
+
+  const groupRow = (folder, own) => {
+    const sound = own.filter((run) => run.state !== "broken" && run.state !== "reading" && run.learned === own[0].learned);
+    const href = `/files/report?${new URLSearchParams(sound.map((run) => ["run", run.id]))}`;
+    const name = sound.length > 1 ? element("a", { textContent: `${folder}/`, title: "the report of all", href }) : `${folder}/`;
+    return element("tr", { className: "suite" }, element("th", { scope: "rowgroup", colSpan: 7 }, name, ` ${own.length} runs`));
+  };
+
   const film = (episode) => {
     const title = `${episode.name}, ${episode.sampler}, episode ${episode.episode}`;
     const video = element("video", { src: episode.video, controls: true, muted: true, playsInline: true, preload: "metadata", ariaLabel: title });
@@ -78,10 +97,10 @@
 
   let listed = []; // the episodes that are shown
   // Of the same run and start, each video once: samplers drawn side by side share theirs.
-  const beside = (episode) => [
-    episode,
-    ...listed.filter((other) => other.run === episode.run && other.episode === episode.episode && other.video && other.video !== episode.video),
-  ];
+  const beside = (episode) => {
+    const same = listed.filter((other) => other.run === episode.run && other.episode === episode.episode && other.video);
+    return [...new Map([episode, ...same].map((each) => [each.video, each])).values()];
+  };
 
   const detail = (episode) => {
     const inside = element("td", { colSpan: 5 });
@@ -97,6 +116,10 @@
       }
     } else {
       inside.append(element("p", {}, "No video yet; draw it with ", element("code", { textContent: `sim-eval render ${episode.folder} episodes=[${episode.episode}]` })));
+    }
+    if (episode.sheet) {
+      const alt = `contact sheet with ${episode.sampler}, episode ${episode.episode}`;
+      inside.append(element("img", { className: "sheet", src: episode.sheet, alt, loading: "lazy" }));
     }
     inside.append(element("p", {}, element("a", { href: `/files/report?run=${episode.run}`, textContent: `the report of ${episode.name}` })));
     return element("tr", { className: "detail" }, inside);
@@ -149,7 +172,7 @@
     styles = answer.styles;
     listed = answer.episodes;
     Object.entries(answer.choices).forEach(([name, choices]) => offer(filter.elements[name], choices));
-    runs.replaceChildren(...answer.runs.map(runRow));
+    runs.replaceChildren(...grouped(answer.runs).flatMap(({ folder, runs: own }) => [...(own.length > 1 ? [groupRow(folder, own)] : []), ...own.map(runRow)]));
     const left = answer.reading ? `, ${answer.reading} still to be read` : "";
     document.getElementById("run-count").textContent = counted("runs", answer) + left;
     const kept = keepEpisodes && episodes.querySelector(".detail"); // a video that plays goes on
