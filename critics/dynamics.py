@@ -57,10 +57,13 @@ def set_change_scale(dynamics: ChunkDynamics, replay: Replay) -> None:
     dynamics.change_std.copy_(change.std(0).clamp_min(1e-2))
 
 
-def dynamics_loss(dynamics: ChunkDynamics, replay: Replay, rows: Tensor) -> Tensor:
-    """Smooth L1 of every head's change, in units of `change_std`; 0 for rows (B,) whose chunk passes the end."""
+def dynamics_loss(dynamics: ChunkDynamics, replay: Replay, rows: Tensor, learnt: Tensor | None = None) -> Tensor:
+    """Smooth L1 of every head's change, in units of `change_std`; 0 for rows (B,) whose chunk passes the end.
+
+    learnt: (B,) bool, which of the rows count; None: all.
+    """
     following = replay.next_index[rows]
-    known = following >= 0
+    known = following >= 0 if learnt is None else (following >= 0) & learnt
     states = replay.observations[rows]
     change = (replay.observations[following.clamp_min(0)] - states) / dynamics.change_std
     changes = dynamics.changes(states, replay.chunks[rows])

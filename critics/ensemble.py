@@ -69,6 +69,10 @@ class EnsembleCritic(nn.Module, Critic):
         self.register_buffer("observation_std", torch.ones(n))
         self.register_buffer("scale", torch.ones(()))
 
+    @property
+    def device(self) -> torch.device:
+        return self.scale.device
+
     def network_inputs(self, observed: int) -> int:
         """How many numbers `network` reads, of which `observed` are the observation's."""
         return observed + (self.config.execute or self.config.horizon) * self.config.action_dim
@@ -87,7 +91,7 @@ class EnsembleCritic(nn.Module, Critic):
             features if name == FEATURES else torch.from_numpy(np.asarray(observation[name], np.float32))
             for name in self._inputs
         ]
-        return torch.cat([column.to(self.scale.device) for column in columns if column is not None], dim=1)
+        return torch.cat([column.to(self.device) for column in columns if column is not None], dim=1)
 
     def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
         """Each head's log-odds, (E, B), of normalised chunks (B, H, D), or (B, h, D), and normalised inputs (B, n)."""

@@ -35,7 +35,11 @@ NextChunks = Callable[[Tensor, EnsembleCritic, torch.Generator], Tensor]
 
 
 class Objective(Protocol):
-    """A training loss over a replay, with the state that it keeps (target networks, value functions)."""
+    """A training loss over a replay, with the state that it keeps (target networks, value functions).
+
+    It is built from a critic on any device and a replay on the CPU, and keeps all of it on the critic's device. There
+    `loss` and `after_step` do not make the host wait, except that `Outcome` reads an error every 100 updates.
+    """
 
     learning_rate: float
     weight_decay: float
@@ -60,7 +64,7 @@ class Objective(Protocol):
 
 def noisy(chunks: Tensor, generator: torch.Generator) -> Tensor:
     """Chunks (B, H, D), each entry moved by noise of `ACTION_NOISE`."""
-    return chunks + ACTION_NOISE * torch.randn(chunks.shape, generator=generator)
+    return chunks + ACTION_NOISE * torch.randn(chunks.shape, generator=generator, device=chunks.device)
 
 
 def heads_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -80,7 +84,7 @@ class MonteCarlo:
     learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
 
     def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
-        self.module, self.replay = critic, replay
+        self.module, self.replay = critic, replay.to(critic.device)
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         chunks = noisy(self.replay.chunks[rows], generator)
@@ -104,7 +108,7 @@ class Bootstrapping(ABC):
     DISCOUNT = 0.995
 
     def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
-        self.critic, self.replay, self.backup = critic, replay, backup
+        self.critic, self.replay, self.backup = critic, replay.to(critic.device), backup
         self.discount = self.DISCOUNT if backup.discount is None else backup.discount
         self.target = copy.deepcopy(critic).requires_grad_(False)
 
@@ -117,8 +121,8 @@ class Bootstrapping(ABC):
         """As of an `Objective`."""
 
     def see(self, replay: Replay) -> None:
-        """Learn from this replay from now on."""
-        self.replay = replay
+        """Learn from this replay, which is on the CPU, from now on."""
+        self.replay = replay.to(self.critic.device)
 
     def value(self, rows: Tensor) -> Tensor:
         """The target's value (B,) of the replay's chunks in `rows`."""
@@ -148,15 +152,15 @@ class MonteCarloReturn(Bootstrapping):
 
     def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
         super().__init__(critic, replay, backup)
-        self._to_go = replay.to_go(self.discount)
+        self._to_go = replay.to_go(self.discount, critic.device)
 
     def see(self, replay: Replay) -> None:
         super().see(replay)
-        self._to_go = replay.to_go(self.discount)
+        self._to_go = replay.to_go(self.discount, self.critic.device)
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         received, factor, ahead = self._to_go(rows)
-        if factor.any():
+        if factor is not None:
             with torch.no_grad():
                 received = received + factor * self.value(ahead)
         return self.q_loss(rows, received, generator)
@@ -212,7 +216,7 @@ class ImplicitQ(Bootstrapping):
 
     def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
         super().__init__(critic, replay, backup)
-        self.state_value = EnsembleMLP(1, replay.observations.shape[1], critic.config.width, depth=3)
+        self.state_value = EnsembleMLP(1, replay.observations.shape[1], critic.config.width, depth=3).to(critic.device)
         self._both = nn.ModuleList([critic, self.state_value])
 
     @property

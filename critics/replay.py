@@ -37,11 +37,12 @@ class Played(NamedTuple):
 class ToGo(NamedTuple):
     """The discounted reward after each of B rows, all (B,): `received`, plus `factor` times the value of row `ahead`.
 
-    `factor` is 0 where the return ends, else the discount up to `ahead`, the last row before the time limit.
+    `factor` is 0 where the return ends, else the discount up to `ahead`, the last row before the time limit. None: it
+    is 0 everywhere.
     """
 
     received: Tensor
-    factor: Tensor
+    factor: Tensor | None
     ahead: Tensor
 
 
@@ -70,10 +71,15 @@ class Replay:
     def __len__(self) -> int:
         return len(self.success)
 
+    def to(self, device: torch.device) -> Replay:
+        """The replay with its tensors on this device."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
+
     @property
     def learnable(self) -> Tensor:
         """The rows (M,) whose value follows from the data."""
-        return torch.arange(len(self))
+        return torch.arange(len(self), device=self.success.device)
 
     def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
         """Discounted reward (B,) within each chunk: gamma^(steps to success - 1) if the episode succeeds in it."""
@@ -84,14 +90,10 @@ class Replay:
         """Discounted reward (B,) of the success that each row's episode ends with, 0 of a failure."""
         return self.success[rows] * discount ** (self.steps_left[rows] - 1)
 
-    def to_go(self, discount: float) -> Callable[[Tensor], ToGo]:
-        """What gives the discounted reward after each of some rows."""
-
-        def of(rows: Tensor) -> ToGo:
-            received = self.success_return(rows, discount)
-            return ToGo(received, torch.zeros_like(received), rows)
-
-        return of
+    def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
+        """What gives, on the `device`, the discounted reward after each of some rows there."""
+        there = self.to(device)
+        return lambda rows: ToGo(there.success_return(rows, discount), None, rows)
 
     def cut(self, steps: int) -> Replay:
         """The replay of the first `steps` steps of every chunk."""
@@ -121,9 +123,9 @@ class RewardedReplay(Replay):
 
     def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
         rewards = self.rewards[rows]
-        return (rewards * discount ** torch.arange(rewards.shape[1])).sum(1)
+        return (rewards * discount ** torch.arange(rewards.shape[1], device=rewards.device)).sum(1)
 
-    def to_go(self, discount: float) -> Callable[[Tensor], ToGo]:
+    def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
         every = torch.arange(len(self))
         ends = self._ends
         received = self.chunk_return(every, discount) * ends
@@ -138,6 +140,7 @@ class RewardedReplay(Replay):
             received[rows] = between[rows] + discount**self.stride * received[rows + 1]
             factor[rows] = discount**self.stride * factor[rows + 1]
             ahead[rows] = ahead[rows + 1]
+        received, factor, ahead = received.to(device), factor.to(device), ahead.to(device)
         return lambda rows: ToGo(received[rows], factor[rows], ahead[rows])
 
     def cut(self, steps: int) -> Replay:

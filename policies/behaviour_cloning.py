@@ -28,8 +28,8 @@ def behaviour_cloning_loss(
     `embedding` (B, C) of the observations and normalised `chunks` (B, H, D). The minimiser is the conditional mean of
     the target, hence of the clean action (Lipman et al. 2023, arXiv 2210.02747; Ho et al. 2020, arXiv 2006.11239).
     """
-    t = torch.rand((len(chunks), 1, 1), generator=generator)
-    eps = torch.randn(chunks.shape, generator=generator)
+    t = torch.rand((len(chunks), 1, 1), generator=generator, device=chunks.device)
+    eps = torch.randn(chunks.shape, generator=generator, device=chunks.device)
     alpha, sigma = policy.family.schedule.alpha(t), policy.family.schedule.sigma(t)
     prediction = policy.predict(alpha * chunks + sigma * eps, t, embedding)
     return (prediction - policy.family.target(chunks, eps, alpha, sigma)).square().mean()

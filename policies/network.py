@@ -25,9 +25,15 @@ Pullback = Callable[[Tensor], Tensor]
 
 def time_features(t: Tensor) -> Tensor:
     """t (B,) in [0, 1] to sines and cosines (B, 2 * FREQUENCIES), periods from 4 down to about 0.02."""
-    frequencies = torch.exp(torch.linspace(math.log(math.pi / 2), math.log(300.0), FREQUENCIES)).to(t)
-    angle = t[:, None] * frequencies
+    angle = t[:, None] * _frequencies(t.dtype, t.device)
     return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+@lru_cache(maxsize=16)
+def _frequencies(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(FREQUENCIES,), computed on the CPU for every device, and copied once."""
+    with torch.inference_mode(False), torch.no_grad():
+        return torch.exp(torch.linspace(math.log(math.pi / 2), math.log(300.0), FREQUENCIES)).to(device, dtype)
 
 
 @lru_cache(maxsize=256)

@@ -138,6 +138,10 @@ class PosteriorTargets:
     def __getitem__(self, rows: Tensor | slice) -> PosteriorTargets:
         return PosteriorTargets(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def to(self, device: torch.device) -> PosteriorTargets:
+        """All rows on this device."""
+        return PosteriorTargets(*(getattr(self, field.name).to(device) for field in fields(self)))
+
 
 #: Draws of z per noisy action in the training data.
 GROUP = 8

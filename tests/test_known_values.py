@@ -152,8 +152,9 @@ def test_a_time_limit_is_bootstrapped_past_and_the_goal_is_not() -> None:
     assert found.learnable.tolist() == [0, 1, 2, 3, 4]  # of row 5 nothing follows
     returns = found.chunk_return(torch.arange(6), GAMMA)
     torch.testing.assert_close(returns, torch.tensor([-1 - GAMMA] * 3 + [-1.0, 0.0, -1 - GAMMA]))
-    received, factor, ahead = found.to_go(GAMMA)(torch.arange(6))
+    received, factor, ahead = found.to_go(GAMMA, torch.device("cpu"))(torch.arange(6))
     torch.testing.assert_close(received[:5], torch.tensor([-(1 - GAMMA**d) / (1 - GAMMA) for d in (4, 3, 2, 1, 0)]))
+    assert factor is not None
     assert factor.tolist() == [0, 0, 0, 0, 0, 1]
     assert ahead[5] == 5
 
@@ -162,7 +163,7 @@ def test_a_return_that_a_time_limit_cuts_goes_on_with_the_value_there() -> None:
     """Rows 0 to 3, chunks of 2 steps: row 2 is the last whose chunk is whole."""
     played = Played(states(torch.zeros(4, dtype=torch.long)), torch.ones(4, HORIZON, 1), False)
     found = build_replay([played._replace(rewards=Rewards(torch.full((4,), -1.0), torch.ones(4)))])
-    received, factor, ahead = found.to_go(GAMMA)(torch.arange(3))
+    received, factor, ahead = found.to_go(GAMMA, torch.device("cpu"))(torch.arange(3))
     torch.testing.assert_close(received, torch.tensor([-1 - GAMMA, -1.0, 0.0]))
     torch.testing.assert_close(factor, torch.tensor([GAMMA**2, GAMMA, 1.0]))
     assert ahead.tolist() == [2, 2, 2]

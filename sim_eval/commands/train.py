@@ -105,7 +105,7 @@ class Options(EngineOptions, TaskOptions):
     posterior_steps: int = option(6000, "optimiser steps of each posterior net", least=LEAST_STEPS)
     posterior_samples: int = option(25000, "noisy actions that a posterior net learns from, with 8 draws each", least=1)
     batch: int = option(512, "rows of a mini-batch", least=1)
-    device: str = option("auto", "where the policy runs, as for sim-eval evaluate", choices=DEVICES)
+    device: str = option("auto", "where models run and are trained, as for sim-eval evaluate", choices=DEVICES)
     policies: tuple[Component, ...] = ()
 
     @staticmethod
@@ -132,7 +132,8 @@ class Options(EngineOptions, TaskOptions):
         _check_play(given)
 
     def workspace(self) -> Workspace:
-        """Where the stages read and write."""
+        """Where the stages read, write and train. Raises RunError for a device that cannot be had."""
+        from sim_eval.models.build import resolve_device
         from sim_eval.training.workspace import Workspace
 
         return Workspace(
@@ -140,6 +141,7 @@ class Options(EngineOptions, TaskOptions):
             data=self.data,
             checkpoints=self.checkpoints,
             seed=self.seed,
+            device=resolve_device(self.device, self.policies[0]),
             make_task=self.task.factory(),
             variant=self.variant,
             task_options=self.task.stored(),

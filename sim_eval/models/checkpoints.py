@@ -75,7 +75,8 @@ def save_checkpoint(
     """
     buffers = {key for key, _ in module.named_buffers()}
     tensors = {
-        key: (value if key in buffers else value.half()).contiguous() for key, value in module.state_dict().items()
+        key: (value if key in buffers else value.half()).contiguous().cpu()
+        for key, value in module.state_dict().items()
     }
     path = store.weights(directory, name)
     with written(path) as part:

@@ -38,8 +38,8 @@ class ModelOptions(TaskOptions):
     )
     device: str = option(
         "auto",
-        "where the models run: cpu, cuda, or auto (cuda if there is a GPU and the policy is no checkpoint of this "
-        "suite; these are faster on the CPU)",
+        "where models run and are trained: cpu, cuda, or auto (cuda if there is a GPU and the policy is no checkpoint "
+        "of this suite; these are faster on the CPU)",
         choices=DEVICES,
     )
     checkpoints: Path | None = option(None, "folder of the checkpoints; null: the shipped ones")

@@ -112,6 +112,7 @@ def _fitting(settings: ProbeOptions, critic: EnsembleCritic) -> CriticFit:
         updates=updates,
         rows=rows,
         anew=True,
+        device=torch.device("cpu"),
     )
 
 
@@ -124,7 +125,7 @@ def _effort(settings: ProbeOptions) -> tuple[int, int]:
     checkpoint = read_checkpoint(folder, name, "critic", task)
     path, names = checkpoint.path.with_suffix(".json"), ("steps", "batch")
     stored = checkpoint.card.get("training", {})
-    if learned and not stored:  # sim-eval learn fitted it
+    if learned and names[0] not in stored:  # sim-eval learn fitted it
         path, names = Path(learned, OPTIONS), ("updates", "rows")
         if not path.is_file():
             raise RunError(f"{path} is missing, so that it is not known how the critic was fitted")

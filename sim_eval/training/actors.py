@@ -63,7 +63,7 @@ class NoiseActor(ActorLearner):
         with torch.no_grad():
             target = critic.q(draws.chunks, draws.encoded)
         distilled = F.mse_loss(self._value(draws.encoded, draws.noise), target)
-        z = torch.randn(draws.noise.shape, generator=generator)
+        z = torch.randn(draws.noise.shape, generator=generator, device=draws.noise.device)
         noise, log_density = self.actor.draw(draws.encoded, z)
         return distilled + self.regularised(
             _linearised(lambda noise: self._value(draws.encoded, noise), noise), log_density
@@ -83,7 +83,7 @@ class EditActor(ActorLearner):
         super().__init__(ChunkActor(ActorConfig(inputs + horizon * action_dim, action_dim, horizon, EDIT_BOUND)))
 
     def loss(self, critic: EnsembleCritic, draws: PolicyDraws, generator: torch.Generator) -> Tensor:
-        z = torch.randn(draws.chunks.shape, generator=generator)
+        z = torch.randn(draws.chunks.shape, generator=generator, device=draws.chunks.device)
         edits, log_density = self.actor.draw(torch.cat([draws.encoded, draws.chunks.flatten(1)], dim=1), z)
         value = _linearised(lambda edits: critic.q(draws.chunks + edits, draws.encoded), edits)
         return self.regularised(value, log_density)

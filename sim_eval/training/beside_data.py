@@ -18,7 +18,6 @@ from torch import Tensor
 
 from critics.ensemble import EnsembleCritic
 from critics.objectives import OBJECTIVES, Bootstrapping, TemporalDifference
-from critics.replay import Replay, build_replay
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import written
 from sim_eval.samplers import Models
@@ -43,7 +42,8 @@ _DRAWS = 3
 class BesideData(Learner):
     """`offline` updates on the data, then `updates` after each round; what steers are the averaged weights."""
 
-    drawn: Tensor = field(default_factory=lambda: torch.zeros(0))  # (steps, K, h, D), the frozen policy's, if used
+    #: (steps, K, h, D), the frozen policy's, if used; on the critic's device, as `starts` is.
+    drawn: Tensor = field(default_factory=lambda: torch.zeros(0))
     #: The control steps before each episode, and before the next: (episodes + 1,).
     starts: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
 
@@ -73,10 +73,12 @@ class BesideData(Learner):
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         super()._add(number, trajectories)
+        device = self.fitting.device
         lengths = torch.tensor([len(trajectory.actions) for trajectory in trajectories])
-        self.starts = torch.cat([self.starts, self.starts[-1] + lengths.cumsum(0)])
+        starts = self.starts.to(device)
+        self.starts = torch.cat([starts, starts[-1] + lengths.cumsum(0).to(device)])
         if self.settings.method == TD and self.settings.bootstrap != STEERED:
-            drawn = self._draws_of(number, trajectories)
+            drawn = self._draws_of(number, trajectories).to(device)
             self.drawn = torch.cat([self.drawn, drawn]) if number else drawn
 
     def _draws_of(self, number: int, trajectories: list[Trajectory]) -> Tensor:
@@ -93,7 +95,7 @@ class BesideData(Learner):
     def _fit(self, before: EnsembleCritic | None) -> None:
         settings, number = self.settings, self.state.rounds
         training = self.training
-        training.see(self._replay_of_all())
+        training.see(self.fitting.replay(self.episodes))
         training.objective.target.scale.copy_(self.critic.scale)  # the sampler of bootstrap=steered counts on it
         training.run(settings.offline + number * settings.updates, self._save_training, SAVE_EVERY, f"fit {number}")
         self.critic = copy.deepcopy(training.objective.target)
@@ -125,7 +127,7 @@ class BesideData(Learner):
         """The critic under training; made when round 0 is known."""
         settings, values = self.settings, self.fitting.values
         critic = self.fitting.new(self.frozen.policy, settings.seed)
-        replay = self._replay_of_all()
+        replay = self.fitting.replay(self.episodes)
         with seeded_weights(settings.seed):
             if settings.method == TD:
                 best = settings.bootstrap == BEST
@@ -135,12 +137,6 @@ class BesideData(Learner):
                 assert isinstance(made, Bootstrapping)
                 objective = made
         return GoingOn(objective, settings.rows, fit_seed(settings.seed, 0))
-
-    def _replay_of_all(self) -> Replay:
-        critic = self.critic
-        return build_replay(
-            [episode._replace(observations=critic.normalise(episode.observations)) for episode in self.episodes]
-        )
 
     def _next_chunks(self, rows: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
         """What the policy would execute at the replay's rows (B,): (B, K, h, D)."""
@@ -154,8 +150,11 @@ class BesideData(Learner):
         policy = self.frozen.policy
         raw = normalised * critic.observation_std + critic.observation_mean
         parts = raw.split(list(self.fitting.sizes.values()), dim=1)
-        seen = {name: part.numpy() for name, part in zip(self.fitting.sizes, parts, strict=True)}
+        seen = {name: part.cpu().numpy() for name, part in zip(self.fitting.sizes, parts, strict=True)}
         actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
         models = Models(policy, copy.deepcopy(critic).to(policy.device), self.frozen.posterior, actors)
+        if generator.device.type != "cpu":  # samplers draw on the CPU
+            seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+            generator = torch.Generator().manual_seed(int(seed))
         chunks = self.sampler(models, seen, [generator] * len(normalised))
-        return chunks[:, : policy.execute].detach().cpu()
+        return chunks[:, : policy.execute].detach().to(normalised.device)

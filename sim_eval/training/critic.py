@@ -28,7 +28,7 @@ from sim_eval.training.draws import policy_draws, q_spread
 from sim_eval.training.fit import fit
 from sim_eval.training.names import BOOTSTRAPPING
 from sim_eval.training.trajectories import Trajectory, chunks_of
-from sim_eval.training.workspace import Workspace, random_rows, seeded_weights
+from sim_eval.training.workspace import Workspace, fit_generator, random_rows, seeded_weights, trained_on
 
 HELD_OUT = 0.15  # share of the rollouts that a critic is scored on and never trained on
 SPREAD_STATES = 512  # in which the spread of Q is measured
@@ -79,10 +79,12 @@ def train_critic(
         critic.observation_mean.copy_(mean)
         critic.observation_std.copy_(deviation)
         replay = _replay(models, critic, [*demos, *seen], train, values.returns)
-        objective = OBJECTIVES[recipe.method](critic, replay, values.backup)
+        objective = OBJECTIVES[recipe.method](critic.to(workspace.device), replay, values.backup)
     generator = torch.Generator().manual_seed(workspace.seed)
     name = f"{workspace.task} {recipe.method} critic"
-    figures = fit_objective(objective, replay.learnable, recipe.steps, recipe.batch, generator, name)
+    drawn_from = fit_generator(generator, workspace.device)
+    figures = fit_objective(objective, replay.learnable, recipe.steps, recipe.batch, drawn_from, name)
+    critic.cpu()
     critic.scale.copy_(q_spread(critic, policy_draws(models, critic, seen, SPREAD_STATES, generator)))
     scores = score(critic, _replay(models, critic, held_out, test, values.returns))
     card = workspace.card(
@@ -94,6 +96,7 @@ def train_critic(
             "batch": recipe.batch,
             "rollouts": len(seen),
             "held_out_rollouts": len(held_out),
+            **trained_on(workspace.device),
         },
         held_out={**scores, **figures},
     )
@@ -139,7 +142,11 @@ def new_critic(method: str, sizes: dict[str, int], policy: FrozenPolicy, **optio
 def fit_objective(
     objective: Objective, rows: Tensor, steps: int, batch: int, generator: torch.Generator, name: str
 ) -> dict[str, float | None]:
-    """Fit by `steps` mini-batches of `batch` of the replay's `rows` (M,); returns the objective's figures."""
+    """Fit by `steps` mini-batches of `batch` of the replay's `rows` (M,); returns the objective's figures.
+
+    `generator`: of the objective's device.
+    """
+    rows = rows.to(generator.device)
     fit(
         objective.module,
         lambda: objective.loss(rows[random_rows(len(rows), batch, generator)], generator),

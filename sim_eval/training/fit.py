@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,7 +23,8 @@ def fit(
 ) -> list[float]:
     """Minimise `loss`, which draws a mini-batch per call, and leave the averaged weights in `module`, frozen.
 
-    `steps` >= `names.LEAST_STEPS`. Returns the loss at every hundredth step. Raises FloatingPointError if one of these
+    `steps` >= `names.LEAST_STEPS`. The module may be on any device; the host waits for it only where it reads the loss.
+    Returns the loss at every hundredth step. Raises FloatingPointError if one of these
     is not finite.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -36,7 +38,7 @@ def fit(
         if step % 100 == 0:
             history.append(value.item())
             progress.set_postfix(loss=f"{history[-1]:.4f}")
-            if not torch.isfinite(value):
+            if not math.isfinite(history[-1]):
                 raise FloatingPointError(f"{name}: the loss is {history[-1]} at step {step}")
         optimiser.zero_grad(set_to_none=True)
         value.backward()

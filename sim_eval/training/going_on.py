@@ -24,7 +24,7 @@ class GoingOn:
 
     def __init__(self, objective: Bootstrapping, rows: int, seed: int) -> None:
         self.objective, self.updates, self.loss = objective, 0, float("nan")
-        self._rows, self._generator = rows, torch.Generator().manual_seed(seed)
+        self._rows, self._generator = rows, torch.Generator(objective.critic.device).manual_seed(seed)
         self._parameters = [p for p in objective.module.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(self._parameters, lr=LEARNING_RATE, fused=True)
 

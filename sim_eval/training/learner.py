@@ -38,7 +38,7 @@ from sim_eval.training.online_folder import Evaluation, LearnerState, LearnFolde
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.online_play import UNCUT, Player, cut, steps_of, trajectories_of
 from sim_eval.training.trajectories import Trajectory
-from sim_eval.training.workspace import origin
+from sim_eval.training.workspace import origin, trained_on
 from tasks.task import EpisodeKey
 
 #: Visited states of each round in which the policy draws for the actors.
@@ -234,18 +234,20 @@ class Learner:
         return policy_draws(self.frozen, self.critic, self.latest, states, generator)
 
     def _models(self) -> Models:
-        """The models that steer with what is learned so far: copies, for what is learned stays on the CPU."""
+        """The models that steer with what is learned so far: copies, for what is learned stays on its device."""
         policy = self.frozen.policy
         actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
         return Models(policy, copy.deepcopy(self.critic).to(policy.device), self.frozen.posterior, actors)
 
     def _save(self, models: Models, figures: Mapping[str, float | None]) -> None:
+        training = trained_on(self.fitting.device)
         card = {
             "task": self.settings.task_name,
             **origin(self.settings.seed, {}),
             **valued_policy(self.frozen),
             "steps": self.state.steps,
             "held_out": dict(figures),
+            **({"training": training} if training else {}),
         }
         for need, actor in models.actors.items():
             save_checkpoint(self.folder.path, need, actor, {"kind": need, **card})

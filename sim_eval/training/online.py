@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from sim_eval.models.build import check_needs
+from sim_eval.models.build import check_needs, resolve_device
 from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
 from sim_eval.samplers import Models, Sampler, Unsteered
@@ -29,7 +29,7 @@ from sim_eval.training.online_folder import Evaluation, open_folder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.online_play import Player
 from sim_eval.training.play_files import STATE
-from sim_eval.training.workspace import seeded_weights
+from sim_eval.training.workspace import seeded_weights, trained_on
 from tasks.packages import SIMULATION, versions
 from tasks.task import TaskSpec
 
@@ -48,7 +48,7 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     make_task = settings.task.factory()
     with closing(make_task()) as probe:
         fitting = fitting_of(settings, probe.spec)
-    critic = fitting.new(frozen.policy, settings.seed)
+    critic = fitting.new(frozen.policy, settings.seed).to(frozen.policy.device)
     models, name = replace(frozen, critic=critic), settings.sampler_name
     check_needs(name, sampler, settings.policy.label, models)
     rehearse(settings.task_name, make_task, settings.workers, {name: sampler}, models, "train")
@@ -56,6 +56,7 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
         **settings.stored(),
         "fingerprints": dict(frozen.fingerprints),
         "simulator": versions(SIMULATION),
+        **trained_on(fitting.device),
     }
     with (
         open_folder(settings.output, options) as folder,
@@ -82,6 +83,7 @@ def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
         updates=settings.updates,
         rows=settings.rows,
         anew=settings.refit,
+        device=resolve_device(settings.device, settings.policy),
     )
 
 
@@ -92,6 +94,6 @@ def _new_actors(
     policy, inputs = frozen.policy, sum(fitting.sizes.values())
     with seeded_weights(settings.seed):
         return {
-            need: ACTOR_LEARNERS[need](inputs, policy.horizon, policy.action_dim)
+            need: ACTOR_LEARNERS[need](inputs, policy.horizon, policy.action_dim).to(fitting.device)
             for need in sorted(sampler.needs & ACTOR_LEARNERS.keys())
         }

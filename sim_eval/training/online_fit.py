@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
 from critics.objectives import OBJECTIVES
-from critics.replay import Played, build_replay
+from critics.replay import Played, Replay, build_replay
 from policies.policy import FrozenPolicy
 from sim_eval.training.actors import ActorLearner
 from sim_eval.training.critic import Values, fit_objective, new_critic, played, state_rows
@@ -29,8 +29,8 @@ _ACTOR_RATE = 5e-4
 class CriticFit:
     """How a critic is fitted to all episodes so far, anew each time or from the weights of the fit before.
 
-    sizes: length of each vector that it reads. mean, deviation: (n,), their normalisation. size: fields of its
-    configuration. updates: optimiser steps of a fit. rows: of a mini-batch.
+    sizes: length of each vector that it reads. mean, deviation: (n,), their normalisation, on the CPU. size: fields of
+    its configuration. updates: optimiser steps of a fit. rows: of a mini-batch. device: of critic and replay.
     """
 
     method: str
@@ -42,6 +42,7 @@ class CriticFit:
     updates: int
     rows: int
     anew: bool
+    device: torch.device
 
     def new(self, policy: FrozenPolicy, seed: int) -> EnsembleCritic:
         """A critic with random weights."""
@@ -49,7 +50,13 @@ class CriticFit:
             critic = new_critic(self.method, dict(self.sizes), policy, **self.size, **self.values.range)
         critic.observation_mean.copy_(self.mean)
         critic.observation_std.copy_(self.deviation)
-        return critic
+        return critic.to(self.device)
+
+    def replay(self, episodes: Sequence[Played]) -> Replay:
+        """What a critic learns from these episodes, normalised, on the CPU."""
+        return build_replay(
+            [episode._replace(observations=(episode.observations - self.mean) / self.deviation) for episode in episodes]
+        )
 
     def __call__(
         self, policy: FrozenPolicy, episodes: Sequence[Played], before: EnsembleCritic | None, seed: int, name: str
@@ -57,12 +64,10 @@ class CriticFit:
         """The critic fitted to these episodes, frozen, and its figures. `before`: the fit before, if there is one."""
         critic = self.new(policy, seed) if self.anew or before is None else copy.deepcopy(before)
         critic.requires_grad_(True).train()
-        replay = build_replay(
-            [episode._replace(observations=critic.normalise(episode.observations)) for episode in episodes]
-        )
+        replay = self.replay(episodes)
         with seeded_weights(seed):
             objective = OBJECTIVES[self.method](critic, replay, self.values.backup)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
         figures = fit_objective(objective, replay.learnable, self.updates, self.rows, generator, name)
         return critic, figures
 
@@ -107,8 +112,8 @@ def fit_actors(
     rows: int,
     seed: int,
 ) -> None:
-    """Go on training the actors, now against this critic, on the policy's draws."""
-    generator = torch.Generator().manual_seed(seed)
+    """Go on training the actors, now against this critic, on the policy's draws; all are on the critic's device."""
+    generator = torch.Generator(critic.device).manual_seed(seed)
     for need, actor in actors.items():
         optimiser = _optimiser(actor.parameters())
         for _ in tqdm(range(updates), desc=need, disable=None):

@@ -127,7 +127,7 @@ class LearnFolder:
         if not is_zipfile(path):  # as torch writes it; of other files the reader's errors are of every kind
             raise RunError(f"{path} is damaged or another program's; accepted: another output")
         try:
-            stored = torch.load(path, weights_only=True)
+            stored = torch.load(path, map_location="cpu", weights_only=True)
             curve = [Evaluation.of(point) for point in stored["curve"]]
             return LearnerState(**{**stored, "curve": curve})
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, EOFError, UnpicklingError) as error:

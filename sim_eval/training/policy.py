@@ -15,7 +15,7 @@ from policies.chunk_policy import ChunkPolicy, PolicyConfig, flatten_observation
 from sim_eval.models.checkpoints import save_checkpoint
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory, chunks_of
-from sim_eval.training.workspace import Workspace, file_hashes, random_rows, seeded_weights
+from sim_eval.training.workspace import Workspace, file_hashes, random_rows, seeded_weights, trained_on
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def train_policy(
     fit_normalisation(policy, raw, torch.from_numpy(np.concatenate([t.actions for t in trajectories])))
     observations = (raw - policy.observation_mean) / policy.observation_std
     chunks = policy.normalise(np.concatenate([chunks_of(t.actions, policy.horizon) for t in trajectories]))
-    generator = torch.Generator().manual_seed(workspace.seed)
+    observations, chunks = observations.to(workspace.device), chunks.to(workspace.device)
+    policy.to(workspace.device)
+    generator = torch.Generator(workspace.device).manual_seed(workspace.seed)
 
     def loss() -> Tensor:
         rows = random_rows(len(chunks), cloning.batch, generator)
@@ -55,6 +57,7 @@ def train_policy(
         "batch": cloning.batch,
         "last_logged_loss": history[-1],
         "demonstrations": len(trajectories),
+        **trained_on(workspace.device),
     }
     card = workspace.card("policy", file_hashes([data]), schedule=type(policy.schedule).__name__, training=facts)
     card["task"] = workspace.cloned_for

@@ -26,7 +26,15 @@ from sim_eval.rollout.inference import stacked
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.training.fit import fit
 from sim_eval.training.trajectories import Trajectory
-from sim_eval.training.workspace import Workspace, random_rows, row_blocks, seeded_weights, visited_rows
+from sim_eval.training.workspace import (
+    Workspace,
+    fit_generator,
+    random_rows,
+    row_blocks,
+    seeded_weights,
+    trained_on,
+    visited_rows,
+)
 
 #: Steps of the posterior flow that teaches the net.
 FLOW_STEPS = 10
@@ -61,12 +69,14 @@ def train_posterior(
     targets = _targets(policy, states, recipe.samples, generator)
     config = PosteriorConfig(targets.features.shape[1], policy.action_dim, policy.horizon, preconditioned=True)
     with seeded_weights(workspace.seed):
-        net = PosteriorNet(config, policy).to(policy.device)
+        net = PosteriorNet(config, policy).to(workspace.device)
+    targets, rows_from = targets.to(workspace.device), fit_generator(generator, workspace.device)
 
     def loss() -> Tensor:
-        return distillation_loss(net, targets[random_rows(len(targets.t), recipe.batch, generator)])
+        return distillation_loss(net, targets[random_rows(len(targets.t), recipe.batch, rows_from)])
 
     history = fit(net, loss, recipe.steps, name=f"{workspace.task} {label} posterior")
+    net.to(policy.device)
     agreed = agreement(net, policy, *_policy_samples(policy, states, COMPARED_STATES, generator), generator)
     card = workspace.card(
         "posterior",
@@ -77,6 +87,7 @@ def train_posterior(
             "batch": recipe.batch,
             "samples": recipe.samples,
             "last_logged_loss": history[-1],
+            **trained_on(workspace.device),
         },
         **agreed,
     )

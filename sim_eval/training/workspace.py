@@ -31,7 +31,7 @@ _ROWS, _PICTURE_ROWS = 512, 32
 
 @dataclass(frozen=True)
 class Workspace:
-    """The task, the folders that training reads and writes, and the seed that determines everything.
+    """The task, the folders that training reads and writes, the device of the fits, and the seed of everything.
 
     `variant`: of the task's recipe; checkpoints and demonstrations have it in their names. `task_options`: those that
     `make_task` was made of.
@@ -42,6 +42,7 @@ class Workspace:
     data: Path
     checkpoints: Path
     seed: int
+    device: torch.device
     variant: str | None = None
     task_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,9 +104,19 @@ def seeded_weights(seed: int) -> Iterator[None]:
         yield
 
 
+def fit_generator(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """What a fit on this device draws from: this generator of the CPU, or one of the device with the same seed."""
+    return generator if device.type == "cpu" else torch.Generator(device).manual_seed(generator.initial_seed())
+
+
+def trained_on(device: torch.device) -> dict[str, str]:
+    """The entry of a card on the device of a fit; none for the CPU."""
+    return {} if device.type == "cpu" else {"device": device.type}
+
+
 def random_rows(count: int, batch: int, generator: torch.Generator) -> Tensor:
-    """`batch` row numbers (batch,) int64 in [0, count), drawn with replacement."""
-    return torch.randint(count, (batch,), generator=generator)
+    """`batch` row numbers (batch,) int64 in [0, count), drawn with replacement, on the generator's device."""
+    return torch.randint(count, (batch,), generator=generator, device=generator.device)
 
 
 def row_blocks(count: int, request: ObservationRequest) -> list[range]:
