@@ -20,8 +20,7 @@ from sim_eval.training.trajectories import StepRewards, Trajectory, read_hdf5, w
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_walks(path: Path) -> None:
     """Random walks of 20 steps, cut by a time limit; those that pass the origin are rewarded there."""
     rng = np.random.default_rng(0)
     episodes = []
@@ -33,8 +32,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rewards = StepRewards(near.astype(np.float32) - 1, 1 - near.astype(np.float32))
         vectors = {name: values.astype(np.float32) for name, values in seen.items()}
         episodes.append(Trajectory(vectors, actions, bool(near.any()), rewards=rewards))
-    path = tmp_path_factory.mktemp("recorded") / "walks.hdf5"
     write_hdf5(path, episodes, "toy_task")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recorded") / "walks.hdf5"
+    write_walks(path)
     return path
 
 

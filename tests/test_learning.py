@@ -145,6 +145,16 @@ def test_another_simulator_is_another_run(reference: Path, tmp_path: Path) -> No
     learn(settings(tmp_path / "run"))
 
 
+def test_a_run_that_was_fitted_on_another_device_is_another_run(reference: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference, tmp_path / "run")
+    path = tmp_path / "run" / "options.json"
+    options = json.loads(path.read_text())
+    assert "device" not in options
+    path.write_text(json.dumps({**options, "device": "cuda"}))
+    with pytest.raises(RunError, match=r"was made otherwise: device is cuda there, None asked; accepted: another"):
+        learn(settings(tmp_path / "run"))
+
+
 def test_more_steps_go_on_from_the_end(reference: Path, tmp_path: Path) -> None:
     learn(settings(tmp_path, "steps=100", "evaluate=600"))
     learn(settings(tmp_path, "evaluate=600"))

@@ -48,7 +48,7 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     make_task = settings.task.factory()
     with closing(make_task()) as probe:
         fitting = fitting_of(settings, probe.spec)
-    critic = fitting.new(frozen.policy, settings.seed).to(frozen.policy.device)
+    critic = replace(fitting, device=frozen.policy.device).new(frozen.policy, settings.seed)
     models, name = replace(frozen, critic=critic), settings.sampler_name
     check_needs(name, sampler, settings.policy.label, models)
     rehearse(settings.task_name, make_task, settings.workers, {name: sampler}, models, "train")
