@@ -12,6 +12,7 @@ import torch
 from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import sha256
+from sim_eval.models.checkpoints import is_whole
 from sim_eval.training import beside_data
 from sim_eval.training.online import learn
 from sim_eval.training.online_folder import LearnerState, LearnFolder
@@ -69,6 +70,7 @@ def test_it_evaluates_after_the_data_and_after_the_episodes(
     config = card["config"]
     assert (config["low"], config["high"]) == pytest.approx((-100.0, 0.0))
     assert (config["heads"], config["width"], config["depth"]) == (2, 16, 1)
+    assert is_whole(output, "critic", "critic", card["task"])
     assert (config["horizon"], config["execute"]) == (4, 3)
 
 

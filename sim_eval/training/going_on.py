@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,11 +45,11 @@ class GoingOn:
                 self._optimiser.step()
                 self.objective.after_step()
                 self.updates += 1
-                if self.updates % _LOGGED == 0:
+                if self.updates % _LOGGED == 0 or self.updates == 1:  # the card holds a loss of the shortest fit, too
                     self.loss = loss.item()
                     bar.update(self.updates - bar.n)
                     bar.set_postfix(loss=f"{self.loss:.4f}")
-                    if self.loss != self.loss or self.loss == float("inf"):
+                    if not math.isfinite(self.loss):
                         raise FloatingPointError(f"{name}: the loss is {self.loss} after {self.updates} updates")
                 if self.updates % every == 0 and self.updates < until:
                     save()
