@@ -29,7 +29,7 @@ CLIPS_FOLDER = ROOT / "docs/pictures/gallery"
 FACTS = CLIPS_FOLDER / "clips.json"
 RUNS, VIDEOS = ROOT / "runs/gallery", ROOT / "videos/gallery"
 #: Episodes that are played, and played at most, to find one in which the columns end differently.
-ROUNDS = (4, 10)
+ROUNDS = (4, 10, 30)
 #: Width of a picture in pixels, control steps between two frames, and how much faster than real time a clip plays.
 SIZE, EVERY, FASTER = 224, 5, 2
 QUALITY = 42
