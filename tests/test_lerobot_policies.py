@@ -18,6 +18,7 @@ from policies.lerobot import build, library
 from policies.lerobot.black_box import LeRobotSampling
 from policies.lerobot.diffusion import LeRobotDiffusion
 from policies.lerobot.row_noise import generator_of
+from policies.lerobot.same_input import same_input
 from policies.posterior_flow import PosteriorFlow
 from sim_eval.commands import cli
 from sim_eval.runs.reader import read_run
@@ -282,3 +283,16 @@ def test_sim_eval_steers_a_smolvla(task: str, smolvla: Path, tmp_path: Path, mon
     assert all(record.error is None and record.steps == 4 for record in records.values())
     values = {name: (record.q or (0.0,))[0] for name, record in records.items()}
     assert values["qpilots_u"] > values["unsteered"]
+
+
+def test_the_same_memory_is_told_without_comparing_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.ones(2, 3)
+    kept = x.detach()
+    assert same_input(kept, x.clone()), "equal values elsewhere"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "equal", None)
+        assert same_input(kept, x)
+        assert same_input(kept, x.detach().requires_grad_())
+    assert not same_input(kept, x * 2)
+    assert not same_input(kept, x[:1])
+    assert not same_input(kept, x.t())

@@ -17,6 +17,7 @@ from policies.lerobot.noise_table import NoiseTable
 from policies.lerobot.normalised import LeRobotActions
 from policies.lerobot.processors import Processors
 from policies.lerobot.row_noise import generator_of
+from policies.lerobot.same_input import same_input
 from policies.policy import Denoiser, Observations
 
 
@@ -98,10 +99,10 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         DDPM's noise comes from generators seeded with the rows' initial noise, the same whatever steers.
         """
         answer = context.answer
-        if answer is None or answer[1] != t or not torch.equal(answer[0], x):
+        if answer is None or answer[1] != t or not same_input(answer[0], x):
             return super().step(x, clean, t, u, context)
         if t == self._start:
-            context.generators = [generator_of(row) for row in x]
+            context.generators = [generator_of(row) for row in x.cpu()]  # one wait for a GPU, not one a row
         level = int(self.schedule.level(t))
         moved = self._scheduler.step(
             self._librarys_order(answer[2]), level, self._librarys_order(x), generator=context.generators

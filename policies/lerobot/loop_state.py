@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from policies.lerobot.row_noise import generator_of
+from policies.lerobot.same_input import same_input
 
 
 class LoopState:
@@ -42,7 +43,7 @@ class LoopState:
 
     def step(self, x: Tensor, t: float, u: float) -> tuple[Tensor, Tensor] | None:
         """Move on to time u: the network's velocity (B, H, D) and clean chunk at x; None if it was not asked there."""
-        if not self._is_present(t) or self._prediction is None or not torch.equal(self._prediction[0], x):
+        if not self._is_present(t) or self._prediction is None or not same_input(self._prediction[0], x):
             return None
         _, velocity, clean = self._prediction
         actions = x.shape[-1]
@@ -56,4 +57,5 @@ class LoopState:
 
 def padding_noise(x: Tensor, padding: int) -> Tensor:
     """Standard normal (B, H, padding): a row's noise is a function of its noise x (H, D) alone."""
-    return torch.stack([torch.randn((len(row), padding), generator=generator_of(row)) for row in x]).to(x.device)
+    rows = x.detach().cpu()  # one wait for a GPU, not one a row
+    return torch.stack([torch.randn((len(row), padding), generator=generator_of(row)) for row in rows]).to(x.device)
