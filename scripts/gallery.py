@@ -54,6 +54,10 @@ The weights come with the repository, which has no policy of OGBench, and so no 
 [Offline to online](offline_to_online.md) makes one."""
 
 
+#: A section of the page.
+PAPER = "The QPILOTS paper's tasks"
+
+
 @dataclass(frozen=True)
 class Clip:
     """A clip. `left`, `right`: the options of the evaluation of each column, equal if one run holds both.
@@ -83,10 +87,18 @@ class Clip:
         return {f"{self.name}-{side}": [*shlex.split(typed), f"samplers={name}"] for side, typed, name in columns}
 
 
-def _steered(task: str, policy: str = "flow_weak", sampler: str = "qpilots_u") -> Clip:
-    options = f"task={task} policy={policy}"
-    caption = f"`{policy}`, `unsteered` beside `{sampler}`"
-    return Clip(task, "The six main tasks", options, options, ("unsteered", sampler), caption)
+def _steered(task: str, policy: str = "flow_weak") -> Clip:
+    return _beside_unsteered(task, "The six main tasks", f"task={task}", policy)
+
+
+def _beside_unsteered(name: str, section: str, task: str, policy: str) -> Clip:
+    options = f"{task} policy={policy}"
+    caption = f"`{policy}`, `unsteered` beside `qpilots_u`"
+    return Clip(name, section, options, options, ("unsteered", "qpilots_u"), caption)
+
+
+def _paper_steered(index: int) -> Clip:
+    return _beside_unsteered(f"libero_90_{index}", PAPER, f"task=libero_90 task.index={index}", "flow")
 
 
 def _paper(index: int) -> Clip:
@@ -94,7 +106,7 @@ def _paper(index: int) -> Clip:
     caption = "`mini_vla_libero_90` beside `mini_vla_libero_90_strong`, both `unsteered`"
     return Clip(
         f"libero_90_{index}",
-        "The QPILOTS paper's tasks",
+        PAPER,
         options,
         f"{options}_strong",
         ("unsteered", "unsteered"),
@@ -111,7 +123,8 @@ CLIPS = (
     _steered("libero_spatial"),
     _steered("libero_object"),
     _steered("libero_goal"),
-    *map(_paper, (26, 31, 38, 59, 60, 64)),
+    *map(_paper_steered, (26, 38, 59)),
+    *map(_paper, (31, 60, 64)),
     Clip(
         "swapped_instruction",
         "Another instruction",
@@ -125,8 +138,8 @@ CLIPS = (
 #: What stands above the clips of a section.
 _SECTIONS = {
     "The six main tasks": "The policies are imperfect on purpose: [Shipped policies](policies.md).",
-    "The QPILOTS paper's tasks": "Their critics are not shipped: `sim-eval learn` makes one "
-    "([the study](study.md)). So these are two policies from pictures and language, a weak one and a strong one.",
+    PAPER: "The first ones have critics of [the study](study.md). The others have none yet: two policies from pictures "
+    "and language, a weak one and a strong one.",
     "Another instruction": "The same start, weights and noise; only the sentence differs.",
 }
 
