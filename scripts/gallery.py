@@ -123,8 +123,8 @@ CLIPS = (
     _steered("libero_spatial"),
     _steered("libero_object"),
     _steered("libero_goal"),
-    *map(_paper_steered, (26, 38, 59)),
-    *map(_paper, (31, 60, 64)),
+    *map(_paper_steered, (26, 31, 38, 59)),
+    *map(_paper, (60, 64)),
     Clip(
         "swapped_instruction",
         "Another instruction",
