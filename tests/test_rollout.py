@@ -329,6 +329,12 @@ def test_what_a_users_model_returns_in_another_shape_is_refused() -> None:
         def sample(self, *given: Any, **named: Any) -> Any:
             return super().sample(*given, **named).numpy()
 
+    class ShortChunks(ToyDenoiser):
+        def clean(self, *given: Any) -> torch.Tensor:
+            return super().clean(*given)[:, :1]  # torch would stretch it to the whole chunk
+
+    with pytest.raises(RunError, match=r"`clean` returned a Tensor \(8, 1, 2\) for x \(8, 4, 2\)"):
+        rollout(sampler=Unsteered(), models=Models(ShortChunks(), None))
     with pytest.raises(RunError, match=r"unnormalise gave a ndarray \(8, 4\) for chunks \(8, 4, 2\)"):
         rollout(models=Models(FlatActions(), ToyCritic()))
     with pytest.raises(RunError, match=r"the critic returned a Tensor \(16, 1\) as Q; accepted: a tensor \(16,\)"):

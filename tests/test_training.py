@@ -124,7 +124,7 @@ def test_training_says_why_there_is_no_score_and_what_to_run(
     assert f"toy_task monte_carlo critic in {folder}/critic.safetensors\n" in said
     missing = "failed" if won else "succeeded"
     assert f"on 1 held-out rollouts: no area under the ROC curve, for none of these 1 {missing}\n" in said
-    assert f"to use critic critic: sim-eval evaluate critic={folder}, with the same task, policy" in said
+    assert f"to use the checkpoint critic: sim-eval evaluate critic={folder}, with the same task, policy" in said
     for named in (folder, tmp_path / "mine"):
         asked = read_command("evaluate", [*OUTSIDE[:2], f"critic={named}", "samplers=[best_of_n]"])
         models = asked.build_models(asked.build_samplers().values())
@@ -142,6 +142,24 @@ def test_a_folder_of_train_holds_the_critics_of_several_policies() -> None:
             assert models.critic.config.method == stored["config"]["method"]
     with pytest.raises(RunError, match=f"critic is {ROOT}/all_tasks; accepted: .* a folder of sim-eval learn or train"):
         read_command("evaluate", ["task=can", f"critic={ROOT}/all_tasks"])
+
+
+def test_a_folder_without_a_critic_of_the_task_names_the_command_that_trains_one(tmp_path: Path) -> None:
+    asked = read_command("evaluate", [*OUTSIDE[:2], f"checkpoints={tmp_path}", "samplers=[unsteered,best_of_n]"])
+    with pytest.raises(
+        RunError,
+        match=rf"has no critic for task toy_task; accepted: .*`sim-eval train .*checkpoints={tmp_path}` trains",
+    ):
+        asked.build_models(asked.build_samplers().values())
+
+
+def test_an_own_policy_gets_the_one_critic_that_evaluations_read(tmp_path: Path) -> None:
+    def methods(*options: str) -> tuple[str, ...]:
+        return tuple(read_command("train", [*options, f"checkpoints={tmp_path}"]).recipe().critic_methods)
+
+    assert methods(*OUTSIDE[:2]) == ("monte_carlo",)
+    assert methods(*OUTSIDE[:2], "ship_critic=outcome") == ("outcome",)
+    assert methods("task=can") == ("monte_carlo", "sarsa", "iql")
 
 
 def test_a_policy_without_features_is_refused_before_it_is_rolled_out(tmp_path: Path) -> None:

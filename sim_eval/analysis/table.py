@@ -124,9 +124,9 @@ def _by_sampler(runs: Sequence[Run]) -> tuple[list[Table], list[str]]:
         task = group[0].setting[0]
         table = _table(task, policy, SAMPLER, group_by_setup(group, policy), group, warnings)
         ran = [row for row in table.rows if row.records and not row.unpaired]
-        if sum(not row.unpaired for row in table.rows) > 1 and all(row.sampler != BASELINE for row in ran):
-            first = (ran or table.rows)[0].label
-            warnings.append(f"{table.name}: no {BASELINE} records, so samplers are compared with {first}")
+        several = sum(not row.unpaired for row in table.rows) > 1
+        if ran and several and all(row.sampler != BASELINE for row in ran):
+            warnings.append(f"{table.name}: no {BASELINE} records, so samplers are compared with {ran[0].label}")
         warnings += request_warnings(table.name, group)
         tables.append(table)
     return tables, warnings

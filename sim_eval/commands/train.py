@@ -33,6 +33,9 @@ RECIPES = resource("configs") / "recipes.yaml"
 #: Options that a task's recipe fills in, and that a policy from outside does not have.
 _OF_RECIPES = ("families", "demos", "sloppy", "policy_steps", "horizon", "width", "depth")
 
+#: The critics that a comparison of the methods needs; an evaluation reads one of them.
+_EVERY_METHOD = ("monte_carlo", "sarsa", "iql")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CriticData(CriticTraining):
@@ -91,9 +94,10 @@ class Options(EngineOptions, TaskOptions):
     width: int | None = option(None, "units of a layer of the policies", least=1)
     depth: int | None = option(None, "layers of the policies", least=1)
     rollouts: int = option(500, "episodes of the policy, or of the first family's policy", least=2)
-    critic_methods: tuple[str, ...] = option(
-        ("monte_carlo", "sarsa", "iql"),
-        f"critics to train, of {', '.join(METHODS)}; with several, each is saved as critic_<method>",
+    critic_methods: tuple[str, ...] | None = option(
+        None,
+        f"critics to train, of {', '.join(METHODS)}; with several, each is saved as critic_<method>; null: "
+        f"{', '.join(_EVERY_METHOD)}; for a policy of your own, ship_critic alone",
         choices=METHODS,
         entries=1,
     )
@@ -110,7 +114,6 @@ class Options(EngineOptions, TaskOptions):
 
     @staticmethod
     def resolve(given: Given) -> None:
-        one_of("ship_critic", given["ship_critic"], given["critic_methods"])
         if given["data"].suffix != PLAY:
             check_folder("data", given["data"])
         check_folder("checkpoints", given["checkpoints"])
@@ -128,7 +131,10 @@ class Options(EngineOptions, TaskOptions):
         else:
             given["policy"] = _outside(given, choice, task)
             given["policies"] = (given["policy"],)
+            if given["policy"].target is not None and given["critic_methods"] is None:
+                given["critic_methods"] = (one_of("ship_critic", given["ship_critic"], METHODS),)
         given["stage"] = _stages(given["stage"], choice)
+        one_of("ship_critic", given["ship_critic"], given["critic_methods"] or _EVERY_METHOD)
         _check_play(given)
 
     def workspace(self) -> Workspace:
@@ -162,7 +168,7 @@ class Options(EngineOptions, TaskOptions):
             posterior_steps=self.posterior_steps,
             posterior_samples=self.posterior_samples,
             batch=self.batch,
-            critic_methods=self.critic_methods,
+            critic_methods=self.critic_methods or _EVERY_METHOD,
             ship_critic=self.ship_critic,
             policy_size=self._policy_size(),
             critic_size=self.critic.size(),

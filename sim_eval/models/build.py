@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,13 @@ def build_models(
     value: Critic | None = None
     if critic is not None and _is_missing(critic, task, policy, root):
         if "critic" in needs:
-            own = "" if policy.target is None else " checkpoints=DIR"
+            folder = "DIR" if root == store.ROOT else shlex.quote(str(root))
+            own = "" if policy.target is None else f" checkpoints={folder}"
+            then = f";{own}" if root == store.ROOT else ""
             raise RunError(
                 f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of "
                 f"its own, which `sim-eval train task={task} policy={policy.target or policy.label} "
-                f"stage=rollouts,critic{own}` trains{own and ';' + own}"
+                f"stage=rollouts,critic{own}` trains{then}"
             )
         critic = None
     if critic is not None:
@@ -139,7 +142,7 @@ def _is_missing(critic: Component, task: str, policy: Component, root: Path) -> 
     if critic.target is not None:
         return False
     if policy.target is not None:
-        return root == store.ROOT
+        return root == store.ROOT or not store.weights(root / task, critic.label).is_file()
     own = store.critic_of(policy.label)  # the critic of a policy for all tasks
     return critic.label == own and not store.weights(root / task, own).is_file()
 

@@ -79,8 +79,8 @@ def _critic(choice: Choice, policy: Component, root: Path | None, task: str) -> 
     if learned is not None:
         return learned
     critics = store.critics(root, task)
-    if policy.target is not None and root is None:
-        critics["default"] = store.CRITIC  # the shipped ones do not fit this policy: `build_models` refuses if needed
+    if policy.target is not None and (root is None or "default" not in critics):
+        critics["default"] = store.CRITIC  # none that fits this policy: `build_models` refuses if a sampler needs it
     if policy.target is None and policy.label not in store.FAMILIES:
         critics["default"] = store.critic_of(policy.label)  # may be missing, as above
     also = (

@@ -108,7 +108,8 @@ class CountedDenoiser(_SamePolicy, Denoiser):
 
     def clean(self, x: Tensor, t: float | Tensor, context: Any) -> Tensor:
         self._rows.policy += x.shape[0]
-        return _ordinary(_differentiable("the policy's `clean`", x, self._inner.clean(x, t, context)))
+        clean = _like(x, self._inner.clean(x, t, context))
+        return _ordinary(_differentiable("the policy's `clean`", x, clean))
 
     def clean_with_pullback(self, x: Tensor, t: float, context: Any) -> tuple[Tensor, PullbackOnto]:
         if not offers_pullback(self._inner, "clean"):
@@ -166,6 +167,16 @@ class CountedPosterior:
             return draw_by_autograd(self, z, x, t, clean, context)
         self.rows.posterior += z.shape[0] * z.shape[1]
         return draw_with_pullback(self.inner, z, x, t, clean, context)
+
+
+def _like(x: Tensor, clean: Tensor) -> Tensor:
+    """The clean chunks. Raises ModelError for another shape than that of x, which torch might stretch to it."""
+    if not isinstance(clean, Tensor) or clean.shape != x.shape:
+        raise ModelError(
+            f"the policy's `clean` returned {described(clean)} for x {tuple(x.shape)}; accepted: a tensor of the same "
+            "shape"
+        )
+    return clean
 
 
 def _ordinary(result: Tensor) -> Tensor:

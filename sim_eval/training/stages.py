@@ -146,7 +146,7 @@ def train_critics(workspace: Workspace, recipe: Recipe, workers: Workers) -> Non
         tqdm.write(f"{workspace.task} {method} critic in {saved}")
         tqdm.write(f"  on {len(held_out)} held-out rollouts: {said_of_scores(scores, held_out)}")
     used = f"sim-eval evaluate critic={shlex.quote(str(workspace.folder))}"
-    tqdm.write(f"to use critic {name}: {used}, with the same task, policy and checkpoints")
+    tqdm.write(f"to use the checkpoint {name}: {used}, with the same task, policy and checkpoints")
 
 
 def train_posteriors(workspace: Workspace, recipe: Recipe, workers: Workers) -> None:
@@ -226,7 +226,7 @@ def _read_rollouts(path: Path, label: str, models: Models) -> list[Trajectory]:
 
 
 def _tell(workspace: Workspace, path: Path, what: str) -> None:
-    """Say how many episodes the file holds."""
+    """Say how many episodes the file holds, and where it is."""
     played = read_hdf5(path, observations=())
     successes, steps = sum(episode.success for episode in played), sum(len(episode.actions) for episode in played)
-    tqdm.write(f"{workspace.task} {what}: {len(played)} episodes, {successes} successful, {steps} steps")
+    tqdm.write(f"{workspace.task} {what}: {len(played)} episodes, {successes} successful, {steps} steps, in {path}")
