@@ -211,7 +211,7 @@ def test_little_disk_little_memory_and_busy_cores(monkeypatch: pytest.MonkeyPatc
 def test_a_policy_makes_a_decision_and_a_run_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     put_models(monkeypatch, ToyDenoiser(), ToyCritic())
     checks = by_name(trial.try_policy("toy", ToyTask, TOY))
-    assert list(checks) == ["task", "policy", "decision", "gradient", "unsteered", "qpilots_u", "step", "run"]
+    assert list(checks) == ["task", "policy", "decision", "repeat", "gradient", "unsteered", "qpilots_u", "step", "run"]
     assert {check.status for check in checks.values()} == {"ok"}
     assert checks["task"].found.startswith('toy: "reach the origin", built and started in 0.0 s; 40 steps')
     assert "mine, a Denoiser" in checks["policy"].found
@@ -227,6 +227,14 @@ def test_a_policy_of_the_lower_tier_has_no_gradient_to_check(monkeypatch: pytest
     assert "mine, a Policy, unsteered, best_of_n, vgps; critic ToyCritic" in checks["policy"].found
     assert "gradient" not in checks
     assert "qpilots_u" not in checks
+
+
+def test_copies_in_another_order_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = type("Broken", (ToyDenoiser,), {"repeat": lambda inner, context, copies: context.repeat(copies, 1)})()
+    put_models(monkeypatch, broken, ToyCritic())
+    check = by_name(trial.try_policy("toy", ToyTask, TOY))["repeat"]
+    assert (check.status, check.found) == ("warning", "row 1 of `repeat` is another row's copy")
+    assert "`repeat_interleave`, not `repeat`" in check.advice
 
 
 def _under_no_grad(inner: ToyDenoiser, x: Tensor, t: Any, context: Any) -> Tensor:

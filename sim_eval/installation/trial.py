@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import statistics
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
 
 from policies.observation import ObservationRequest
 from policies.policy import Denoiser
@@ -26,6 +28,7 @@ from sim_eval.rollout.gradients import gradient_of
 from sim_eval.rollout.inference import Decider, Decision, PendingDecision, stacked, what_to_observe
 from sim_eval.rollout.keys import episode_key
 from sim_eval.samplers import Models, QPilotsU, Unsteered
+from sim_eval.samplers.denoise import initial_noise
 from sim_eval.samplers.sampler import Sampler
 from tasks.task import Observation, TaskSpec
 
@@ -39,6 +42,8 @@ _EPISODES, _BATCH = 50, 8
 _STRENGTH = 0.1
 #: An action at the bounds in more than this share of a chunk, grippers aside, is worth a warning.
 _CLIPPED = 0.5
+#: Relative and absolute differences of two chunks that rounding explains.
+_SAME = (1e-4, 1e-5)
 
 
 def try_task(task: str, make_task: MakeTask) -> list[Check]:
@@ -72,6 +77,8 @@ def try_policy(
         checks = [built, policy_check(policy.label, models, started.observation), decision_check(decision, models)]
         samplers: dict[str, Sampler] = {"unsteered": Unsteered()}
         if isinstance(models.policy, Denoiser):
+            other = _reply(environment, dataclasses.replace(reset, key=episode_key(task, 0, 1)), Started)
+            checks.append(repeat_check(models.policy, (started.observation, other.observation)))
             checks.append(gradient_check(models.policy, started.observation))
             if models.critic is not None and checks[-1].status == "ok":
                 samplers["qpilots_u"] = QPilotsU(_STRENGTH)
@@ -130,6 +137,18 @@ def gradient_check(policy: Denoiser, observation: Observation) -> Check:
     """Whether `clean` can be differentiated in x, which qpilots_u and qpilots_m do at every denoising step."""
     gradient = gradient_of(policy, stacked([observation]))
     return Check("warning" if gradient.advice else "ok", "gradient", gradient.found, gradient.advice)
+
+
+def repeat_check(policy: Denoiser, observations: tuple[Observation, Observation]) -> Check:
+    """Whether `repeat` puts a row's copies side by side, as best_of_n reads them; chunks of two episodes tell."""
+    context = policy.repeat(policy.encode(stacked(observations)), 2)
+    x = initial_noise(policy, [torch.Generator().manual_seed(0)]).repeat(4, 1, 1)
+    with torch.no_grad():
+        first, second, third, _ = policy.clean(x, policy.times(10)[5], context)
+    if torch.allclose(first, third, *_SAME) and not torch.allclose(first, second, *_SAME):
+        advice = "a row's copies are adjacent: `repeat_interleave`, not `repeat`; best_of_n mixes up episodes"
+        return Check("warning", "repeat", "row 1 of `repeat` is another row's copy", advice)
+    return Check("ok", "repeat", "a row's copies are adjacent")
 
 
 def _latency(label: str, sampler: Sampler, models: Models, pending: PendingDecision) -> Check:
