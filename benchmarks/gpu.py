@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -59,6 +58,7 @@ from sim_eval.installation.machine import gpu_check
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.local_engine import FEW, LOCKSTEP_WORKERS
 from sim_eval.rollout.start import open_engine
+from tasks import packages
 
 Row = dict[str, Any]
 
@@ -96,10 +96,9 @@ class Part:
 
 
 def describe(seconds: float) -> Iterator[Row]:
-    installed = {distribution.name for distribution in importlib.metadata.distributions()}
-    more = {name: importlib.metadata.version(name) for name in ("lerobot", "transformers") if name in installed}
-    for what, found in {**machine(), **versions(), **more, "gpu": gpu_check().found}.items():
-        yield {"what": what, "found": found}
+    found = {**machine(), **versions(), **packages.versions(("lerobot", "transformers")), "gpu": gpu_check().found}
+    for what, value in found.items():
+        yield {"what": what, "found": value}
 
 
 def equality(seconds: float, device: str) -> Iterator[Row]:
@@ -241,8 +240,8 @@ def parts(quick: bool, compiling: processes.Started, since: float) -> list[Part]
     sizes = [(2, 32, 2)] if quick else training_rate.SIZES
 
     def latencies(kind: str, dtype: str) -> Callable[[float], Iterator[Row]]:
-        if quick and kind == "pi05":
-            return partial(without, why="--quick: pi0.5 has one size, of 4 billion weights")
+        if kind == "pi05" and (quick or not gpu):  # it has one size
+            return partial(without, why="4 billion weights: --quick" if quick else _NO_GPU)
         return partial(vla, kind=kind, device=device, dtype=dtype, rounds=rounds, tiny=quick)
 
     return [
