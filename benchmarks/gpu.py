@@ -285,7 +285,10 @@ def measured(part: Part, seconds: float) -> Row:
                 rows.append(row)
     except LeftOut as reason:
         left_out = str(reason)
-    except (Exception, OutOfTime) as failure:  # whatever it is, it is this part's alone
+    except OutOfTime as end:
+        traceback.print_exc()
+        error = str(end)
+    except Exception as failure:  # whatever it is, it is this part's alone
         traceback.print_exc()
         error = in_one_line(failure)
     return {"s": time.perf_counter() - begin, "rows": rows, "left_out": left_out, "error": error}
