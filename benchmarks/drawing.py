@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 
 import tasks
 from policies.observation import ObservationRequest
+from sim_eval.installation.drawing import draw
 from tasks import EpisodeKey, Task
 
 _IMAGES = ("agentview_image", "robot0_eye_in_hand_image")
@@ -45,6 +47,15 @@ def pairs_a_second(name: str, request: ObservationRequest, seconds: float, start
             task.observe(request)
             drawn += 1
         return drawn / passed
+
+
+def drawn_by(library: str, name: str, size: int, seconds: float) -> tuple[str, float]:
+    """The renderer that MuJoCo's GL `library`, egl or osmesa, draws with, and pairs of pictures a second.
+
+    For a process that has not drawn yet: it keeps the first library.
+    """
+    os.environ["MUJOCO_GL"] = library
+    return draw(), pairs_a_second(name, ObservationRequest(_IMAGES, size), seconds, start=0.0)
 
 
 def decisions_a_minute(

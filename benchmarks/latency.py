@@ -1,4 +1,5 @@
-"""Milliseconds of one decision by sampler and device, and how far the chunks of a GPU are from those of the CPU.
+"""Milliseconds of one decision by sampler and device, and how far the normalised chunks of a GPU are from those of the
+CPU.
 
 usage: python -m benchmarks.latency [TASK]
 """
@@ -52,6 +53,11 @@ def waiting(task: str, models: Models) -> list[PendingDecision]:
     ]
 
 
+def chunks(sampler: Sampler, models: Models, pending: list[PendingDecision]) -> np.ndarray:
+    """Normalised chunks (B, H, D) of these decisions."""
+    return np.stack([decision.normalised for decision in Decider(sampler, models, "latency").decide(pending)])
+
+
 def main(task: str) -> None:
     torch.set_num_threads(1)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -61,12 +67,12 @@ def main(task: str) -> None:
         pending = waiting(task, models)
         base = 0.0
         for name, sampler in SAMPLERS.items():
+            decided = chunks(sampler, models, pending)
             decider = Decider(sampler, models, name)
-            chunks = np.stack([decision.actions for decision in decider.decide(pending)])
             times = [decider.latency_ms(pending[0]) for _ in range(REPEATS)]
             median = statistics.median(times[REPEATS // 4 :])
             base = base or median
-            gap = np.abs(chunks - reference.setdefault(name, chunks)).max()
+            gap = np.abs(decided - reference.setdefault(name, decided)).max()
             print(f"{device:5} {name:13} {median:7.2f} ms  {median / base:5.2f} x unsteered  {gap:.1e} from the CPU's")
 
 

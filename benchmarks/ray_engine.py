@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from benchmarks.episode_rate import episodes_a_minute
 from sim_eval.config.components import Component
 from sim_eval.config.engine import Cluster, Workers
 from sim_eval.config.tasks import factory_of
@@ -50,9 +51,7 @@ def turns(task: str, episodes: int, rounds: int) -> None:
         for name, workers in engines.items():
             with open_engine(factory_of(task), workers, batch=8) as engine:
                 list(engine.play(keys[:16], Unsteered(), models, "unsteered"))
-                start = time.perf_counter()
-                played = sum(1 for _ in engine.play(keys, Unsteered(), models, "unsteered"))
-                rates[name].append(60 * played / (time.perf_counter() - start))
+                rates[name].append(episodes_a_minute(engine, keys, Unsteered(), models))
             print(f"{name}: {rates[name][-1]:.1f} episodes a minute", flush=True)
     median = {name: float(np.median(found)) for name, found in rates.items()}
     print(f"medians: {median}, ray / pool {median['ray'] / median['pool']:.2f}")

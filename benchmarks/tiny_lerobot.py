@@ -20,6 +20,19 @@ STATS = {
 RANGES = {
     name: {"min": stats["mean"] - stats["std"], "max": stats["mean"] + stats["std"]} for name, stats in STATS.items()
 }
+QUANTILES = {
+    name: {**stats, "q01": stats["mean"] - 2 * stats["std"], "q99": stats["mean"] + 2 * stats["std"]}
+    for name, stats in STATS.items()
+}
+
+#: Short chunks and small pictures for pi0 and pi0.5.
+PI_SIZES: dict[str, Any] = {
+    "chunk_size": 6,
+    "n_action_steps": 4,
+    "max_action_dim": 10,
+    "max_state_dim": 12,
+    "image_resolution": (SIZE, SIZE),
+}
 
 
 def observations(rows: int, history: int = 1, seed: int = 0) -> dict[str, Any]:
@@ -60,7 +73,12 @@ def libero_batch(observation: dict[str, Any]) -> dict[str, Any]:
 def smolvla(folder: Path, seed: int = 0, **options: Any) -> Path:
     """A SmolVLA of 0.2 million weights for LIBERO's observations; its chunks have 6 steps."""
     module = library.module("policies.smolvla.modeling_smolvla")
-    config = library.module("policies.smolvla.configuration_smolvla").SmolVLAConfig(
+    return save(folder, module.SmolVLAPolicy, smolvla_config(folder, **options), STATS, seed)
+
+
+def smolvla_config(folder: Path, **options: Any) -> Any:
+    """Its configuration; `folder` will hold the tokenizer."""
+    return library.module("policies.smolvla.configuration_smolvla").SmolVLAConfig(
         **features(),
         **{
             "chunk_size": 6,
@@ -77,7 +95,6 @@ def smolvla(folder: Path, seed: int = 0, **options: Any) -> Path:
             **options,
         },
     )
-    return save(folder, module.SmolVLAPolicy, config, STATS, seed)
 
 
 def diffusion(folder: Path, seed: int = 0, **options: Any) -> Path:
@@ -210,7 +227,12 @@ def save(folder: Path, kind: Any, config: Any, stats: dict[str, Any], seed: int)
         torch.manual_seed(seed)
         policy = kind(config)
     policy.save_pretrained(folder)
+    save_processors(folder, config, stats)
+    return folder
+
+
+def save_processors(folder: Path, config: Any, stats: dict[str, Any]) -> None:
+    """The pre- and post-processor of a configuration, for a data set with these statistics."""
     make = library.module("policies.factory").make_pre_post_processors
     for processor in make(config, dataset_stats=stats):
         processor.save_pretrained(folder)
-    return folder

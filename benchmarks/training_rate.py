@@ -23,7 +23,10 @@ SIZES = ((10, 128, 3), (10, 512, 4))
 WARM, MEASURED = 20, 200
 
 
-def updates_a_second(size: tuple[int, int, int], device: torch.device) -> float:
+def updates_a_second(
+    size: tuple[int, int, int], device: torch.device, warm: int = WARM, measured: int = MEASURED
+) -> float:
+    """Over `measured` updates, after `warm` that are not timed."""
     heads, width, depth = size
     with seeded_weights(0):
         config = CriticConfig("sarsa", {"state": OBSERVATION}, ACTION, HORIZON, heads, width, depth)
@@ -35,12 +38,12 @@ def updates_a_second(size: tuple[int, int, int], device: torch.device) -> float:
             ]
         )
     training = GoingOn(Sarsa(critic, replay), BATCH, seed=0)
-    training.run(WARM, lambda: None, WARM, "warm")
+    training.run(warm, lambda: None, warm, "warm")
     _wait(device)
     start = time.perf_counter()
-    training.run(WARM + MEASURED, lambda: None, WARM + MEASURED, f"{heads} x {width} x {depth}, {device.type}")
+    training.run(warm + measured, lambda: None, warm + measured, f"{heads} x {width} x {depth}, {device.type}")
     _wait(device)
-    return MEASURED / (time.perf_counter() - start)
+    return measured / (time.perf_counter() - start)
 
 
 def _wait(device: torch.device) -> None:

@@ -2,10 +2,8 @@
 
 usage: python -m benchmarks.vla_latency OUTPUT.jsonl [cpu|cuda] [float32|bfloat16] [REPEATS] [BATCH,...]
 
-The latency of a VLA does not depend on its weights. The architecture is that of lerobot/smolvla_base: SmolVLM2-500M
-with its language model cut to 16 layers, an action expert three quarters as wide, chunks of 50 actions, 10 denoising
-steps, two cameras at 512 pixels. Only the tokenizer is made up, so nothing is fetched. A small critic and the suite's
-posterior net read the VLA's features. Each measurement is a line of OUTPUT; those already there are not repeated.
+The VLA is that of `benchmarks.random_vla`. A small critic and the suite's posterior net read its features. Each
+measurement is a line of OUTPUT; those already there are not repeated.
 """
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import tiny_lerobot
-from policies.lerobot import build, library
+from benchmarks import random_vla, tiny_lerobot
 from policies.lerobot.flow import FlowVLA
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval import Critic
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
+from sim_eval.samplers.denoise import initial_noise
+
+Decision = Callable[[], Tensor]
 
 SAMPLERS: dict[str, Sampler] = {
     "unsteered": Unsteered(),
@@ -36,24 +36,6 @@ SAMPLERS: dict[str, Sampler] = {
     "qpilots_u": QPilotsU(strength=1.0),
     "qpilots_u, no jacobian": QPilotsU(strength=1.0, jacobian=False),
     "qpilots_m": QPilotsM(strength=1.0),
-}
-TEXT = {
-    "model_type": "llama",
-    "vocab_size": 49280,
-    "hidden_size": 960,
-    "intermediate_size": 2560,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 15,
-    "num_key_value_heads": 5,
-    "head_dim": 64,
-}
-VISION = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "image_size": 512,
-    "patch_size": 16,
 }
 
 
@@ -81,41 +63,49 @@ class SmallCritic(Critic):
         return self.net(torch.cat([encoded, actions.flatten(1)], dim=1))[:, 0]
 
 
-def save_smolvla(folder: Path) -> str:
-    """A checkpoint of `lerobot/smolvla_base`'s size with random weights, for LIBERO's observations."""
-    module = library.module("policies.smolvla.modeling_smolvla")
-    config = library.module("policies.smolvla.configuration_smolvla").SmolVLAConfig(
-        **tiny_lerobot.features(),
-        vlm_model_name=str(tiny_lerobot.tiny_vlm(folder / "vlm", TEXT, VISION, scale_factor=4)),
-        load_vlm_weights=False,
-        device="cpu",
-    )
-    return str(tiny_lerobot.save(folder, module.SmolVLAPolicy, config, tiny_lerobot.STATS, seed=0))
-
-
-def models_on(device: str, dtype: str) -> Models:
-    with tempfile.TemporaryDirectory() as folder:
-        vla = build(save_smolvla(Path(folder)), device=device, dtype=dtype, image_size=256)
-    assert isinstance(vla, FlowVLA)
+def models_on(kind: str, device: str, dtype: str, tiny: bool = False) -> Models:
+    vla = random_vla.build(kind, device, dtype, tiny)
     features = vla.encode(observation(1)).features.shape[1]
     posterior = PosteriorNet(PosteriorConfig(features, vla.action_dim, vla.horizon), vla).to(vla.device)
     weights = sum(weight.numel() for weight in vla.policy.parameters())
-    print(f"{weights / 1e6:.0f} million weights; features of {features} numbers", flush=True)
+    print(f"{kind}: {weights / 1e6:.0f} million weights; features of {features} numbers", flush=True)
     return Models(vla, SmallCritic(vla, features), posterior.requires_grad_(False))
 
 
 def observation(rows: int) -> dict[str, Any]:
-    pictures = np.random.default_rng(0).integers(0, 256, (rows, 256, 256, 3), dtype=np.uint8)
+    shape = (rows, random_vla.PICTURE, random_vla.PICTURE, 3)
+    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     made_up = tiny_lerobot.observations(rows)
     names = ("agentview_image", "robot0_eye_in_hand_image")
     return {**made_up, **dict.fromkeys(names, pictures), "instruction": ["put the bowl on the stove"] * rows}
 
 
-def seconds(models: Models, sampler: Sampler, rows: int) -> float:
-    """Wall time of one decision for `rows` episodes, until the device has finished."""
-    generators = [torch.Generator().manual_seed(row) for row in range(rows)]
+def decision(models: Models, sampler: Sampler, rows: int) -> Decision:
+    """One decision for `rows` episodes, always from the same observations and noise."""
+    seen = observation(rows)
+    return lambda: sampler(models, dict(seen), _generators(rows))
+
+
+def librarys_own(vla: FlowVLA, rows: int) -> Decision:
+    """The same decision, unsteered, by LeRobot's own `predict_action_chunk`, its pre-processing included."""
+    seen = observation(rows)
+
+    def decide() -> Tensor:
+        noise = vla.library_noise(initial_noise(vla, _generators(rows)))
+        policy: Any = vla.policy
+        return policy.predict_action_chunk(vla.batch(dict(seen)), noise=noise)
+
+    return decide
+
+
+def _generators(rows: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(row) for row in range(rows)]
+
+
+def seconds(decide: Decision) -> float:
+    """Wall time of a decision, until the device has finished."""
     start = time.perf_counter()
-    chunks = sampler(models, observation(rows), generators)
+    chunks = decide()
     if chunks.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - start
@@ -123,15 +113,15 @@ def seconds(models: Models, sampler: Sampler, rows: int) -> float:
 
 def measure(output: Path, device: str, dtype: str, repeats: int, batches: list[int]) -> None:
     """Measure in turns, so that a busy machine slows all samplers alike."""
-    models = models_on(device, dtype)
-    seconds(models, SAMPLERS["unsteered"], 1)  # the first decision allocates memory
+    models = models_on("smolvla", device, dtype)
+    seconds(decision(models, SAMPLERS["unsteered"], 1))  # the first decision allocates memory
     for rows in batches:
         for repeat in range(repeats):
             for name, sampler in SAMPLERS.items():
                 key = {"device": device, "dtype": dtype, "rows": rows, "sampler": name, "repeat": repeat}
                 if any(key.items() <= line.items() for line in measured(output)):
                     continue
-                line = json.dumps({**key, "seconds": seconds(models, sampler, rows)})
+                line = json.dumps({**key, "seconds": seconds(decision(models, sampler, rows))})
                 with output.open("a") as file:
                     file.write(line + "\n")
 

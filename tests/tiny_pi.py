@@ -15,17 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import tiny_lerobot
+from benchmarks import random_vla, tiny_lerobot
 from policies.lerobot import library
 
 KINDS = ("pi0", "pi05")
 _HEADS = 8  # a constant in LeRobot's layers
 _WIDTHS = {"gemma_2b": 48, "gemma_300m": 32}
 _WORDS = 264
-_STATS = {
-    name: {**stats, "q01": stats["mean"] - 2 * stats["std"], "q99": stats["mean"] + 2 * stats["std"]}
-    for name, stats in tiny_lerobot.STATS.items()
-}
 
 
 @contextmanager
@@ -45,25 +41,10 @@ def small_networks() -> Iterator[None]:
 
 def checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
     """A tiny "pi0" or "pi05" for LIBERO's observations; its chunks have 6 steps. Within `small_networks` alone."""
-    classes = {"pi0": "PI0", "pi05": "PI05"}
-    processors = library.module(f"policies.{kind}.processor_{kind}")
-    config = getattr(library.module(f"policies.{kind}.configuration_{kind}"), f"{classes[kind]}Config")(
-        **tiny_lerobot.features(),
-        chunk_size=6,
-        n_action_steps=4,
-        max_action_dim=10,
-        max_state_dim=12,
-        image_resolution=(tiny_lerobot.SIZE, tiny_lerobot.SIZE),
-        device="cpu",
-    )
-    policy = getattr(library.module(f"policies.{kind}.modeling_{kind}"), f"{classes[kind]}Policy")
-    words = str(tiny_lerobot.tiny_vlm(folder / "vlm"))
-    with pytest.MonkeyPatch.context() as patch:
-        step = processors.TokenizerProcessorStep
-        patch.setattr(
-            processors, "TokenizerProcessorStep", lambda **options: step(**{**options, "tokenizer_name": words})
-        )
-        return tiny_lerobot.save(folder, lambda config: _alive(policy(config)), config, _STATS, seed)
+    config = random_vla.pi_config(kind, **tiny_lerobot.PI_SIZES)
+    policy = library.module("policies.factory").get_policy_class(kind)
+    with random_vla.local_tokenizer(kind, tiny_lerobot.tiny_vlm(folder / "vlm")):
+        return tiny_lerobot.save(folder, lambda config: _alive(policy(config)), config, tiny_lerobot.QUANTILES, seed)
 
 
 def _gemma(kind: Callable[..., Any], variant: str) -> Any:

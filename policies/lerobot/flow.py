@@ -50,7 +50,7 @@ class FlowVLA(LeRobotActions, Denoiser):
 
     @torch.no_grad()
     def encode(self, observation: Observations) -> FlowContext:
-        batch = self._processors.observation(self._observations.batch(observation))
+        batch = self.batch(observation)
         rows = len(observation["instruction"])
         noise = torch.zeros((rows, self.horizon, self.action_dim + self._padding), device=self.device)
         model: Any = self.policy.model
@@ -58,6 +58,10 @@ class FlowVLA(LeRobotActions, Denoiser):
         arguments = capture(model, "denoise_step", lambda: policy.predict_action_chunk(batch, noise=noise))
         prefix = {name: value for name, value in arguments.items() if name not in ("x_t", "timestep")}
         return FlowContext(prefix, pooled(prefix), self._loop(rows))
+
+    def batch(self, observation: Observations) -> dict[str, Any]:
+        """The pre-processed inputs of the library's `predict_action_chunk`."""
+        return self._processors.observation(self._observations.batch(observation))
 
     def repeat(self, context: FlowContext, copies: int) -> FlowContext:
         def repeated(tensor: Tensor) -> Tensor:
