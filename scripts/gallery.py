@@ -50,8 +50,7 @@ sim-eval evaluate task=can policy=flow_weak samplers=unsteered,qpilots_u episode
 sim-eval render DIR videos=rescued side_by_side=true samplers=unsteered,qpilots_u
 ```
 
-The weights come with the repository, which has no policy of OGBench, and so no clip of it:
-[Offline to online](offline_to_online.md) makes one."""
+The weights come with the repository."""
 
 
 #: A section of the page.
@@ -115,6 +114,7 @@ def _paper(index: int) -> Clip:
 
 
 _TOLD = "task=libero_goal task.index=8 critic=none policy=mini_vla_strong"
+_SCENE = "task=ogbench task.env=scene task.index=1 task.sparse=true policy=flow"
 _SWAPPED = "open the middle drawer of the cabinet"
 CLIPS = (
     _steered("can"),
@@ -125,6 +125,14 @@ CLIPS = (
     _steered("libero_goal"),
     *map(_paper_steered, (26, 31, 38, 59)),
     *map(_paper, (60, 64)),
+    Clip(
+        "ogbench_scene_1",
+        "OGBench",
+        _SCENE,
+        _SCENE,
+        ("unsteered", "best_of_n"),
+        "`flow`, `unsteered` beside `best_of_n`: the drawer and the window are to be opened",
+    ),
     Clip(
         "swapped_instruction",
         "Another instruction",
@@ -140,6 +148,7 @@ _SECTIONS = {
     "The six main tasks": "The policies are imperfect on purpose: [Shipped policies](policies.md).",
     PAPER: "The first ones have critics of [the study](study.md). The others have none yet: two policies from pictures "
     "and language, a weak one and a strong one.",
+    "OGBench": "The critic knows recorded play alone: [Offline to online](offline_to_online.md#a-first-run).",
     "Another instruction": "The same start, weights and noise; only the sentence differs.",
 }
 

@@ -39,7 +39,7 @@ def html(comparison: Comparison, folder: Path, sweeps: Path = RESULTS) -> str:
         comparison=comparison,
         tables=tables,
         headline=headline(comparison),
-        best=best_sets(comparison) if len(comparison.tables) > 1 else [],  # of one table the headline says it
+        best=best_sets(comparison),
         measures=[(table, cells) for table in tables if (cells := measure_cells(table))],
         meanings=meanings(comparison),
         warnings=comparison.warnings + missing_videos(tables),
