@@ -153,6 +153,14 @@ def test_a_folder_without_a_critic_of_the_task_names_the_command_that_trains_one
         asked.build_models(asked.build_samplers().values())
 
 
+def test_what_is_told_of_a_shipped_policy_without_a_critic_ends_with_the_command() -> None:
+    asked = read_command(
+        "evaluate", ["task=libero_goal", "task.index=3", "policy=mini_vla_strong", "samplers=best_of_n"]
+    )
+    with pytest.raises(RunError, match=r"policy=mini_vla_strong stage=rollouts,critic` trains$"):
+        asked.build_models(asked.build_samplers().values())
+
+
 def test_an_own_policy_gets_the_one_critic_that_evaluations_read(tmp_path: Path) -> None:
     def methods(*options: str) -> tuple[str, ...]:
         return tuple(read_command("train", [*options, f"checkpoints={tmp_path}"]).recipe().critic_methods)

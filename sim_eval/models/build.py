@@ -53,7 +53,7 @@ def build_models(
         if "critic" in needs:
             folder = "DIR" if root == store.ROOT else shlex.quote(str(root))
             own = "" if policy.target is None else f" checkpoints={folder}"
-            then = f";{own}" if root == store.ROOT else ""
+            then = f";{own}" if own and root == store.ROOT else ""
             raise RunError(
                 f"policy={policy.label} has no critic for task {task}; accepted: critic=./file.py:NAME, or a critic of "
                 f"its own, which `sim-eval train task={task} policy={policy.target or policy.label} "
