@@ -90,10 +90,10 @@ def _steered(task: str, policy: str = "flow_weak") -> Clip:
     return _beside_unsteered(task, "The six main tasks", f"task={task}", policy)
 
 
-def _beside_unsteered(name: str, section: str, task: str, policy: str) -> Clip:
+def _beside_unsteered(name: str, section: str, task: str, policy: str, sampler: str = "qpilots_u") -> Clip:
     options = f"{task} policy={policy}"
-    caption = f"`{policy}`, `unsteered` beside `qpilots_u`"
-    return Clip(name, section, options, options, ("unsteered", "qpilots_u"), caption)
+    caption = f"`{policy}`, `unsteered` beside `{sampler}`"
+    return Clip(name, section, options, options, ("unsteered", sampler), caption)
 
 
 def _paper_steered(index: int) -> Clip:
@@ -114,7 +114,7 @@ def _paper(index: int) -> Clip:
 
 
 _TOLD = "task=libero_goal task.index=8 critic=none policy=mini_vla_strong"
-_SCENE = "task=ogbench task.env=scene task.index=1 task.sparse=true policy=flow"
+_SCENE = "task=ogbench task.env=scene task.index=1 task.sparse=true"
 _SWAPPED = "open the middle drawer of the cabinet"
 CLIPS = (
     _steered("can"),
@@ -125,14 +125,7 @@ CLIPS = (
     _steered("libero_goal"),
     *map(_paper_steered, (26, 31, 38, 59)),
     *map(_paper, (60, 64)),
-    Clip(
-        "ogbench_scene_1",
-        "OGBench",
-        _SCENE,
-        _SCENE,
-        ("unsteered", "best_of_n"),
-        "`flow`, `unsteered` beside `best_of_n`: the drawer and the window are to be opened",
-    ),
+    _beside_unsteered("ogbench_scene_1", "OGBench", _SCENE, "flow", "best_of_n"),
     Clip(
         "swapped_instruction",
         "Another instruction",

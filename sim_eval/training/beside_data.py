@@ -20,7 +20,6 @@ from critics.ensemble import EnsembleCritic
 from critics.objectives import OBJECTIVES, Bootstrapping, TemporalDifference
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import written
-from sim_eval.samplers import Models
 from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.draws import draws_everywhere
 from sim_eval.training.going_on import GoingOn
@@ -151,10 +150,8 @@ class BesideData(Learner):
         raw = normalised * critic.observation_std + critic.observation_mean
         parts = raw.split(list(self.fitting.sizes.values()), dim=1)
         seen = {name: part.cpu().numpy() for name, part in zip(self.fitting.sizes, parts, strict=True)}
-        actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
-        models = Models(policy, copy.deepcopy(critic).to(policy.device), self.frozen.posterior, actors)
         if generator.device.type != "cpu":  # samplers draw on the CPU
             seed = torch.randint(2**62, (), generator=generator, device=generator.device)
             generator = torch.Generator().manual_seed(int(seed))
-        chunks = self.sampler(models, seen, [generator] * len(normalised))
+        chunks = self.sampler(self._models(critic), seen, [generator] * len(normalised))
         return chunks[:, : policy.execute].detach().to(normalised.device)

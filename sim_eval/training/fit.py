@@ -24,8 +24,7 @@ def fit(
     """Minimise `loss`, which draws a mini-batch per call, and leave the averaged weights in `module`, frozen.
 
     `steps` >= `names.LEAST_STEPS`. The module may be on any device; the host waits for it only where it reads the loss.
-    Returns the loss at every hundredth step. Raises FloatingPointError if one of these
-    is not finite.
+    Returns the loss at every hundredth step. Raises FloatingPointError if one of these is not finite.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)

@@ -233,11 +233,11 @@ class Learner:
         generator = torch.Generator().manual_seed(self.settings.seed + number)
         return policy_draws(self.frozen, self.critic, self.latest, states, generator)
 
-    def _models(self) -> Models:
-        """The models that steer with what is learned so far: copies, for what is learned stays on its device."""
+    def _models(self, critic: EnsembleCritic | None = None) -> Models:
+        """The models that steer with this critic, or the one learned so far: copies, for it stays on its device."""
         policy = self.frozen.policy
         actors = {need: copy.deepcopy(learner.actor).to(policy.device) for need, learner in self.actors.items()}
-        return Models(policy, copy.deepcopy(self.critic).to(policy.device), self.frozen.posterior, actors)
+        return Models(policy, copy.deepcopy(critic or self.critic).to(policy.device), self.frozen.posterior, actors)
 
     def _save(self, models: Models, figures: Mapping[str, float | None]) -> None:
         training = trained_on(self.fitting.device)
