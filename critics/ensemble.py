@@ -25,7 +25,8 @@ class CriticConfig:
     observation_sizes: length of each input, in order; the entry "features" stands for the policy's features.
     pessimism: Q is the heads' mean minus this many of their standard deviations. execute: h, the first entries of a
     chunk that the policy executes; the critic looks at no others. None: all H. low, high: the least and the largest
-    return; 0 and 1 are those of success. Raises ValueError for an empty range.
+    return; 0 and 1 are those of success. actions_everywhere: every layer reads the chunk, not the first alone, as in
+    Q-VGM (arXiv 2606.08015). Raises ValueError for an empty range.
     """
 
     method: str
@@ -39,6 +40,7 @@ class CriticConfig:
     execute: int | None = None
     low: float = 0.0
     high: float = 1.0
+    actions_everywhere: bool = False
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
@@ -64,7 +66,7 @@ class EnsembleCritic(nn.Module, Critic):
         self.observations = tuple(self.observation_sizes)
         self.uses_features = FEATURES in self._inputs
         n = sum(self._inputs.values())
-        self.network = EnsembleMLP(config.heads, self.network_inputs(n), config.width, config.depth)
+        self.network = EnsembleMLP(config.heads, self.network_inputs(n), config.width, config.depth, self._repeated())
         self.register_buffer("observation_mean", torch.zeros(n))
         self.register_buffer("observation_std", torch.ones(n))
         self.register_buffer("scale", torch.ones(()))
@@ -75,7 +77,15 @@ class EnsembleCritic(nn.Module, Critic):
 
     def network_inputs(self, observed: int) -> int:
         """How many numbers `network` reads, of which `observed` are the observation's."""
-        return observed + (self.config.execute or self.config.horizon) * self.config.action_dim
+        return observed + self._entries
+
+    @property
+    def _entries(self) -> int:
+        """Of a chunk that is executed."""
+        return (self.config.execute or self.config.horizon) * self.config.action_dim
+
+    def _repeated(self) -> int:
+        return self._entries if self.config.actions_everywhere else 0
 
     def normalise(self, observations: Tensor) -> Tensor:
         """Raw observation vectors (B, n) to normalised ones."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -36,13 +35,17 @@ class EnsembleLinear(nn.Module):
 
 
 class EnsembleTrunk(nn.Module):
-    """The hidden layers of `heads` MLPs with LayerNorm and GELU that share one input."""
+    """The hidden layers of `heads` MLPs with LayerNorm and GELU that share one input.
 
-    def __init__(self, heads: int, inputs: int, width: int, depth: int) -> None:
+    repeated: how many of the inputs, the last ones, every later layer reads too, as in D2RL (Sinha et al. 2020, arXiv
+    2010.09163).
+    """
+
+    def __init__(self, heads: int, inputs: int, width: int, depth: int, repeated: int = 0) -> None:
         super().__init__()
-        self.heads = heads
-        sizes = [inputs] + [width] * depth
-        self.layers = nn.ModuleList(EnsembleLinear(heads, a, b) for a, b in pairwise(sizes))
+        self.heads, self.repeated = heads, repeated
+        sizes = [inputs, *[width + repeated] * (depth - 1)]
+        self.layers = nn.ModuleList(EnsembleLinear(heads, size, width) for size in sizes)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -51,15 +54,25 @@ class EnsembleTrunk(nn.Module):
 
     def hidden_with_pullback(self, x: Tensor) -> tuple[Tensor, Pullback]:
         """`hidden`, and what maps a gradient in it to that in x."""
-        h = x.expand(self.heads, *x.shape)
+        h = first = x.expand(self.heads, *x.shape)
+        again = first[..., first.shape[-1] - self.repeated :]
         pullbacks = []
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            h, pullback = _hidden_layer(layer, norm, h)
+        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            inputs = torch.cat([h, again], dim=-1) if number and self.repeated else h
+            h, pullback = _hidden_layer(layer, norm, inputs)
             pullbacks.append(pullback)
 
         def pullback_of_all(gradient: Tensor) -> Tensor:
-            for pullback in reversed(pullbacks):
+            *later, earliest = reversed(pullbacks)
+            of_again: Tensor | None = None
+            for pullback in later:
                 gradient = pullback(gradient)
+                if self.repeated:
+                    gradient, more = gradient.split([gradient.shape[-1] - self.repeated, self.repeated], dim=-1)
+                    of_again = more if of_again is None else of_again + more
+            gradient = earliest(gradient)
+            if of_again is not None:
+                gradient = gradient + F.pad(of_again, (gradient.shape[-1] - self.repeated, 0))
             return gradient.sum(0)
 
         return h, pullback_of_all
@@ -82,8 +95,8 @@ def _hidden_layer(layer: Any, norm: Any, h: Tensor) -> tuple[Tensor, Pullback]:
 class EnsembleMLP(EnsembleTrunk):
     """`heads` MLPs that each give one number."""
 
-    def __init__(self, heads: int, inputs: int, width: int, depth: int) -> None:
-        super().__init__(heads, inputs, width, depth)
+    def __init__(self, heads: int, inputs: int, width: int, depth: int, repeated: int = 0) -> None:
+        super().__init__(heads, inputs, width, depth, repeated)
         self.output = nn.Parameter(torch.zeros(heads, 1, width))
         self.bias = nn.Parameter(torch.zeros(heads, 1))
 

@@ -26,11 +26,16 @@ OUTCOME = "outcome"
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeConfig(CriticConfig):
-    """V is a network of its own size."""
+    """V is a network of its own size, and reads no chunk. Raises ValueError as its base, and if it is to read one."""
 
     execute: int
     width: int = 128
     depth: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.actions_everywhere:
+            raise ValueError("actions_everywhere is true: accepted is false, for V reads states")
 
 
 class OutcomeCritic(EnsembleCritic):

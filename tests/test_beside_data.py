@@ -116,6 +116,7 @@ def test_what_targets_value_matters(data: Path, tmp_path: Path, reference: tuple
         "sarsa": ["method=sarsa"],
         "pessimistic": ["backup_pessimism=1"],
         "discount": ["discount=0.9"],
+        "everywhere": ["actions_everywhere=true"],
     }
     hashes = {name: learned(data, tmp_path / name, "steps=0", *given)[1] for name, given in changes.items()}
     assert len({*hashes.values(), reference[1][1]}) == len(changes) + 1
@@ -125,6 +126,10 @@ def test_what_targets_value_matters(data: Path, tmp_path: Path, reference: tuple
     ("changes", "told"),
     [
         (["method=outcome"], "method is outcome, and data is given; accepted with it: "),
+        (
+            ["data=[]", "method=outcome", "actions_everywhere=true"],
+            "actions_everywhere is true, and method is outcome, whose V reads states; accepted: another method",
+        ),
         (["data=[]"], "method is td, and data is empty; accepted: data=FILE, or "),
         (["data=there.hdf5"], "data names there.hdf5; accepted: files of play, .npz, or of episodes, .hdf5"),
         (["discount=1"], "discount is 1.0, and the task has rewards of its own; accepted: below 1"),

@@ -59,7 +59,7 @@ def a_posterior(policy: ChunkPolicy, preconditioned: bool, kind: type[PosteriorN
 
 
 def a_critic(kind: type[EnsembleCritic] = EnsembleCritic, **options: Any) -> EnsembleCritic:
-    config = CriticConfig("sarsa", SIZES, ACTIONS, HORIZON, heads=3, width=16, depth=2, **options)
+    config = CriticConfig("sarsa", SIZES, ACTIONS, HORIZON, heads=3, width=16, **{"depth": 2, **options})
     critic: EnsembleCritic = randomised(kind(config))
     critic.scale.fill_(0.7)
     return critic
@@ -102,8 +102,16 @@ def test_the_posteriors_is_autograds(preconditioned: bool) -> None:
 
 @pytest.mark.parametrize(
     "critic",
-    [a_critic(), a_critic(execute=2), a_critic(pessimism=0.5), an_outcome_critic()],
-    ids=["plain", "executed", "pessimistic", "outcome"],
+    [
+        a_critic(),
+        a_critic(execute=2),
+        a_critic(pessimism=0.5),
+        a_critic(execute=2, depth=1, actions_everywhere=True),
+        a_critic(execute=2, depth=2, actions_everywhere=True),
+        a_critic(execute=2, depth=4, actions_everywhere=True),
+        an_outcome_critic(),
+    ],
+    ids=["plain", "executed", "pessimistic", "everywhere1", "everywhere2", "everywhere4", "outcome"],
 )
 def test_a_critics_is_autograds(critic: EnsembleCritic) -> None:
     actions, encoded, direction = noise(ROWS, HORIZON, ACTIONS), noise(ROWS, 5, seed=2), noise(ROWS, seed=3)
@@ -112,6 +120,18 @@ def test_a_critics_is_autograds(critic: EnsembleCritic) -> None:
     expected = critic.q(actions, encoded)
     assert torch.equal(q, expected)
     assert torch.equal(pullback(direction), torch.autograd.grad(expected, actions, direction)[0])
+
+
+def test_every_layer_reads_the_chunk() -> None:
+    critic = a_critic(execute=2, depth=3, actions_everywhere=True)
+    actions, encoded = noise(ROWS, HORIZON, ACTIONS), noise(ROWS, 5, seed=2)
+    layers: Any = critic.network.layers
+    before = critic.q(actions, encoded)
+    layers[0].weight[:, 5:] = 0
+    assert not torch.equal(critic.q(actions, encoded), before)
+    for layer in layers[1:]:
+        layer.weight[:, 16:] = 0
+    assert torch.equal(critic.q(actions, encoded), critic.q(noise(ROWS, HORIZON, ACTIONS, seed=9), encoded))
 
 
 SAMPLERS = [

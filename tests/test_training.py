@@ -250,6 +250,10 @@ def test_what_does_not_go_with_a_policy_from_outside(arguments: list[str], messa
         ("families=[flow,gan]", "families is gan; accepted: flow, diffusion"),
         ("critic_methods=[td3]", "critic_methods is td3; accepted: monte_carlo, monte_carlo_return, sarsa, iql"),
         ("ship_critic=td3", "ship_critic is td3; accepted"),
+        (
+            "critic_methods=outcome ship_critic=outcome critic.actions_everywhere=true",
+            "critic.actions_everywhere is true",
+        ),
         ("demos=0", "demos is 0; accepted: a whole number of at least 1"),
         ("critic_steps=10", "critic_steps is 10; accepted: a whole number of at least 20"),
         ("rollouts=1", "rollouts is 1; accepted: a whole number of at least 2"),
@@ -261,7 +265,7 @@ def test_what_does_not_go_with_a_policy_from_outside(arguments: list[str], messa
 )
 def test_a_bad_training_option_is_named(argument: str, message: str) -> None:
     with pytest.raises(RunError, match=message):
-        read_command("train", [argument])
+        read_command("train", argument.split())
 
 
 @pytest.mark.parametrize(

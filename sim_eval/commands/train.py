@@ -18,7 +18,7 @@ from sim_eval.foundation.files import resource
 from sim_eval.models import store
 from sim_eval.models.options import DEVICES
 from sim_eval.runs.outputs import check_folder
-from sim_eval.training.critic_options import CriticTraining
+from sim_eval.training.critic_options import CriticTraining, check_actions_everywhere
 from sim_eval.training.names import LEAST_STEPS, METHODS, OUTSIDE, PLAY, STAGES
 from tasks.naming import OGBENCH, domain_of
 
@@ -135,6 +135,9 @@ class Options(EngineOptions, TaskOptions):
                 given["critic_methods"] = (one_of("ship_critic", given["ship_critic"], METHODS),)
         given["stage"] = _stages(given["stage"], choice)
         one_of("ship_critic", given["ship_critic"], given["critic_methods"] or _EVERY_METHOD)
+        check_actions_everywhere(
+            "critic.actions_everywhere", given["critic.actions_everywhere"], given["critic_methods"] or _EVERY_METHOD
+        )
         _check_play(given)
 
     def workspace(self) -> Workspace:

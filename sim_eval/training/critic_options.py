@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim_eval.config.options import option
+from sim_eval.foundation.errors import RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from critics.backup import Backup
+
+_OUTCOME = "outcome"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,9 @@ class CriticTraining:
         kind="int | None",
     )  # fmt: skip
     depth: int = option(None, "layers of the critic; null: 3, of outcome 2", least=1, kind="int | None")
+    actions_everywhere: bool = option(
+        False, "every layer of the critic reads the chunk, not the first alone; not of outcome, whose V reads states"
+    )
     discount: float = option(
         None, "of the reward, per control step; null: the method's own, .99 or .995", least=0, most=1,
         kind="float | None",
@@ -34,10 +42,19 @@ class CriticTraining:
     def size(self) -> dict[str, int]:
         """The fields of `CriticConfig` that are given."""
         size = {"heads": self.heads, "width": self.width, "depth": self.depth}
-        return {name: number for name, number in size.items() if number is not None}
+        everywhere = {"actions_everywhere": True} if self.actions_everywhere else {}
+        return {name: number for name, number in size.items() if number is not None} | everywhere
 
     def backup(self) -> Backup:
         """The targets."""
         from critics.backup import Backup
 
         return Backup(self.discount, self.backup_pessimism)
+
+
+def check_actions_everywhere(option_name: str, everywhere: bool, methods: Sequence[str]) -> None:
+    """Raise RunError if every layer of a critic is to read the chunk whose value is of states."""
+    if everywhere and _OUTCOME in methods:
+        raise RunError(
+            f"{option_name} is true, and method is {_OUTCOME}, whose V reads states; accepted: another method"
+        )

@@ -16,7 +16,7 @@ from sim_eval.foundation.files import sha256
 from sim_eval.models.strengths import SHIPPED, fill_strengths, known_strengths
 from sim_eval.runs.outputs import check_folder
 from sim_eval.runs.stored_options import stored_options
-from sim_eval.training.critic_options import CriticTraining
+from sim_eval.training.critic_options import CriticTraining, check_actions_everywhere
 from sim_eval.training.names import BOOTSTRAPPING, BOOTSTRAPS, LEAST_STEPS, METHODS, PLAY, TD
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class LearnOptions(CriticTraining, EngineOptions, RolloutOptions):
                 f"explore is {explore}, and sampler.{name}.scale is {config['scale']}, on which the size of Q does not "
                 "count; accepted with it: explore=0"
             )
+        check_actions_everywhere("actions_everywhere", given["actions_everywhere"], [given["method"]])
         _check_data(given)
         given["output"] = given["output"] or default_output("learn", task.name, policy, name)
         check_folder("output", given["output"])
@@ -125,7 +126,7 @@ class LearnOptions(CriticTraining, EngineOptions, RolloutOptions):
 
 
 #: Options that folders of earlier versions lack: stored where they are not at their defaults.
-_SINCE = ("bootstrap", "draws", "discount", "backup_pessimism", "width", "depth")
+_SINCE = ("bootstrap", "draws", "discount", "backup_pessimism", "width", "depth", "actions_everywhere")
 _DEFAULTS = options_of(LearnOptions)
 
 
