@@ -57,7 +57,7 @@ def start_of(key: EpisodeKey) -> np.ndarray:
 
 def comparable(episode: Episode) -> dict[str, Any]:
     fields = asdict(episode)
-    del fields["wall_s"], fields["cost"]["decision_ms"]
+    del fields["wall_s"], fields["spent"], fields["cost"]["decision_ms"]
     fields["actions"] = episode.actions.tobytes()
     for kept in ("trace", "first"):
         fields[kept] = {name: np.asarray(values).tobytes() for name, values in getattr(episode, kept).items()}

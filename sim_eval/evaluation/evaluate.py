@@ -45,7 +45,7 @@ def evaluate_all(runs: Sequence[EvaluateOptions], built: Mapping[str, Sampler] |
             start = episode_key(options.task_name, options.seed, 0, options.block)
             warn_of_unpaired_starts(options.task_name, options.task.factory(), options.workers, start)
     records: list[Record] = []
-    with Progress(sum(len(options.sampler) * options.episodes for options in runs)) as progress:
+    with Progress(sum(len(options.sampler) * options.episodes for options in runs), _cores(runs[0])) as progress:
         for options, (samplers, models) in zip(runs, ready, strict=True):
             records += evaluate(options, samplers, options.task.factory(), models, progress)
     return records
@@ -63,6 +63,11 @@ def _prepared(
         check_output(video_options(options), options.task_name, options.policy.label, options.episodes)
         check_rendering(options.task.factory(), options.task_name)
     return samplers, models
+
+
+def _cores(options: EvaluateOptions) -> int | None:
+    """How many cores the run keeps busy at most; None on a cluster."""
+    return max(options.workers, 1) if isinstance(options.workers, int) else None
 
 
 def video_options(settings: EvaluateOptions) -> RenderOptions:
@@ -141,7 +146,7 @@ def _run_sampler(
         for episode, record in zip(episodes, records, strict=True):
             if episode.key.episode == 0:
                 folder.keep_pictures(_pictures(episode, models.policy.request))
-            won, finished = progress.note(record)
+            won, finished = progress.note(record, episode.spent)
             if record.error is None:
                 track(name, won / finished, finished)
 

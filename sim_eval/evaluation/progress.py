@@ -1,4 +1,4 @@
-"""The progress bar of a run: episodes per minute, and the running sampler's successes so far."""
+"""The progress bar of a run: episodes a minute, the running sampler's successes, and what cores are busy with."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from sim_eval.foundation.errors import RunError
+from sim_eval.rollout.result import NOTHING, Spent
 from sim_eval.runs.records import Record
 
 
 class Progress:
-    """The bar on standard error; silent if that is not a terminal."""
+    """The bar on standard error; silent if that is not a terminal.
 
-    def __init__(self, total: int) -> None:
+    cores: how many simulate and decide; None: it is not known.
+    """
+
+    def __init__(self, total: int, cores: int | None = 1) -> None:
         self._task, self._tally = "", dict[str, tuple[int, int]]()
         self._start, self._new, self._started = time.perf_counter(), 0, False
         self._bar = tqdm(
@@ -29,6 +33,8 @@ class Progress:
             dynamic_ncols=True,
             bar_format="{n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining}{postfix}",
         )
+        self._cores, self._spent = cores, Spent()
+        self._below = tqdm(total=0, position=1, disable=None, dynamic_ncols=True, bar_format="{desc}")
 
     def begin(self, done: Sequence[Record], task: str = "") -> None:
         """Go on with a run, of which these episodes are recorded. task: its name, where there are several."""
@@ -46,11 +52,15 @@ class Progress:
             tell_of_compiling(task)
             self._bar.set_postfix_str("starting")
 
-    def note(self, record: Record) -> tuple[int, int]:
+    def note(self, record: Record, spent: Spent = NOTHING) -> tuple[int, int]:
         """Count one more episode; returns its sampler's successes and episodes without errors so far."""
         self._count(record)
         self._new += 1
-        rate = 60 * self._new / (time.perf_counter() - self._start)
+        elapsed = time.perf_counter() - self._start
+        rate = 60 * self._new / elapsed
+        self._spent = self._spent.plus(spent)
+        self._below.set_description_str(_shares(self._spent, self._cores and self._cores * elapsed), refresh=False)
+        self._below.update(0)
         won, n = self._tally[record.sampler]
         self._bar.set_postfix_str(f"{rate:.0f}/min, {self._task}{record.sampler} {won}/{n}", refresh=False)
         self._bar.update()
@@ -66,7 +76,20 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._below.close()
         self._bar.close()
+
+
+def _shares(spent: Spent, whole: float | None) -> str:
+    """Shares of `whole`, the seconds of all cores, that ended episodes spent; waiting is the rest, start-up too.
+
+    Without it, shares of the sum.
+    """
+    busy = sum(spent)
+    shares = {name: seconds / (whole or busy or 1.0) for name, seconds in spent._asdict().items()}
+    if whole:
+        shares["waiting"] = max(0.0, 1 - busy / whole)
+    return "cores: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
 
 
 def tell_of_compiling(task: Mapping[str, Any]) -> None:

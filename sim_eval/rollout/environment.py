@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from policies.observation import ObservationRequest
 from sim_eval.foundation.errors import in_one_line
+from sim_eval.rollout.result import NOTHING, Spent
 from tasks.mujoco_log import keep_log_out
 from tasks.task import EpisodeKey, Observation, Task, TaskError, TaskSpec, can_save, cannot_save, checked_task
 
@@ -61,6 +63,7 @@ class Started:
     state_hash: str
     observation: Observation
     trace: Observation
+    spent: Spent = NOTHING
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Ran:
     rewards: tuple[float, ...] = ()
     goals_met: tuple[float | None, ...] = ()
     timed_out: bool = False
+    spent: Spent = NOTHING
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,14 @@ class Environment:
     _history: deque[Observation] = field(default_factory=deque)
     _steps: int = 0  # of the episode under way
     _started: bool = False  # whether any episode has
+    _drawing: float = 0.0  # seconds of the command under way
 
     def handle(self, command: Command) -> Reply:
         """Execute the command. Never raises: one episode's crash must not end the others in the same process."""
+        begin, self._drawing = time.perf_counter(), 0.0
         reply = self._reply(command)
+        if isinstance(reply, Started | Ran):
+            reply = replace(reply, spent=Spent(time.perf_counter() - begin - self._drawing, self._drawing))
         if not isinstance(command, Reset):
             return reply
         self._started = self._started or isinstance(reply, Started)
@@ -170,7 +178,7 @@ class Environment:
             return Unbuildable(problem)
         self._reset, self._steps, request = command, 0, command.request
         task.reset(command.key)
-        first = task.observe(request)
+        first = self._observed(task, request)
         if lacking := [name for name in request.names if name not in first]:
             return Unbuildable(
                 f"task {task.spec.name} was asked to observe {lacking[0]}, and its `observe` left it out"
@@ -202,7 +210,7 @@ class Environment:
                 ended = outcome.success or (outcome.done and self._steps < task.spec.max_steps)
                 return Ran(steps, success, done, None, tuple(trace), tuple(rewards), tuple(goals_met), not ended)
             if left < request.history:
-                self._history.append(task.observe(request))
+                self._history.append(self._observed(task, request))
         return Ran(steps, success, done, self._seen(), tuple(trace), tuple(rewards), tuple(goals_met))
 
     def _look_ahead(self, task: Task, command: LookAhead) -> Foreseen | Unbuildable:
@@ -216,6 +224,13 @@ class Environment:
             ends.append(_end(task, chunk[: task.spec.max_steps - self._steps], command.names))
             task.restore(present)
         return Foreseen(tuple(ends))
+
+    def _observed(self, task: Task, request: ObservationRequest) -> Observation:
+        """What a decision sees."""
+        begin = time.perf_counter()
+        seen = task.observe(request)
+        self._drawing += time.perf_counter() - begin
+        return seen
 
     def _seen(self) -> Observation:
         """The latest observation; with a history, arrays stacked to (history, ...), oldest first."""

@@ -24,7 +24,7 @@ from sim_eval.rollout.inference import (
     what_to_observe,
 )
 from sim_eval.rollout.pool import Pool
-from sim_eval.rollout.result import Cost, EpisodeResult
+from sim_eval.rollout.result import NOTHING, Cost, EpisodeResult, Spent
 from sim_eval.samplers.sampler import Models, Sampler
 from tasks.task import EpisodeKey, Observation, TaskSpec
 
@@ -55,7 +55,7 @@ class Episode(EpisodeResult):
     actions: (steps, D) float32, as executed. first: what the first decision saw, with the vectors that the critic
     reads. trace: name to (steps + 1, n); the last row is the final state. seen: each decision's observation. Both are
     empty unless `Keep` asks for them. rewards: the task's of each step. timed_out: whether a step limit alone
-    ended it. unpaired: whether two decisions with equal generators were found to differ.
+    ended it. unpaired: whether two decisions with equal generators were found to differ. spent: time of cores.
     """
 
     key: EpisodeKey
@@ -66,6 +66,7 @@ class Episode(EpisodeResult):
     rewards: tuple[float, ...] = ()
     timed_out: bool = False
     unpaired: bool = False
+    spent: Spent = NOTHING
 
 
 def jerk(actions: np.ndarray) -> float | None:
@@ -111,6 +112,7 @@ class _Slot:
     timed_out: bool = False
     decisions: list[Decision] = field(default_factory=list)
     unpaired: bool = False
+    spent: Spent = NOTHING
 
     def pending(self) -> PendingDecision:
         return PendingDecision(self.key, len(self.decisions), self.seen[-1])
@@ -121,6 +123,8 @@ class _Slot:
 
     def take(self, reply: Reply) -> Episode | None:
         """Record the reply; returns the finished episode if it ended, else None."""
+        if isinstance(reply, Started | Ran):
+            self.spent = self.spent.plus(reply.spent)
         if isinstance(reply, Started):
             self.state_hash, self.instruction = reply.state_hash, reply.spec.instruction
             self.control_hz = reply.spec.control_hz
@@ -182,6 +186,7 @@ class _Slot:
             rewards=tuple(self.rewards),
             timed_out=self.timed_out,
             unpaired=self.unpaired,
+            spent=self.spent,
         )
 
 
@@ -251,9 +256,12 @@ def _decisions(active: dict[int, _Slot], decider: Decider) -> tuple[dict[int, Co
     commands: dict[int, Command] = {}
     ended: list[Episode] = []
     pending = {index: slot.pending() for index, slot in active.items()}
+    begin = time.perf_counter()
     decided = decider.decide_each(list(pending.values())) if pending else []
+    each = Spent(deciding=(time.perf_counter() - begin) / max(len(pending), 1))
     for (index, waiting), decision in zip(pending.items(), decided, strict=True):
         slot = active[index]
+        slot.spent = slot.spent.plus(each)
         failed = decision if isinstance(decision, Undecided) else _time(slot, waiting, decider)
         if failed is not None:
             ended.append(active.pop(index).fail(failed.reason))

@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Spent(NamedTuple):
+    """Seconds of a core that an episode took for simulating, for drawing what decisions see, and for deciding.
+
+    Of a decision that several episodes wait for, each has an equal part.
+    """
+
+    simulating: float = 0.0
+    drawing: float = 0.0
+    deciding: float = 0.0
+
+    def plus(self, other: Spent) -> Spent:
+        return Spent(*(mine + others for mine, others in zip(self, other, strict=True)))
+
+
+NOTHING = Spent()
 
 
 @dataclass(frozen=True)
