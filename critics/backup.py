@@ -19,9 +19,9 @@ class Backup:
     pessimism: float = 0.0
 
     def join(self, values: Tensor) -> Tensor:
-        """Values of the target's heads, (E, B), to one, (B,)."""
-        value = values.mean(0)
-        return value - self.pessimism * values.std(0, correction=0) if self.pessimism else value
+        """Values of the target's heads, (..., E, B), to one, (..., B)."""
+        value = values.mean(-2)
+        return value - self.pessimism * values.std(-2, correction=0) if self.pessimism else value
 
 
 #: Each objective's own discount, and the plain mean.

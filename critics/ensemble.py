@@ -87,6 +87,10 @@ class EnsembleCritic(nn.Module, Critic):
     def _repeated(self) -> int:
         return self._entries if self.config.actions_everywhere else 0
 
+    def beside(self, network: EnsembleMLP) -> nn.Module:
+        """A further network that is trained with this critic, as the objective needs it."""
+        return network
+
     def normalise(self, observations: Tensor) -> Tensor:
         """Raw observation vectors (B, n) to normalised ones."""
         return (observations - self.observation_mean) / self.observation_std

@@ -102,7 +102,11 @@ class MonteCarlo:
 
 
 class Bootstrapping(ABC):
-    """What the objectives share that use a slowly moving copy of the critic, `target`."""
+    """What the objectives share that use a slowly moving copy of the critic, `target`.
+
+    With a `StackedCritic` and a `TasksReplay`, values and returns are (tasks, B) for rows (B,), and each task's critic
+    learns what it would learn alone from these rows.
+    """
 
     learning_rate, weight_decay = LEARNING_RATE, WEIGHT_DECAY
     DISCOUNT = 0.995
@@ -118,21 +122,23 @@ class Bootstrapping(ABC):
 
     @abstractmethod
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """As of an `Objective`."""
+        """As of an `Objective`; of several tasks one each, (tasks,)."""
 
     def see(self, replay: Replay) -> None:
         """Learn from this replay, which is on the CPU, from now on."""
         self.replay = replay.to(self.critic.device)
 
     def value(self, rows: Tensor) -> Tensor:
-        """The target's value (B,) of the replay's chunks in `rows`."""
+        """The target's value (..., B) of the replay's chunks in `rows`."""
         logits = self.target.logits(self.replay.chunks[rows], self.replay.observations[rows])
         return self.backup.join(self.target.returns(logits.sigmoid()))
 
     def q_loss(self, rows: Tensor, returns: Tensor, generator: torch.Generator) -> Tensor:
-        """The loss of every head against the same returns (B,), a scalar."""
+        """The loss of every head against the same returns (..., B), as `loss`."""
         chunks = noisy(self.replay.chunks[rows], generator)
-        return heads_loss(self.critic.logits(chunks, self.replay.observations[rows]), self.critic.shares(returns))
+        logits = self.critic.logits(chunks, self.replay.observations[rows])
+        target = self.critic.shares(returns).unsqueeze(-2).expand_as(logits)
+        return self.replay.mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), rows)
 
     def after_step(self) -> None:
         update_target(self.target, self.critic)
@@ -170,13 +176,13 @@ class Sarsa(Bootstrapping):
     """Bootstraps on the chunk that the data executed next: Q(s, a) <- r + gamma^H Q'(s', a')."""
 
     def next_value(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """The value (B,) at the end of the chunks in `rows`, where their returns go on."""
+        """The value (..., B) of the states in `rows`."""
         return self.value(rows)
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         following, horizon = self.replay.next_index[rows], self.replay.chunks.shape[1]
         with torch.no_grad():
-            ahead = (following >= 0) * self.next_value(following.clamp_min(0), generator)
+            ahead = self.replay.goes_on(rows) * self.next_value(following.clamp_min(0), generator)
             target = self.replay.chunk_return(rows, self.discount) + self.discount**horizon * ahead
         return self.q_loss(rows, target, generator)
 
@@ -201,8 +207,8 @@ class TemporalDifference(Sarsa):
         draws = chunks.shape[1]
         observations = self.replay.observations[rows].repeat_interleave(draws, dim=0)
         logits = self.target.logits(chunks.flatten(0, 1), observations)
-        values = self.backup.join(self.target.returns(logits.sigmoid())).view(-1, draws)
-        return values.amax(1) if self._best else values.mean(1)
+        values = self.backup.join(self.target.returns(logits.sigmoid())).unflatten(-1, (-1, draws))
+        return values.amax(-1) if self._best else values.mean(-1)
 
 
 class ImplicitQ(Bootstrapping):
@@ -216,7 +222,8 @@ class ImplicitQ(Bootstrapping):
 
     def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
         super().__init__(critic, replay, backup)
-        self.state_value = EnsembleMLP(1, replay.observations.shape[1], critic.config.width, depth=3).to(critic.device)
+        network = EnsembleMLP(1, replay.observations.shape[1], critic.config.width, depth=3)
+        self.state_value = critic.beside(network).to(critic.device)
         self._both = nn.ModuleList([critic, self.state_value])
 
     @property
@@ -228,13 +235,13 @@ class ImplicitQ(Bootstrapping):
         observations = replay.observations[rows]
         following = replay.next_index[rows]
         with torch.no_grad():
-            share = self.state_value(replay.observations[following.clamp_min(0)])[0].sigmoid()
-            ahead = self.critic.returns(share) * (following >= 0)
+            share = self.state_value(replay.observations[following.clamp_min(0)])[..., 0, :].sigmoid()
+            ahead = self.critic.returns(share) * replay.goes_on(rows)
             q_target = replay.chunk_return(rows, self.discount) + self.discount**horizon * ahead
-            q_slow = self.target.logits(replay.chunks[rows], observations).sigmoid().amin(0)
-        v = self.state_value(observations)[0].sigmoid()
+            q_slow = self.target.logits(replay.chunks[rows], observations).sigmoid().amin(-2)
+        v = self.state_value(observations)[..., 0, :].sigmoid()
         weight = torch.where(q_slow > v, self.EXPECTILE, 1 - self.EXPECTILE)
-        v_loss = (weight * (q_slow - v) ** 2).mean()
+        v_loss = replay.mean(weight * (q_slow - v) ** 2, rows)
         q_loss = self.q_loss(rows, q_target, generator)
         return q_loss + 10 * v_loss  # squared errors of shares are ten times smaller than cross-entropies
 

@@ -14,7 +14,7 @@ class Rewards(NamedTuple):
     """Of each control step of an episode, both (T,) float32: its reward, and its mask, 0 if the return ends with it.
 
     The return may end within an episode, which then goes on. An episode whose last mask is 1 was cut by a time limit:
-    its return goes on, unseen.
+    its return goes on, unseen. Of several tasks that learn from the same episode both are (tasks, T).
     """
 
     rewards: Tensor
@@ -83,6 +83,14 @@ class Replay:
         """The rows (M,) whose value follows from the data."""
         return torch.arange(len(self), device=self.success.device)
 
+    def goes_on(self, rows: Tensor) -> Tensor:
+        """Whether the value at each chunk's end counts, and follows from the row `next_index`: (B,) bool."""
+        return self.next_index[rows] >= 0
+
+    def mean(self, errors: Tensor, rows: Tensor) -> Tensor:
+        """The mean of errors (..., B) in the `rows` (B,), a scalar."""
+        return errors.mean()
+
     def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
         """Discounted reward (B,) within each chunk: gamma^(steps to success - 1) if the episode succeeds in it."""
         last = self.steps_left[rows] <= self.chunks.shape[1]
@@ -108,24 +116,32 @@ class RewardedReplay(Replay):
     """A replay of rewards at any step. Chunks that a time limit cuts are left out.
 
     rewards: (N, H), of each step of a chunk, 0 after the return's end. ends_after: (N,), how many steps of its chunk a
-    row's return lasts, H + 1 if it goes on.
+    row's return lasts, H + 1 if it goes on. follows: (N,), whether it goes on, and the row `next_index` is there.
     """
 
     rewards: Tensor
     ends_after: Tensor
+    follows: Tensor
 
     @property
     def learnable(self) -> Tensor:
         """The rows at whose chunk's end the return ends, or the next row's value follows. No time limit counts."""
-        return ((self.next_index >= 0) | self._ends).nonzero()[:, 0]
+        return self._known.nonzero()[:, 0]
+
+    @property
+    def _known(self) -> Tensor:
+        return self.follows | self._ends
 
     @property
     def _ends(self) -> Tensor:
         return self.ends_after <= self.chunks.shape[1]
 
+    def goes_on(self, rows: Tensor) -> Tensor:
+        return self.follows[..., rows]
+
     def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
-        rewards = self.rewards[rows]
-        return (rewards * discount ** torch.arange(rewards.shape[1], device=rewards.device)).sum(1)
+        rewards = self.rewards[..., rows, :]
+        return (rewards * discount ** torch.arange(rewards.shape[-1], device=rewards.device)).sum(-1)
 
     def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
         every = torch.arange(len(self))
@@ -149,8 +165,31 @@ class RewardedReplay(Replay):
         raise NotImplementedError("a replay of rewards is built with the chunks that are executed")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TasksReplay(RewardedReplay):
+    """A replay that several tasks share, each with its own rewards: states and chunks are the same rows for all.
+
+    `rewards`, `ends_after` and `follows` have a leading dimension of tasks, as has what is found of them. An episode
+    may end at the goal of one task; for the others this end is a time limit. So some rows are learnable for some tasks.
+    """
+
+    @property
+    def learnable(self) -> Tensor:
+        """The rows that any task learns from."""
+        return self._known.any(0).nonzero()[:, 0]
+
+    def mean(self, errors: Tensor, rows: Tensor) -> Tensor:
+        """Each task's mean of errors (tasks, ..., B) over those `rows` (B,) that it learns from: (tasks,)."""
+        known = self._known[:, rows].float()
+        by_row = errors.reshape(len(errors), -1, errors.shape[-1]).mean(1)
+        return (by_row * known).sum(1) / known.sum(1).clamp_min(1)
+
+    def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
+        raise NotImplementedError("the last row before a time limit differs between tasks")
+
+
 def build_replay(episodes: Sequence[Played | tuple[Tensor, Tensor, bool]], stride: int = 1) -> Replay:
-    """One Replay of episodes, a `RewardedReplay` if they hold rewards.
+    """One Replay of episodes, a `RewardedReplay` if they hold rewards, a `TasksReplay` if these are of several tasks.
 
     `stride`: control steps between observations; R is T / stride, rounded up, and chunks that start in between are
     left out. Without rewards, an episode ends at success or at the task's time limit. The limit is part of the
@@ -186,35 +225,44 @@ def _rewarded(replay: Replay, rewards: Sequence[Rewards]) -> RewardedReplay:
     """The replay with the rewards of each episode."""
     horizon, stride = replay.chunks.shape[1], replay.stride
     windows = [_window(episode, horizon) for episode in rewards]
-    of_step, ends_after = (torch.cat([window[part][::stride] for window in windows]) for part in (0, 1))
+    of_step = torch.cat([window[0][..., ::stride, :] for window in windows], dim=-2)
+    ends_after = torch.cat([window[1][..., ::stride] for window in windows], dim=-1)
     whole = (ends_after <= horizon) | (replay.steps_left >= horizon)
-    number = torch.cumsum(whole, 0) - 1  # of a row among the whole ones
+    several = whole.ndim > 1
+    kept = whole.any(0) if several else whole
+    number = torch.cumsum(kept, 0) - 1  # of a row among those that are kept
     ahead = torch.arange(len(replay)) + -(-horizon // stride)
     inside = ahead < len(replay)
     ahead = ahead.clamp_max(len(replay) - 1)
-    inside &= (replay.episode[ahead] == replay.episode) & whole[ahead] & (ends_after > horizon)
-    return RewardedReplay(
-        observations=replay.observations[whole],
-        chunks=replay.chunks[whole],
-        next_index=torch.where(inside, number[ahead], -1)[whole],
-        success=replay.success[whole],
-        steps_left=replay.steps_left[whole],
-        step=replay.step[whole],
-        episode=replay.episode[whole],
+    inside &= replay.episode[ahead] == replay.episode
+    follows = inside & whole[..., ahead] & (ends_after > horizon)
+    leads = follows.any(0) if several else follows
+    return (TasksReplay if several else RewardedReplay)(
+        observations=replay.observations[kept],
+        chunks=replay.chunks[kept],
+        next_index=torch.where(leads, number[ahead], -1)[kept],
+        success=replay.success[kept],
+        steps_left=replay.steps_left[kept],
+        step=replay.step[kept],
+        episode=replay.episode[kept],
         stride=stride,
-        rewards=of_step[whole],
-        ends_after=ends_after[whole],
+        rewards=of_step[..., kept, :],
+        ends_after=ends_after[..., kept],
+        follows=follows[..., kept],
     )
 
 
 def _window(episode: Rewards, horizon: int) -> tuple[Tensor, Tensor]:
-    """The rewards of `horizon` steps from each step on, (T, H), 0 after the return's end, and `ends_after`, (T,)."""
-    padding = torch.zeros(horizon - 1)
-    rewards = torch.cat([episode.rewards, padding]).unfold(0, horizon, 1)
-    masks = torch.cat([episode.masks, padding + 1]).unfold(0, horizon, 1).cumprod(1)  # whether it goes on after each
-    going = torch.cat([torch.ones(len(rewards), 1), masks[:, :-1]], dim=1)
-    lasts = going.sum(1).long()
-    return rewards * going, torch.where(masks[:, -1] > 0, horizon + 1, lasts)
+    """The rewards of `horizon` steps from each step on, (..., T, H), 0 after the return's end, and `ends_after`,
+    (..., T).
+    """
+    padding = torch.zeros(*episode.rewards.shape[:-1], horizon - 1)
+    rewards = torch.cat([episode.rewards, padding], dim=-1).unfold(-1, horizon, 1)
+    masks = torch.cat([episode.masks, padding + 1], dim=-1).unfold(-1, horizon, 1)
+    masks = masks.cumprod(-1)  # whether it goes on after each
+    going = torch.cat([torch.ones(*rewards.shape[:-1], 1), masks[..., :-1]], dim=-1)
+    lasts = going.sum(-1).long()
+    return rewards * going, torch.where(masks[..., -1] > 0, horizon + 1, lasts)
 
 
 def _following(steps_left: Tensor, steps: int, stride: int) -> Tensor:

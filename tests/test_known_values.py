@@ -36,8 +36,13 @@ def states(places: Tensor) -> Tensor:
 
 @cache
 def replay() -> Replay:
+    return build_replay(episodes())
+
+
+def episodes() -> list[Played]:
+    """Walks with the rewards of the goal."""
     generator = torch.Generator().manual_seed(0)
-    episodes = []
+    played = []
     for _ in range(400):
         place = int(torch.randint(GOAL, (1,), generator=generator))
         actions = (torch.rand(9, generator=generator) < P).float() * 2 - 1
@@ -48,8 +53,8 @@ def replay() -> Replay:
         at = torch.tensor(places)
         rewards, masks = (at == GOAL).float() - 1, (at != GOAL).float()
         chunks = torch.cat([actions, actions[-1:]]).unfold(0, HORIZON, 1)[:, :, None]
-        episodes.append(Played(states(at), chunks, bool((at == GOAL).any()), Rewards(rewards, masks)))
-    return build_replay(episodes)
+        played.append(Played(states(at), chunks, bool((at == GOAL).any()), Rewards(rewards, masks)))
+    return played
 
 
 def new_critic() -> EnsembleCritic:
@@ -59,23 +64,23 @@ def new_critic() -> EnsembleCritic:
     return EnsembleCritic(CriticConfig("test", sizes, 1, HORIZON, heads=2, width=32, depth=1, low=low, high=high))
 
 
-def after(place: int, chunk: Tensor, values: list[float]) -> float:
+def after(place: int, chunk: Tensor, values: list[float], goal: int) -> float:
     """The share that a chunk is worth, if the shares of places at its end are `values`."""
     for step in range(HORIZON):
-        if place == GOAL:
+        if place == goal:
             return GAMMA**step
         place += int(chunk[step] > 0)
     return GAMMA**HORIZON * values[place]
 
 
-def solved(value: str) -> Tensor:
-    """The exact shares of every place and chunk, (GOAL + 1, 4), by iterating the Bellman equation.
+def solved(value: str, goal: int = GOAL) -> Tensor:
+    """The exact shares of every place up to the goal and every chunk, (goal + 1, 4), by iterating the Bellman equation.
 
     `value` of a place: the "mean" over chunks, the mean of the "best" of `DRAWS` draws, or the "expectile" .8.
     """
-    values = [0.0] * GOAL + [1.0]
+    values = [0.0] * goal + [1.0]
     for _ in range(100):
-        table = torch.tensor([[after(place, chunk, values) for chunk in CHUNKS] for place in range(GOAL + 1)])
+        table = torch.tensor([[after(place, chunk, values, goal) for chunk in CHUNKS] for place in range(goal + 1)])
         if value == "mean":
             found = table.mean(1)
         elif value == "best":
@@ -97,18 +102,18 @@ def random_chunks(rows: Tensor, critic: EnsembleCritic, generator: torch.Generat
 
 
 def learned(objective: Bootstrapping) -> Tensor:
-    """The critic's shares after training, as `solved`."""
+    """The critic's shares after training, as `solved`; of several tasks (tasks, GOAL + 1, 4)."""
     generator = torch.Generator().manual_seed(0)
     rows = objective.replay.learnable
 
     def loss() -> Tensor:
-        return objective.loss(rows[torch.randint(len(rows), (128,), generator=generator)], generator)
+        return objective.loss(rows[torch.randint(len(rows), (128,), generator=generator)], generator).sum()
 
     fit(objective.module, loss, steps=600, learning_rate=1e-2, after_step=objective.after_step)
     places = torch.arange(GOAL + 1).repeat_interleave(len(CHUNKS))
     with torch.no_grad():
         logits = objective.critic.logits(CHUNKS.repeat(GOAL + 1, 1)[..., None], states(places))
-    return logits.sigmoid().mean(0).view(GOAL + 1, -1)
+    return logits.sigmoid().mean(-2).unflatten(-1, (GOAL + 1, -1))
 
 
 def test_the_chain_has_the_closed_form() -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from critics.objectives import Bootstrapping
 from critics.replay import Replay
+from critics.stacked import clip_each
 from sim_eval.training.workspace import random_rows
 
 #: Adam's, as Ruan et al. 2026 (arXiv 2606.14801) have it.
@@ -21,10 +22,13 @@ _LOGGED = 100  # updates between two that the loss is read of
 
 
 class GoingOn:
-    """Trains `objective` by mini-batches of `rows` of its replay. `updates`: so far. `loss`: the latest read."""
+    """Trains `objective` by mini-batches of `rows` of its replay.
+
+    updates: so far. loss: the latest read, a number, or of several tasks one each, (tasks,), on the CPU.
+    """
 
     def __init__(self, objective: Bootstrapping, rows: int, seed: int) -> None:
-        self.objective, self.updates, self.loss = objective, 0, float("nan")
+        self.objective, self.updates, self.loss = objective, 0, torch.tensor(math.nan)
         self._rows, self._generator = rows, torch.Generator(objective.critic.device).manual_seed(seed)
         self._parameters = [p for p in objective.module.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(self._parameters, lr=LEARNING_RATE, fused=True)
@@ -40,17 +44,22 @@ class GoingOn:
                 rows = learnable[random_rows(len(learnable), self._rows, self._generator)]
                 loss = self.objective.loss(rows, self._generator)
                 self._optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(self._parameters, 1.0)
+                loss.sum().backward()
+                if loss.ndim:
+                    clip_each(self._parameters, 1.0)
+                else:
+                    nn.utils.clip_grad_norm_(self._parameters, 1.0)
                 self._optimiser.step()
                 self.objective.after_step()
                 self.updates += 1
                 if self.updates % _LOGGED == 0 or self.updates == 1:  # the card holds a loss of the shortest fit, too
-                    self.loss = loss.item()
+                    self.loss = loss.detach().cpu()
                     bar.update(self.updates - bar.n)
-                    bar.set_postfix(loss=f"{self.loss:.4f}")
-                    if not math.isfinite(self.loss):
-                        raise FloatingPointError(f"{name}: the loss is {self.loss} after {self.updates} updates")
+                    bar.set_postfix(loss=f"{self.loss.mean():.4f}")
+                    if not self.loss.isfinite().all():
+                        raise FloatingPointError(
+                            f"{name}: the loss is {self.loss.tolist()} after {self.updates} updates"
+                        )
                 if self.updates % every == 0 and self.updates < until:
                     save()
 
@@ -66,7 +75,7 @@ class GoingOn:
             "optimiser": self._optimiser.state_dict(),
             "generator": self._generator.get_state(),
             "updates": self.updates,
-            "loss": self.loss,
+            "loss": self.loss.tolist(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -75,4 +84,4 @@ class GoingOn:
         self.objective.target.load_state_dict(state["target"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._generator.set_state(state["generator"])
-        self.updates, self.loss = state["updates"], state["loss"]
+        self.updates, self.loss = state["updates"], torch.tensor(state["loss"])
