@@ -21,6 +21,8 @@ from sim_eval.runs.records import BASELINE
 
 CURVE = "curve.json"
 OPTIONS = "options.json"
+#: In a folder of tasks that learned together: their names, which are those of their folders there.
+TOGETHER = "together.json"
 
 
 class _Options(TypedDict):

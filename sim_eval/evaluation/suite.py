@@ -45,11 +45,11 @@ def read_evaluation(arguments: Sequence[str]) -> EvaluateOptions | Suite:
     found = given(EvaluateOptions, arguments)
     choices = list(tasks_of(found["task"]))
     if len(choices) == 1:
-        return built(EvaluateOptions, _with_task(found, choices[0]))
+        return built(EvaluateOptions, with_task(found, choices[0]))
     parent = found["output"] or default_output("suite", str(found["policy"].value))
     if (parent / CONFIG).exists():
         raise RunError(f"output={parent} is the folder of one run; accepted for several tasks: another folder")
-    runs = [built(EvaluateOptions, _with_task(found, choice)) for choice in choices]
+    runs = [built(EvaluateOptions, with_task(found, choice)) for choice in choices]
     doubled = sorted({run.task_name for run in runs if [other.task_name for other in runs].count(run.task_name) > 1})
     if doubled:
         raise RunError(f"task names {doubled[0]} twice; accepted: each task once")
@@ -89,7 +89,7 @@ def _indices(suite: str, text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _with_task(found: Given, choice: Choice) -> Given:
+def with_task(found: Given, choice: Choice) -> Given:
     """A copy, for building changes it."""
     copy = Given({**found, "task": choice})
     copy.named = found.named

@@ -40,6 +40,7 @@ _KINDS = (
         ("options.json", "replay", "state.pt", "curve.json"),
         ("strengths.yaml", *(f"{name}{end}" for name in _WEIGHTS for end in (".safetensors", ".json"))),
     ),
+    _Kind("learn", ("together.json", "state.pt", "draws"), ()),
     _Kind("probe", ("probe.json", "probe.html"), ()),
 )
 

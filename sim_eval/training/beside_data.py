@@ -7,25 +7,28 @@ uniform over the data and all episodes so far. Its updates come in rounds here: 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from critics.backup import Backup
 from critics.ensemble import EnsembleCritic
-from critics.objectives import OBJECTIVES, Bootstrapping, TemporalDifference
+from critics.objectives import OBJECTIVES, Bootstrapping, NextChunks, TemporalDifference
+from critics.replay import Replay
+from policies.policy import Denoiser, FrozenPolicy, Policy
 from sim_eval.foundation.errors import RunError
-from sim_eval.foundation.files import written
 from sim_eval.training.critic import SPREAD_STATES
-from sim_eval.training.draws import draws_everywhere
 from sim_eval.training.going_on import GoingOn
+from sim_eval.training.kept_draws import KeptDraws
 from sim_eval.training.learner import Learner
 from sim_eval.training.names import BEST, PLAY, STEERED, TD
 from sim_eval.training.online_fit import fit_actors, fit_seed, set_scale
+from sim_eval.training.online_folder import LearnFolder
+from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.play_files import read_play
 from sim_eval.training.trajectories import Trajectory, read_hdf5
 from sim_eval.training.workspace import seeded_weights
@@ -33,63 +36,78 @@ from sim_eval.training.workspace import seeded_weights
 #: Updates between two states that an interrupted fit goes on from.
 SAVE_EVERY = 2000
 
-#: The part of a fit's seed that the policy's draws have, as in `fit_seed`.
-_DRAWS = 3
+
+def check_can_draw(settings: LearnOptions, policy: FrozenPolicy, vectors: Sequence[str]) -> None:
+    """Raise RunError if targets need the policy's draws at recorded states, which hold these vectors, and lack some."""
+    if settings.method == TD and (lacking := set(policy.request.names) - set(vectors)):
+        raise RunError(
+            f"method is {TD}, for which the policy draws at recorded states, and they lack "
+            f"{', '.join(sorted(lacking))}; accepted: a policy that observes {', '.join(vectors)}, or method=sarsa"
+        )
+
+
+def check_recorded(task: str, recorded: Sequence[Trajectory], sizes: Mapping[str, int], policy: FrozenPolicy) -> None:
+    """Raise RunError for episodes with other vectors or actions than the critic and the policy of this task have."""
+    first = recorded[0]
+    found = {name: values.shape[1] for name, values in first.observations.items()}
+    if found != dict(sizes) or first.actions.shape[1] != policy.action_dim:
+        raise RunError(
+            f"data holds vectors of sizes {found} and actions of {first.actions.shape[1]} entries; accepted for "
+            f"task {task}: {dict(sizes)} and {policy.action_dim}"
+        )
+
+
+def kept_draws(
+    settings: LearnOptions, policy: Policy | Denoiser, device: torch.device, folder: LearnFolder
+) -> KeptDraws | None:
+    """The policy's draws that the targets count on; None without any."""
+    if settings.method != TD or settings.bootstrap == STEERED:
+        return None
+    return KeptDraws(policy, settings.draws, settings.seed, device, folder.draws)
+
+
+def training_of(
+    settings: LearnOptions, critic: EnsembleCritic, replay: Replay, backup: Backup, next_chunks: NextChunks
+) -> GoingOn:
+    """What trains this critic on this replay. `next_chunks`: for method=td."""
+    with seeded_weights(settings.seed):
+        if settings.method == TD:
+            best = settings.bootstrap == BEST
+            objective: Bootstrapping = TemporalDifference(critic, replay, next_chunks, best, backup)
+        else:
+            made = OBJECTIVES[settings.method](critic, replay, backup)
+            assert isinstance(made, Bootstrapping)
+            objective = made
+    return GoingOn(objective, settings.rows, fit_seed(settings.seed, 0))
 
 
 @dataclass
 class BesideData(Learner):
     """`offline` updates on the data, then `updates` after each round; what steers are the averaged weights."""
 
-    #: (steps, K, h, D), the frozen policy's, if used; on the critic's device, as `starts` is.
-    drawn: Tensor = field(default_factory=lambda: torch.zeros(0))
-    #: The control steps before each episode, and before the next: (episodes + 1,).
-    starts: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
-
     def _warn(self) -> None:
         """Data may hold any share of successes."""
 
     def _begin(self) -> None:
-        settings, vectors = self.settings, tuple(self.fitting.sizes)
-        if settings.method == TD and (lacking := set(self.frozen.policy.request.names) - set(vectors)):
-            raise RunError(
-                f"method is {TD}, for which the policy draws at recorded states, and they lack "
-                f"{', '.join(sorted(lacking))}; accepted: a policy that observes {', '.join(vectors)}, or method=sarsa"
-            )
+        settings, vectors, policy = self.settings, tuple(self.fitting.sizes), self.frozen.policy
+        check_can_draw(settings, policy, vectors)
         recorded: list[Trajectory] = []
         for path in settings.data:
             of_play = path.suffix == PLAY
             recorded += read_play(path, settings.task) if of_play else read_hdf5(path, vectors, settings.task_name)
-        policy, first = self.frozen.policy, recorded[0]
-        sizes = {name: values.shape[1] for name, values in first.observations.items()}
-        if sizes != dict(self.fitting.sizes) or first.actions.shape[1] != policy.action_dim:
-            raise RunError(
-                f"data holds vectors of sizes {sizes} and actions of {first.actions.shape[1]} entries; accepted for "
-                f"task {settings.task_name}: {dict(self.fitting.sizes)} and {policy.action_dim}"
-            )
+        check_recorded(settings.task_name, recorded, self.fitting.sizes, policy)
         self.folder.begin()
         self._start_from(recorded)
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         super()._add(number, trajectories)
-        device = self.fitting.device
-        lengths = torch.tensor([len(trajectory.actions) for trajectory in trajectories])
-        starts = self.starts.to(device)
-        self.starts = torch.cat([starts, starts[-1] + lengths.cumsum(0).to(device)])
-        if self.settings.method == TD and self.settings.bootstrap != STEERED:
-            drawn = self._draws_of(number, trajectories).to(device)
-            self.drawn = torch.cat([self.drawn, drawn]) if number else drawn
+        if self.kept is not None:
+            self.kept.add(number, trajectories)
 
-    def _draws_of(self, number: int, trajectories: list[Trajectory]) -> Tensor:
-        """The policy's draws at every step of a round, made once for all runs in this folder."""
-        path = self.folder.draws(number)
-        if not path.is_file():
-            generator = torch.Generator().manual_seed(fit_seed(self.settings.seed, number, _DRAWS))
-            name = f"draws of round {number}"
-            drawn = draws_everywhere(self.frozen.policy, trajectories, self.settings.draws, generator, name)
-            with written(path) as part:
-                np.save(part, drawn.numpy())
-        return torch.from_numpy(np.load(path))
+    @cached_property
+    def kept(self) -> KeptDraws | None:
+        """The policy's draws, if used."""
+        return kept_draws(self.settings, self.frozen.policy, self.fitting.device, self.folder)
 
     def _fit(self, before: EnsembleCritic | None) -> None:
         settings, number = self.settings, self.state.rounds
@@ -126,23 +144,15 @@ class BesideData(Learner):
         """The critic under training; made when round 0 is known."""
         settings, values = self.settings, self.fitting.values
         critic = self.fitting.new(self.frozen.policy, settings.seed)
-        replay = self.fitting.replay(self.episodes)
-        with seeded_weights(settings.seed):
-            if settings.method == TD:
-                best = settings.bootstrap == BEST
-                objective: Bootstrapping = TemporalDifference(critic, replay, self._next_chunks, best, values.backup)
-            else:
-                made = OBJECTIVES[settings.method](critic, replay, values.backup)
-                assert isinstance(made, Bootstrapping)
-                objective = made
-        return GoingOn(objective, settings.rows, fit_seed(settings.seed, 0))
+        return training_of(settings, critic, self.fitting.replay(self.episodes), values.backup, self._next_chunks)
 
     def _next_chunks(self, rows: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
         """What the policy would execute at the replay's rows (B,): (B, K, h, D)."""
         replay = self.training.objective.replay
         if self.settings.bootstrap == STEERED:
             return self._steered(replay.observations[rows], critic, generator)[:, None]
-        return self.drawn[self.starts[replay.episode[rows]] + replay.step[rows]].float()
+        assert self.kept is not None
+        return self.kept.at(replay, rows)
 
     def _steered(self, normalised: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
         """What the sampler executes with this critic, (B, h, D)."""

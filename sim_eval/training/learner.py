@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from sim_eval.rollout.keys import episode_key, episode_keys
 from sim_eval.samplers import BestOfN, Models, Sampler, Unsteered
 from sim_eval.training import outcomes
 from sim_eval.training.actors import ActorLearner
-from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
+from sim_eval.training.critic import SPREAD_STATES, valued_policy
 from sim_eval.training.draws import PolicyDraws, joined, policy_draws
 from sim_eval.training.exploring import Exploring
 from sim_eval.training.online_fit import (
@@ -109,9 +109,7 @@ class Learner:
 
     def _start_from(self, trajectories: list[Trajectory]) -> None:
         """Measure the critic's normalisation on the first episodes, which round 0 stands for."""
-        rows = [state_rows(trajectory) for trajectory in trajectories]
-        mean, deviation = normalisation(self.frozen.policy, tuple(self.fitting.sizes), rows)
-        self.fitting = replace(self.fitting, mean=mean, deviation=deviation)
+        self.fitting = self.fitting.measured(self.frozen.policy, trajectories)
         self.critic = self.fitting.new(self.frozen.policy, self.settings.seed)
         self._add(0, trajectories)
 
@@ -130,9 +128,17 @@ class Learner:
         self.folder.write_curve(self.state.curve)
 
     def _round(self) -> float:
-        """Play a round with the critic as it is, and keep its episodes. Returns the share of successes."""
-        settings, number = self.settings, self.state.rounds + 1
-        first = settings.rollouts + self.state.rounds * settings.round
+        """Play a round and learn from its episodes from now on. Returns the share of successes."""
+        number = self.state.rounds + 1
+        trajectories = self._play(number)
+        self._add(number, trajectories)
+        self.state.rounds, self.state.steps = number, self.state.steps + steps_of(trajectories)
+        return float(np.mean([trajectory.success for trajectory in trajectories]))
+
+    def _play(self, number: int) -> list[Trajectory]:
+        """Play round `number` with the critic as it is, and keep its episodes."""
+        settings = self.settings
+        first = settings.rollouts + (number - 1) * settings.round
         keys = [
             episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
         ]
@@ -141,9 +147,7 @@ class Learner:
         played += self.player.play(keys[chosen:], self._explorer(), models, self.limit, some=True)
         trajectories = self._trajectories(played)
         self.folder.write_replay(number, trajectories, settings.task_name)
-        self._add(number, trajectories)
-        self.state.rounds, self.state.steps = number, self.state.steps + steps_of(trajectories)
-        return float(np.mean([episode.success for episode in played]))
+        return trajectories
 
     def _explorer(self) -> Sampler:
         """The sampler of the steered episodes of a round."""
@@ -222,8 +226,12 @@ class Learner:
 
     def _add(self, number: int, trajectories: list[Trajectory]) -> None:
         """Add round `number` to what is learned from."""
-        self.latest = trajectories
+        self._see(number, trajectories)
         self.episodes += episodes_of(self.frozen.policy, trajectories, self.fitting.values.returns)
+
+    def _see(self, number: int, trajectories: list[Trajectory]) -> None:
+        """Take round `number` for the latest."""
+        self.latest = trajectories
         if self.actors:
             drawn = self._policy_draws(number, ROUND_STATES if number else SPREAD_STATES)
             self.draws = drawn if self.draws is None else joined([self.draws, drawn])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 #: Objectives of critics (`critics.objectives.OBJECTIVES`).
-METHODS = ("monte_carlo", "monte_carlo_return", "sarsa", "iql", "outcome")
+METHODS = ("monte_carlo", "monte_carlo_return", SARSA := "sarsa", IQL := "iql", "outcome")
 #: Those that learn returns where a task has rewards of its own, and go on learning beside recorded data. The others
 #: learn success, and anew.
 TD = "td"
-BOOTSTRAPPING = ("monte_carlo_return", "sarsa", "iql", TD)
+BOOTSTRAPPING = ("monte_carlo_return", SARSA, IQL, TD)
 #: What "td" values at a chunk's end.
 BOOTSTRAPS = (POLICY, BEST, STEERED) = ("policy", "best", "steered")
 

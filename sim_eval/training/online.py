@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -52,20 +53,24 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     models, name = replace(frozen, critic=critic), settings.sampler_name
     check_needs(name, sampler, settings.policy.label, models)
     rehearse(settings.task_name, make_task, settings.workers, {name: sampler}, models, "train")
-    options = {
+    with (
+        open_folder(settings.output, stored(settings, frozen, fitting)) as folder,
+        open_engine(make_task, settings.workers, settings.batch) as engine,
+    ):
+        actors = new_actors(settings, sampler, fitting, frozen)
+        player = Player(settings, engine, tuple(fitting.sizes))
+        kind = BesideData if settings.data else Learner
+        return kind(settings, sampler, frozen, folder, player, fitting, critic, actors).run()
+
+
+def stored(settings: LearnOptions, frozen: Models, fitting: CriticFit) -> dict[str, Any]:
+    """All that a run that goes on must share, as plain values."""
+    return {
         **settings.stored(),
         "fingerprints": dict(frozen.fingerprints),
         "simulator": versions(SIMULATION),
         **trained_on(fitting.device),
     }
-    with (
-        open_folder(settings.output, options) as folder,
-        open_engine(make_task, settings.workers, settings.batch) as engine,
-    ):
-        actors = _new_actors(settings, sampler, fitting, frozen)
-        player = Player(settings, engine, tuple(fitting.sizes))
-        kind = BesideData if settings.data else Learner
-        return kind(settings, sampler, frozen, folder, player, fitting, critic, actors).run()
 
 
 def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
@@ -87,9 +92,7 @@ def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
     )
 
 
-def _new_actors(
-    settings: LearnOptions, sampler: Sampler, fitting: CriticFit, frozen: Models
-) -> dict[str, ActorLearner]:
+def new_actors(settings: LearnOptions, sampler: Sampler, fitting: CriticFit, frozen: Models) -> dict[str, ActorLearner]:
     """An actor for each that the sampler needs."""
     policy, inputs = frozen.policy, sum(fitting.sizes.values())
     with seeded_weights(settings.seed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from critics.objectives import OBJECTIVES
 from critics.replay import Played, Replay, build_replay
 from policies.policy import FrozenPolicy
 from sim_eval.training.actors import ActorLearner
-from sim_eval.training.critic import Values, fit_objective, new_critic, played, state_rows
+from sim_eval.training.critic import Values, fit_objective, new_critic, normalisation, played, state_rows
 from sim_eval.training.draws import DRAWS, PolicyDraws, q_spread
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import random_rows, seeded_weights
@@ -51,6 +51,12 @@ class CriticFit:
         critic.observation_mean.copy_(self.mean)
         critic.observation_std.copy_(self.deviation)
         return critic.to(self.device)
+
+    def measured(self, policy: FrozenPolicy, trajectories: Sequence[Trajectory]) -> CriticFit:
+        """The same with the normalisation of these episodes."""
+        rows = [state_rows(trajectory) for trajectory in trajectories]
+        mean, deviation = normalisation(policy, tuple(self.sizes), rows)
+        return replace(self, mean=mean, deviation=deviation)
 
     def replay(self, episodes: Sequence[Played]) -> Replay:
         """What a critic learns from these episodes, normalised, on the CPU."""

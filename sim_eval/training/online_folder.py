@@ -10,6 +10,12 @@ strengths.yaml      the strength that was chosen for this critic, if one was; ev
 curve.json          every evaluation: environment steps, successes by episode, mean Q, figures of the critic
 state.pt            the learner after the last fit or evaluation; written last, so that what other files hold beyond it
                     is made again, with the same result
+
+The folder of tasks that learn together holds such a folder for each, and beside them:
+
+together.json       the names of the tasks
+draws/N.npy         the frozen policy's draws at every step of round N of all tasks, which share them
+state.pt            the rounds that are learned from, and the training of all critics
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from zipfile import is_zipfile
 
 import torch
 
-from sim_eval.analysis.curves import CURVE, OPTIONS
+from sim_eval.analysis.curves import CURVE, OPTIONS, TOGETHER
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.fields import read_json
 from sim_eval.foundation.files import write_text, written
@@ -138,6 +144,13 @@ class LearnFolder:
         return self.path / _REPLAY / f"{number:05d}.hdf5"
 
 
+class SharedFolder(LearnFolder):
+    """What tasks that learn together share. Their curves are in folders of their own."""
+
+    def write_curve(self, curve: Sequence[Evaluation]) -> None:
+        """There is none."""
+
+
 @contextmanager
 def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]:
     """Create or resume the folder, and lock it.
@@ -146,15 +159,31 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Iterator[LearnFolder]
     RunError if the folder is in use, was made with other options or is damaged.
     """
     with run_folder.open_folder(path, OPTIONS, _REPLAY):
-        stored, asked = path / OPTIONS, json.loads(json.dumps(options))
-        if stored.exists():
-            there = {"simulator": asked.get("simulator"), **read_json(stored, dict[str, Any])}
-            differing = [
-                f"{name} is {there.get(name)} there, {asked.get(name)} asked"
-                for name in sorted(there.keys() | asked.keys())
-                if there.get(name) != asked.get(name)
-            ]
-            if differing:
-                raise RunError(f"output={path} was made otherwise: {'; '.join(differing)}; accepted: another output")
-        write_text(stored, json.dumps(asked, indent=1) + "\n")
+        _keep_options(path, OPTIONS, options)
         yield LearnFolder(path)
+
+
+@contextmanager
+def open_shared(path: Path, tasks: Sequence[str]) -> Iterator[SharedFolder]:
+    """Create or resume the folder of tasks that learn together, and lock it; raises RunError as `open_folder`.
+
+    It is removed if the block ends before there is a folder for the first task.
+    """
+    with run_folder.open_folder(path, TOGETHER, tasks[0]):
+        _keep_options(path, TOGETHER, {"tasks": list(tasks)})
+        yield SharedFolder(path)
+
+
+def _keep_options(path: Path, name: str, options: Mapping[str, Any]) -> None:
+    """Write the options into the file `name` of the folder. Raises RunError if it holds others."""
+    stored, asked = path / name, json.loads(json.dumps(options))
+    if stored.exists():
+        there = {"simulator": asked.get("simulator"), **read_json(stored, dict[str, Any])}
+        differing = [
+            f"{name} is {there.get(name)} there, {asked.get(name)} asked"
+            for name in sorted(there.keys() | asked.keys())
+            if there.get(name) != asked.get(name)
+        ]
+        if differing:
+            raise RunError(f"output={path} was made otherwise: {'; '.join(differing)}; accepted: another output")
+    write_text(stored, json.dumps(asked, indent=1) + "\n")

@@ -7,6 +7,9 @@ qpos (N, m)           button_states (N, buttons), where there are buttons: for t
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -16,7 +19,7 @@ from sim_eval.config.tasks import TaskChoice
 from sim_eval.training.hdf5_file import DatasetError
 from sim_eval.training.trajectories import StepRewards, Trajectory
 from tasks.naming import OGBENCH
-from tasks.ogbench_rewards import relabel
+from tasks.ogbench_rewards import REWARDED_BY, Relabeller
 
 #: What numpy raises for a damaged NPZ file.
 DAMAGED_NPZ = (ValueError, EOFError, BadZipFile, zlib.error)
@@ -36,19 +39,74 @@ def read_play(path: Path, task: TaskChoice | None = None) -> list[Trajectory]:
     """
     if task is not None and task.name != OGBENCH:
         raise DatasetError(f"{path} holds OGBench's play, and task is {task.name}; accepted: task={OGBENCH}")
-    arrays = _arrays(path, rewarded=task is not None)
-    ends = np.flatnonzero(arrays["terminals"])
-    rewards = masks = None
-    if task is not None:
-        env, index, sparse = task.options["env"], task.options["index"], task.options.get("sparse", False)
+    if task is None:
+        return _episodes(_arrays(path, rewarded=False), None)
+    with closing(TaskRewards([task])) as rewards:
+        found = rewards.of_play(path, arrays := _arrays(path, rewarded=True))
+    return _episodes(arrays, StepRewards(*(values[0] for values in found)))
+
+
+def read_shared_play(path: Path, rewards: TaskRewards) -> list[Trajectory]:
+    """As `read_play`, with the rewards of several tasks: (tasks, T) for an episode of T steps."""
+    arrays = _arrays(path, rewarded=True)
+    return _episodes(arrays, rewards.of_play(path, arrays))
+
+
+class TaskRewards:
+    """The rewards of some tasks of one domain of OGBench; holds their environments until `close`.
+
+    Raises TaskError if OGBench cannot be imported.
+    """
+
+    def __init__(self, tasks: Sequence[TaskChoice]) -> None:
+        self._domain = tasks[0].options["env"]
+        self._relabellers = [
+            Relabeller(self._domain, task.options["index"], task.options.get("sparse", False)) for task in tasks
+        ]
+
+    def of_play(self, path: Path, arrays: Mapping[str, np.ndarray]) -> StepRewards:
+        """Of the rows of a file of play, (tasks, N). Raises DatasetError if they are of another domain."""
         try:
-            rewards, masks = relabel(env, index, sparse, arrays["qpos"], arrays.get("button_states"))
+            return self._of(arrays)
         except (IndexError, ValueError, KeyError) as error:  # numpy's, for other sizes
-            raise DatasetError(f"{path} does not fit the domain {env}: {error}") from None
+            raise DatasetError(f"{path} does not fit the domain {self._domain}: {error}") from None
+
+    def shared(self, played: Sequence[Trajectory], own: int) -> list[Trajectory]:
+        """Episodes of task number `own`, which hold its rewards (T,), with those of all tasks, (tasks, T).
+
+        Those of the other tasks follow from the observations `REWARDED_BY`. For these tasks no time limit ends the
+        episode's return, and its end at the own goal does not either.
+        """
+        there = {
+            name: [each.observations[name] for each in played] for name in REWARDED_BY if name in played[0].observations
+        }
+        found = self._of({name: np.concatenate(rows) for name, rows in there.items()})
+        ends = np.cumsum([len(each.actions) for each in played])
+        shared = []
+        for each, last in zip(played, ends, strict=True):
+            assert each.rewards is not None
+            rewards, masks = (values[:, last - len(each.actions) : last].copy() for values in found)
+            rewards[own], masks[own] = each.rewards
+            shared.append(replace(each, rewards=StepRewards(rewards, masks)))
+        return shared
+
+    def _of(self, arrays: Mapping[str, np.ndarray]) -> StepRewards:
+        qpos, buttons = arrays["qpos"], arrays.get("button_states")
+        of_tasks = [relabeller(qpos, buttons) for relabeller in self._relabellers]
+        return StepRewards(*map(np.stack, zip(*of_tasks, strict=True)))
+
+    def close(self) -> None:
+        for relabeller in self._relabellers:
+            relabeller.close()
+
+
+def _episodes(arrays: Mapping[str, np.ndarray], rewards: StepRewards | None) -> list[Trajectory]:
+    """The episodes of a file, with the rewards (..., N) of its rows."""
+    ends = np.flatnonzero(arrays["terminals"])
     trajectories = []
     for first, last in zip([0, *(ends[:-1] + 1)], ends, strict=True):
         rows = slice(first, last)  # without the last, whose action leads nowhere
-        own = None if rewards is None or masks is None else StepRewards(rewards[rows], masks[rows])
+        own = None if rewards is None else StepRewards(*(values[..., rows] for values in rewards))
         success = own is not None and not own.masks.all()
         trajectories.append(
             Trajectory({STATE: arrays["observations"][rows]}, arrays["actions"][rows], success, rewards=own)

@@ -81,7 +81,8 @@ class StoredRows:
 class StepRewards(NamedTuple):
     """Of each control step, (T,) float32: the task's reward, and its mask, 0 if the return ends with the step, else 1.
 
-    The last mask of an episode that a time limit ended is 1.
+    The last mask of an episode that a time limit ended is 1. Where several tasks share the episode, both are
+    (tasks, T).
     """
 
     rewards: np.ndarray
