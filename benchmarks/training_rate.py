@@ -1,17 +1,22 @@
 """Updates a second of the learner's critic by size and device: `python -m benchmarks.training_rate`.
 
-The critic of `sim-eval learn data=FILE method=sarsa`, on made-up episodes with the sizes of the task can.
+The critic of `sim-eval learn data=FILE method=sarsa`, on made-up episodes with the sizes of the task can. With the word
+`tasks`: how much longer an update of the critics of five tasks takes than that of one, in turns.
 """
 
 from __future__ import annotations
 
+import statistics
+import sys
 import time
+from collections.abc import Callable
 
 import torch
 
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.objectives import Sarsa
-from critics.replay import build_replay
+from critics.replay import Played, Rewards, build_replay
+from critics.stacked import StackedCritic
 from sim_eval.training.going_on import GoingOn
 from sim_eval.training.workspace import seeded_weights
 
@@ -21,29 +26,56 @@ BATCH = 256
 #: (heads, width, depth). The second is that of Ruan et al. 2026 (arXiv 2606.14801).
 SIZES = ((10, 128, 3), (10, 512, 4))
 WARM, MEASURED = 20, 200
+#: Of a domain, and how often they and one are timed in turns.
+TASKS, TURNS = 5, 5
 
 
 def updates_a_second(
-    size: tuple[int, int, int], device: torch.device, warm: int = WARM, measured: int = MEASURED
+    size: tuple[int, int, int],
+    device: torch.device,
+    warm: int = WARM,
+    measured: int = MEASURED,
+    tasks: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Over `measured` updates, after `warm` that are not timed."""
+    """Over `measured` updates, after `warm` that are not timed. `tasks`: how many learn together."""
     heads, width, depth = size
     with seeded_weights(0):
         config = CriticConfig("sarsa", {"state": OBSERVATION}, ACTION, HORIZON, heads, width, depth)
         critic = EnsembleCritic(config).to(device)
+        rewards = None
+        if tasks is not None:
+            critic, masks = StackedCritic(critic, tasks), torch.ones(tasks, LENGTH)
+            rewards = Rewards(masks - 2, masks)
         replay = build_replay(
             [
-                (torch.randn(LENGTH, OBSERVATION), torch.randn(LENGTH, HORIZON, ACTION), episode % 2 == 0)
+                Played(
+                    torch.randn(LENGTH, OBSERVATION), torch.randn(LENGTH, HORIZON, ACTION), episode % 2 == 0, rewards
+                )
                 for episode in range(EPISODES)
             ]
         )
     training = GoingOn(Sarsa(critic, replay), BATCH, seed=0)
     training.run(warm, lambda: None, warm, "warm")
     _wait(device)
-    start = time.perf_counter()
+    start = clock()
     training.run(warm + measured, lambda: None, warm + measured, f"{heads} x {width} x {depth}, {device.type}")
     _wait(device)
-    return measured / (time.perf_counter() - start)
+    return measured / (clock() - start)
+
+
+def price_of_tasks(size: tuple[int, int, int], device: torch.device) -> list[float]:
+    """How many times as long as an update of one task's critic one of `TASKS` takes: of each turn.
+
+    On the CPU in CPU time, which other processes hardly change.
+    """
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    warm, measured = (2, 10) if device.type == "cpu" else (WARM, MEASURED)
+    found = []
+    for _ in range(TURNS):
+        alone, together = (updates_a_second(size, device, warm, measured, tasks, clock) for tasks in (None, TASKS))
+        found.append(alone / together)
+    return found
 
 
 def _wait(device: torch.device) -> None:
@@ -55,6 +87,15 @@ def main() -> None:
     torch.set_num_threads(1)  # as sim-eval learn
     for size in SIZES:
         for name in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+            if "tasks" in sys.argv[1:]:
+                prices = price_of_tasks(size, torch.device(name))
+                turns = ", ".join(f"{price:.2f}" for price in prices)
+                print(
+                    f"{size[0]} heads x {size[1]} x {size[2]}, batch {BATCH}, {name}: an update of {TASKS} tasks takes "
+                    f"{statistics.median(prices):.2f} times that of one (turns: {turns})",
+                    flush=True,
+                )
+                continue
             rate = updates_a_second(size, torch.device(name))
             print(f"{size[0]} heads x {size[1]} x {size[2]}, batch {BATCH}, {name}: {rate:.1f} updates a second")
 

@@ -186,3 +186,46 @@ def test_compare_writes_the_page_for_learned_folders(
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds no options\.json; accepted: folders of sim-eval learn"):
         read_curves([write(tmp_path / "a", {0: [0]}), tmp_path])
+
+
+def write_together(folder: Path, won: Mapping[str, Sequence[int]], seed: int = 0, **options: Any) -> Path:
+    """A folder of tasks that learned together; `won`: success at the start and at the end, by task number."""
+    folder.mkdir()
+    names = [f"ogbench_scene_{index}" for index in won]
+    (folder / "together.json").write_text(json.dumps({"tasks": names}))
+    for name, (index, (start, end)) in zip(names, won.items(), strict=True):
+        task = {"name": "ogbench", "env": "scene", "index": int(index), "sparse": True}
+        write(folder / name, {0: [start, 0], 120: [end, 0]}, task=task, together=names, seed=seed, **options)
+    return folder
+
+
+def test_tasks_that_learned_together_have_their_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = write_together(tmp_path / "a", {"1": [0, 1], "3": [0, 0]})
+    second = write_together(tmp_path / "b", {"1": [1, 1], "3": [0, 1]}, seed=1)
+    other = write_together(tmp_path / "c", {"1": [0, 0], "3": [0, 0]}, sampler="best_of_n")
+    assert cli.run(["compare", str(first), str(second), str(other), f"output={tmp_path}"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in told[:6]] == [
+        *(f"ogbench_scene_{index}, flow, qpilots_u" for index in (1, 3)),
+        *(f"ogbench_scene_{index}, flow, best_of_n" for index in (1, 3)),
+        *(f"mean of 2 tasks, flow, {sampler}" for sampler in ("qpilots_u", "best_of_n")),
+    ]
+    assert "13 % at the start, 38 % " in told[4]
+    assert "(2 seeds, 8 episodes)" in told[4]
+    curves = read_curves([folder for parent in (first, other) for folder in sorted(parent.glob("ogbench*"))])
+    pairings = compare_curves(curves)
+    assert [pairing.pairs for pairing in pairings] == [4], "no episode counts twice"
+    assert "mean of 2 tasks" in learning_curves.html(curves)
+
+
+def test_two_folders_of_the_same_tasks_have_two_means(tmp_path: Path) -> None:
+    wide = write_together(tmp_path / "wide", {"1": [0, 1], "3": [0, 0]}, width=256)
+    deep = write_together(tmp_path / "deep", {"1": [0, 1], "3": [0, 1]}, depth=4)
+    curves = read_curves([folder for parent in (wide, deep) for folder in sorted(parent.glob("ogbench*"))])
+    means = {curve.label: curve.points[-1].rate for curve in curves if curve.is_mean}
+    assert means == {"wide/qpilots_u": 0.25, "deep/qpilots_u": 0.5}
+
+
+def test_some_of_the_tasks_alone_have_no_mean(tmp_path: Path) -> None:
+    folder = write_together(tmp_path / "a", {"1": [0, 1], "3": [0, 0]})
+    assert [curve.task for curve in read_curves([folder / "ogbench_scene_1"])] == ["ogbench_scene_1"]

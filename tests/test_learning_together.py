@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from sim_eval.foundation.files import sha256
 from sim_eval.models.checkpoints import is_whole
 from sim_eval.training import beside_data, play_files
 from sim_eval.training.online import learn
-from sim_eval.training.online_folder import LearnerState, LearnFolder
+from sim_eval.training.online_folder import LearnFolder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.play_files import TaskRewards
 from sim_eval.training.together import learn_together
@@ -38,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _toys() -> None:
+def _toys() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(play_files, "Relabeller", ToyRelabeller)
         yield
@@ -102,8 +104,7 @@ def test_from_data_each_task_learns_what_it_learns_alone(
     for number, name in enumerate(NAMES, 1):
         monkeypatch.setattr(play_files, "OGBENCH", name)
         learn(options(data, number, tmp_path / name, "steps=0"))
-        alone, together = (LearnFolder(folder / name).read_state() for folder in (tmp_path / "both", tmp_path / "both"))
-        alone = LearnFolder(tmp_path / name).read_state()
+        alone, together = (LearnFolder(folder / name).read_state() for folder in (tmp_path, tmp_path / "both"))
         assert alone is not None
         assert together is not None
         for parameter, value in alone.weights["critic"].items():
@@ -113,23 +114,30 @@ def test_from_data_each_task_learns_what_it_learns_alone(
         assert together.figures["loss"] == pytest.approx(alone.figures["loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize("writes", [1, 3, 5, 6, 8, 9, 10, 12])
+@pytest.mark.parametrize(
+    ("write", "times"), [("write_state", times) for times in (1, 4, 6, 8, 10)] + [("write_replay", 1)]
+)
 def test_an_interrupted_run_goes_on_to_the_same_result(
-    writes: int, data: Path, tmp_path: Path, reference: tuple[Path, Learned], monkeypatch: pytest.MonkeyPatch
+    write: str,
+    times: int,
+    data: Path,
+    tmp_path: Path,
+    reference: tuple[Path, Learned],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the midst of a fit too, and between two tasks: states are written after every 10 updates here."""
     monkeypatch.setattr(beside_data, "SAVE_EVERY", 10)
-    left, write = iter(range(writes)), LearnFolder.write_state
+    left, whole = iter(range(times)), getattr(LearnFolder, write)
 
-    def interrupted(folder: LearnFolder, state: LearnerState) -> None:
-        write(folder, state)
+    def interrupted(folder: LearnFolder, *what: Any) -> None:
+        whole(folder, *what)
         if next(left, None) is None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(LearnFolder, "write_state", interrupted)
+    monkeypatch.setattr(LearnFolder, write, interrupted)
     with pytest.raises(KeyboardInterrupt):
         learned(data, tmp_path)
-    monkeypatch.setattr(LearnFolder, "write_state", write)
+    monkeypatch.setattr(LearnFolder, write, whole)
     assert learned(data, tmp_path) == reference[1]
 
 
@@ -153,7 +161,7 @@ def test_an_episode_of_one_task_teaches_the_others(reference: tuple[Path, Learne
 
 def test_another_list_of_tasks_is_another_folder(reference: tuple[Path, Learned], data: Path) -> None:
     output, _ = reference
-    with pytest.raises(RunError, match="together.* is .* there, .* asked|tasks is .* there"):
+    with pytest.raises(RunError, match=r"tasks is .* there, "):
         learn_together([options(data, 1, output / NAMES[0])], output)
 
 
@@ -198,6 +206,7 @@ def test_refusals(changes: list[str], told: str, data: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("task", [["task=lift,can"], ["task=libero_goal", "task.index=0-1"]])
 def test_tasks_of_no_common_domain_are_refused(task: list[str], data: Path) -> None:
     with pytest.raises(
-        RunError, match="^task names .*; accepted to be learned together: tasks of one domain, as task="
+        RunError,
+        match=f"^task names 2 tasks, of them {task[0][5:].partition(',')[0]}; accepted to be learned together: ",
     ):
         read_learning([*task, "method=sarsa", f"data={data}", "samplers=best_of_n"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -77,10 +78,10 @@ class Walker(ToyDenoiser):
         return torch.from_numpy(observation["state"])
 
 
-def write_play(path: Any) -> None:
+def write_play(path: Path) -> None:
     """Eight random walks of 20 steps in OGBench's layout, none of which ends near a goal."""
     rng = np.random.default_rng(0)
-    walks = []
+    walks: list[tuple[np.ndarray, np.ndarray]] = []
     while len(walks) < 8:
         actions = rng.uniform(-1, 1, (21, 2)).astype(np.float32)
         states = (rng.uniform(-1, 1, 2) + 0.1 * np.cumsum(actions, axis=0)).astype(np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from pathlib import Path
@@ -15,7 +15,7 @@ from sim_eval.analysis.rows import Pairing, Tally
 from sim_eval.analysis.statistics import wilson
 from sim_eval.config.tasks import StoredTask, TaskChoice
 from sim_eval.foundation.errors import RunError
-from sim_eval.foundation.fields import STORED_TASK, check_fields, check_optional, read_entries, read_json
+from sim_eval.foundation.fields import STORED_TASK, check_fields, check_name, check_optional, read_entries, read_json
 from sim_eval.rollout.keys import episode_key
 from sim_eval.runs.records import BASELINE
 
@@ -43,7 +43,7 @@ class _Evaluation(TypedDict):
 
 
 #: Fields that options.json and an evaluation need not have.
-_MORE_OPTIONS = {"fingerprints": dict[str, str]}
+_MORE_OPTIONS = {"fingerprints": dict[str, str], "together": list[str]}
 _MORE_EVALUATION = {"mean_q": float | None, "unsteered": list[bool]}
 
 
@@ -109,6 +109,7 @@ class Curve:
     label: the sampler's name, with the folder's where others share it. place: the task's options, and the hash of the
     policy's weights; curves are compared where these are the same. left_out: evaluations that not all seeds have.
     frozen: the policy's own draws in the same episodes, which learn nothing: each point has the same outcomes.
+    together: the tasks that learned together, of which this is one, or the mean.
     """
 
     task: str
@@ -119,6 +120,23 @@ class Curve:
     points: tuple[Point, ...]
     left_out: int = 0
     frozen: bool = False
+    together: tuple[str, ...] = ()
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is the mean over tasks."""
+        return bool(self.together) and self.task not in self.together
+
+
+def folders_of(path: Path) -> list[Path]:
+    """The folders of the tasks that learned together in `path`, or itself."""
+    if not (path / TOGETHER).is_file():
+        return [path]
+    stored = read_json(path / TOGETHER, dict[str, Any])
+    check_fields(str(path / TOGETHER), stored, {"tasks": list[str]})
+    for task in stored["tasks"]:
+        check_name("tasks", task)
+    return [path / task for task in stored["tasks"]]
 
 
 def is_learned(folder: Path) -> bool:
@@ -148,7 +166,8 @@ def read_learned(folder: Path) -> Learned:
 
 
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
-    """The curves of these folders, seeds pooled, and after them the frozen policy's lines, where folders have one.
+    """The curves of these folders, seeds pooled, and after them the frozen policy's lines, where folders have one, and
+    the means over tasks that learned together.
 
     Raises RunError as `read_learned`, for seeds that share no evaluation, and for two folders that differ in nothing.
     """
@@ -163,12 +182,12 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
     curves = [_curve(runs) for runs in groups.values()]
     lines = _frozen(groups.values(), curves)
     names = [(curve.task, curve.policy, curve.label) for curve in curves]
-    paths = [next(iter(runs.values())).folder for runs in groups.values()]
+    paths = [_place(next(iter(runs.values()))) for runs in groups.values()]
     named = [
-        curve if names.count(name) == 1 else replace(curve, label=f"{_short(path, paths)}/{curve.label}")
+        curve if names.count(name) == 1 else replace(curve, label=f"{_short(path, {*paths})}/{curve.label}")
         for name, path, curve in zip(names, paths, curves, strict=True)
     ]
-    return [*named, *lines]
+    return [*named, *lines, *_means([*named, *lines])]
 
 
 def compare_curves(curves: Sequence[Curve], first: bool = False) -> list[Pairing]:
@@ -178,8 +197,9 @@ def compare_curves(curves: Sequence[Curve], first: bool = False) -> list[Pairing
     these tests.
     """
     found = []
-    for label, against in combinations(dict.fromkeys(curve.label for curve in curves), 2):
-        here, there = ({curve.place: curve for curve in curves if curve.label == name} for name in (label, against))
+    single = [curve for curve in curves if not curve.is_mean]
+    for label, against in combinations(dict.fromkeys(curve.label for curve in single), 2):
+        here, there = ({curve.place: curve for curve in single if curve.label == name} for name in (label, against))
         tables = [_paired(here[place], there[place], first) for place in here if place in there]
         played = [table for table in tables if table is not None]
         if played:
@@ -204,7 +224,39 @@ def _curve(runs: Mapping[int, Learned]) -> Curve:
     weights = first.options.get("fingerprints", {}).get("policy")
     place = json.dumps([first.options["task"], first.policy, weights], sort_keys=True)
     left_out = sum(len(run) - len(shared) for run in by_seed.values())
-    return Curve(first.task, first.policy, first.sampler, place, tuple(by_seed), tuple(points), left_out)
+    together = tuple(first.options.get("together", ()))
+    return Curve(
+        first.task, first.policy, first.sampler, place, tuple(by_seed), tuple(points), left_out, together=together
+    )
+
+
+def _means(curves: Sequence[Curve]) -> list[Curve]:
+    """For tasks that learned together, the mean of all their curves, at the evaluations that all have."""
+    groups: dict[tuple[Any, ...], dict[str, Curve]] = defaultdict(dict)
+    for curve in curves:
+        if curve.together:
+            groups[curve.together, curve.policy, curve.label, curve.frozen, curve.seeds][curve.task] = curve
+    means = []
+    for (together, policy, label, frozen, seeds), by_task in groups.items():
+        tables = [{point.mark: point for point in curve.points} for curve in by_task.values()]
+        shared = sorted(set.intersection(*map(set, tables)))
+        if set(by_task) != set(together) or not shared:
+            continue
+        points = tuple(_joined([table[mark] for table in tables]) for mark in shared)
+        task = f"mean of {len(together)} tasks"
+        means.append(Curve(task, policy, label, task, seeds, points, frozen=frozen, together=together))
+    return means
+
+
+def _joined(points: Sequence[Point]) -> Point:
+    """The point of all tasks' outcomes at one mark."""
+    outcomes = {seed: [won for point in points for won in point.outcomes[seed]] for seed in points[0].outcomes}
+    return Point(points[0].mark, sum(point.steps for point in points) / len(points), outcomes)
+
+
+def _place(learned: Learned) -> Path:
+    """The folder that tells it from others: of all tasks, if it is one of several."""
+    return learned.folder.parent if "together" in learned.options else learned.folder
 
 
 def _frozen(groups: Iterable[Mapping[int, Learned]], curves: Sequence[Curve]) -> list[Curve]:
@@ -222,7 +274,16 @@ def _frozen(groups: Iterable[Mapping[int, Learned]], curves: Sequence[Curve]) ->
         steps = {point.mark: point.steps for curve in there for point in curve.points}
         points = tuple(Point(mark, steps[mark], by_seed) for mark in sorted(steps))
         lines.append(
-            Curve(there[0].task, there[0].policy, BASELINE, place, tuple(sorted(by_seed)), points, frozen=True)
+            Curve(
+                there[0].task,
+                there[0].policy,
+                BASELINE,
+                place,
+                tuple(sorted(by_seed)),
+                points,
+                frozen=True,
+                together=there[0].together,
+            )
         )
     return lines
 
@@ -251,7 +312,7 @@ def _paired(curve: Curve, other: Curve, first: bool) -> Tally | None:
     return counted(pairs, starts) if pairs else None
 
 
-def _short(path: Path, others: Sequence[Path]) -> str:
+def _short(path: Path, others: Collection[Path]) -> str:
     """The end of a folder's path that tells it from the others."""
     ends = ("/".join(path.parts[-count:]) for count in range(1, len(path.parts)))
     return next(end for end in ends if [f"/{other}".endswith(f"/{end}") for other in others].count(True) == 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,15 +76,16 @@ class Options:
 
 def run(options: Options) -> int:
     from sim_eval.analysis.compare import compare
-    from sim_eval.analysis.curves import is_learned
+    from sim_eval.analysis.curves import folders_of, is_learned
     from sim_eval.analysis.verdict import verdict
     from sim_eval.report import comparison as report
 
-    if any(map(is_learned, options.sources)):
+    sources = tuple(folder for source in options.sources for folder in folders_of(source))
+    if any(map(is_learned, sources)):
         for name in ("figures", "design"):
             if getattr(options, name):
                 raise RunError(f"{name} is given; accepted for run folders, not for those of sim-eval learn")
-        return _show_curves(options)
+        return _show_curves(options, sources)
     comparison = compare(options.sources, options.described, options.by, options.reference, options.design)
     print(report.terminal(comparison), flush=True)
     report.write(comparison, options.output)  # after the table, so that a full disk does not hide it
@@ -98,12 +100,12 @@ def run(options: Options) -> int:
     return 0
 
 
-def _show_curves(options: Options) -> int:
+def _show_curves(options: Options, folders: Sequence[Path]) -> int:
     """The learning curves of sim-eval learn's folders, which no other folders go with."""
     from sim_eval.analysis.curves import read_curves
     from sim_eval.report import learning_curves
 
-    curves = read_curves(options.sources)
+    curves = read_curves(folders)
     print("\n".join(learning_curves.sentences(curves)), flush=True)
     print(f"\n{learning_curves.write(curves, options.output)}")
     return 0

@@ -12,7 +12,7 @@ from sim_eval.evaluation.suite import tasks_of, with_task
 from sim_eval.foundation.errors import RunError
 from sim_eval.training.names import IQL, PLAY, SARSA, STEERED, TD
 from sim_eval.training.online_options import LearnOptions
-from tasks.naming import domain_of
+from tasks.naming import OGBENCH
 
 #: The methods that learn several tasks at once.
 METHODS = (TD, SARSA, IQL)
@@ -33,33 +33,30 @@ def read_learning(arguments: Sequence[str]) -> LearnOptions | LearnTogether:
     """
     found = given(LearnOptions, arguments)
     choices = list(tasks_of(found["task"]))
+    if len(choices) == 1:
+        return built(LearnOptions, with_task(found, choices[0]))
+    if others := [str(choice.value) for choice in choices if choice.value != OGBENCH]:
+        raise RunError(
+            f"task names {len(choices)} tasks, of them {others[0]}; accepted to be learned together: tasks of one "
+            f"domain, as task={OGBENCH} task.env=scene task.index=1-5"
+        )
     tasks = [built(LearnOptions, with_task(found, choice)) for choice in choices]
-    if len(tasks) == 1:
-        return tasks[0]
-    _check(tasks)
+    _check(tasks[0], len(tasks))
     parent = tasks[0].output
     return LearnTogether(tuple(replace(task, output=parent / task.task_name) for task in tasks), parent)
 
 
-def _check(tasks: Sequence[LearnOptions]) -> None:
-    """Raise RunError for tasks of no common domain, and for options that are not for several tasks."""
-    names, first = [task.task_name for task in tasks], tasks[0]
-    if domain_of(names[0]) is None or len({domain_of(name) for name in names}) > 1:
-        raise RunError(
-            f"task names {', '.join(names)}; accepted to be learned together: tasks of one domain, as task=ogbench "
-            "task.env=scene task.index=1-5"
-        )
+def _check(first: LearnOptions, tasks: int) -> None:
+    """Raise RunError for options that are not for several tasks."""
     if not first.data or any(path.suffix != PLAY for path in first.data):
         given = ",".join(map(str, first.data)) or "empty"
-        raise RunError(
-            f"data is {given}, and {len(names)} tasks are named; accepted for several: files of play, {PLAY}"
-        )
+        raise RunError(f"data is {given}, and {tasks} tasks are named; accepted for several: files of play, {PLAY}")
     if first.method not in METHODS:
         raise RunError(
-            f"method is {first.method}, and {len(names)} tasks are named; accepted for several: {', '.join(METHODS)}"
+            f"method is {first.method}, and {tasks} tasks are named; accepted for several: {', '.join(METHODS)}"
         )
     if first.method == TD and first.bootstrap == STEERED:
         raise RunError(
-            f"bootstrap is {STEERED}, whose chunks each task draws for itself, and {len(names)} tasks are named; "
+            f"bootstrap is {STEERED}, whose chunks each task draws for itself, and {tasks} tasks are named; "
             "accepted for several: policy, best"
         )
