@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import numpy as np
 
 from tasks.ogbench_import import build_environment, environment_id, quiet
@@ -41,11 +39,3 @@ class Relabeller:
 
     def close(self) -> None:
         self._env.close()
-
-
-def relabel(
-    domain: str, index: int, sparse: bool, qpos: np.ndarray, button_states: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rewards and masks of `Relabeller`, once."""
-    with closing(Relabeller(domain, index, sparse)) as relabeller:
-        return relabeller(qpos, button_states)

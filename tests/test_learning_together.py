@@ -18,7 +18,7 @@ from sim_eval.foundation.files import sha256
 from sim_eval.models.checkpoints import is_whole
 from sim_eval.training import beside_data, play_files
 from sim_eval.training.online import learn
-from sim_eval.training.online_folder import LearnFolder
+from sim_eval.training.online_folder import LearnerState, LearnFolder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.play_files import TaskRewards
 from sim_eval.training.together import learn_together
@@ -139,6 +139,29 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
         learned(data, tmp_path)
     monkeypatch.setattr(LearnFolder, write, whole)
     assert learned(data, tmp_path) == reference[1]
+
+
+def test_each_task_has_its_own_actor_which_goes_on_after_an_interruption(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two tasks: after the round, the first has its new actor, the second has not."""
+    edit = ["samplers=[edit]", "steps=1"]
+    whole = learned(data, tmp_path / "whole", *edit)
+    actors = [sha256(tmp_path / "whole" / name / "edit_actor.safetensors") for name in NAMES]
+    assert actors[0] != actors[1]
+    write = LearnFolder.write_state
+
+    def interrupted(folder: LearnFolder, state: LearnerState) -> None:
+        write(folder, state)
+        if state.rounds and folder.path.name == NAMES[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(LearnFolder, "write_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learned(data, tmp_path / "cut", *edit)
+    monkeypatch.setattr(LearnFolder, "write_state", write)
+    assert learned(data, tmp_path / "cut", *edit) == whole
+    assert [sha256(tmp_path / "cut" / name / "edit_actor.safetensors") for name in NAMES] == actors
 
 
 def test_an_episode_of_one_task_teaches_the_others(reference: tuple[Path, Learned], data: Path) -> None:

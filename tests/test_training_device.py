@@ -19,6 +19,7 @@ from critics.dynamics import dynamics_loss
 from critics.objectives import OBJECTIVES, Objective, TemporalDifference
 from critics.outcome import Outcome
 from critics.replay import Played, Rewards, build_replay
+from critics.stacked import StackedCritic
 from policies.network import time_features
 from sim_eval.commands import train
 from sim_eval.commands.cli import read_command
@@ -145,6 +146,17 @@ def test_a_critic_is_fitted_without_the_host(
     fit_objective(objective, replay.learnable, STEPS, 16, Generator(META), "")
     assert watch.reads == 1
     assert all(parameter.device == META for parameter in objective.module.parameters())
+
+
+@pytest.mark.parametrize("method", ["sarsa", "iql", "td, best"])
+def test_critics_of_several_tasks_are_fitted_without_the_host(method: str, watch: Watch) -> None:
+    """The losses of the first update are read, and no others."""
+    episodes = [rewarded(6, 1.0), rewarded(5, -1.0)] * 8
+    shared = [each._replace(rewards=Rewards(*(part.expand(3, -1) for part in each.rewards))) for each in episodes]
+    stack = StackedCritic(new_critic(method), 3).to(META)
+    training = GoingOn(METHODS[method](stack, build_replay(shared), OWN), 16, 0)
+    watched(watch, training.run)(STEPS, lambda: None, STEPS, "")
+    assert watch.reads == 3
 
 
 def test_rows_that_teach_no_dynamics_are_left_out_or_count_nothing() -> None:

@@ -121,7 +121,7 @@ class BesideData(Learner):
         if self.draws is not None:
             seed = fit_seed(settings.seed, number)
             fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
-        self.state.figures = {"loss": training.loss.item()}
+        self.state.figures = {"loss": training.losses[0]}
         self._save_training()
 
     def _save_training(self) -> None:

@@ -24,11 +24,12 @@ _LOGGED = 100  # updates between two that the loss is read of
 class GoingOn:
     """Trains `objective` by mini-batches of `rows` of its replay.
 
-    updates: so far. loss: the latest read, a number, or of several tasks one each, (tasks,), on the CPU.
+    updates: so far. losses: of each task, the latest that was read.
     """
 
     def __init__(self, objective: Bootstrapping, rows: int, seed: int) -> None:
-        self.objective, self.updates, self.loss = objective, 0, torch.tensor(math.nan)
+        self.objective, self.updates = objective, 0
+        self.losses: list[float] = []
         self._rows, self._generator = rows, torch.Generator(objective.critic.device).manual_seed(seed)
         self._parameters = [p for p in objective.module.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(self._parameters, lr=LEARNING_RATE, fused=True)
@@ -53,13 +54,11 @@ class GoingOn:
                 self.objective.after_step()
                 self.updates += 1
                 if self.updates % _LOGGED == 0 or self.updates == 1:  # the card holds a loss of the shortest fit, too
-                    self.loss = loss.detach().cpu()
+                    self.losses = [each.item() for each in loss.view(-1)]
                     bar.update(self.updates - bar.n)
-                    bar.set_postfix(loss=f"{self.loss.mean():.4f}")
-                    if not self.loss.isfinite().all():
-                        raise FloatingPointError(
-                            f"{name}: the loss is {self.loss.tolist()} after {self.updates} updates"
-                        )
+                    bar.set_postfix(loss=f"{sum(self.losses) / len(self.losses):.4f}")
+                    if not all(map(math.isfinite, self.losses)):
+                        raise FloatingPointError(f"{name}: the loss is {self.losses} after {self.updates} updates")
                 if self.updates % every == 0 and self.updates < until:
                     save()
 
@@ -75,7 +74,7 @@ class GoingOn:
             "optimiser": self._optimiser.state_dict(),
             "generator": self._generator.get_state(),
             "updates": self.updates,
-            "loss": self.loss.tolist(),
+            "losses": self.losses,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -84,4 +83,5 @@ class GoingOn:
         self.objective.target.load_state_dict(state["target"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._generator.set_state(state["generator"])
-        self.updates, self.loss = state["updates"], torch.tensor(state["loss"])
+        self.updates = state["updates"]
+        self.losses = state["losses"] if "losses" in state else [state["loss"]]  # as earlier versions wrote it

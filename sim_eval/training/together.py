@@ -217,7 +217,7 @@ class Together:
         assert isinstance(stack, StackedCritic)
         for number, member in enumerate(self.members):
             if not member.has(rounds):
-                member.take(stack, number, training.loss[number].item(), rounds, self.state.steps)
+                member.take(stack, number, training.losses[number], rounds, self.state.steps)
 
     def _save(self) -> None:
         """Keep what training goes on from."""
