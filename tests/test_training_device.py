@@ -18,7 +18,7 @@ from critics.backup import OWN
 from critics.dynamics import dynamics_loss
 from critics.objectives import OBJECTIVES, Objective, TemporalDifference
 from critics.outcome import Outcome
-from critics.replay import Played, Rewards, build_replay
+from critics.replay import Played, Rewards, TasksReplay, build_replay
 from critics.stacked import StackedCritic
 from policies.network import time_features
 from sim_eval.commands import train
@@ -149,8 +149,12 @@ def test_a_critic_is_fitted_without_the_host(
 
 
 @pytest.mark.parametrize("method", ["sarsa", "iql", "td, best"])
-def test_critics_of_several_tasks_are_fitted_without_the_host(method: str, watch: Watch) -> None:
-    """The losses of the first update are read, and no others."""
+def test_critics_of_several_tasks_are_fitted_without_the_host(
+    method: str, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The losses of the first update are read, and no others; before, which rows are learnable."""
+    every = property(lambda replay: torch.arange(len(replay), device=META))  # their number depends on the data
+    monkeypatch.setattr(TasksReplay, "learnable", every)
     episodes = [rewarded(6, 1.0), rewarded(5, -1.0)] * 8
     shared = [each._replace(rewards=Rewards(*(part.expand(3, -1) for part in each.rewards))) for each in episodes]
     stack = StackedCritic(new_critic(method), 3).to(META)
