@@ -23,6 +23,7 @@ class StackedMLP(nn.Module):
         super().__init__()
         first = networks[0]
         self.tasks, self.heads, self.depth = len(networks), first.heads, len(first.layers)
+        self.repeated = first.repeated
         states = [network.state_dict() for network in networks]
         self.stacked = nn.ParameterDict(
             {_key(name): nn.Parameter(torch.stack([state[name] for state in states])) for name in states[0]}
@@ -31,7 +32,10 @@ class StackedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         p, shape = self.stacked, (self.tasks, self.heads)
         h = x.expand(self.tasks * self.heads, *x.shape)
+        again = h[..., h.shape[-1] - self.repeated :]
         for layer in range(self.depth):
+            if layer and self.repeated:
+                h = torch.cat([h, again], dim=-1)
             weight, bias = (p[f"layers_{layer}_{name}"].flatten(0, 1) for name in ("weight", "bias"))
             scale, shift = (p[f"norms_{layer}_{name}"][:, None, None] for name in ("weight", "bias"))
             u = torch.baddbmm(bias, h, weight)

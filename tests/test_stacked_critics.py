@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -48,11 +49,10 @@ def episodes(tasks: slice | int) -> list[Played]:
     return found
 
 
-def new_critic() -> EnsembleCritic:
+def new_critic(everywhere: bool = False) -> EnsembleCritic:
+    size: dict[str, Any] = {"heads": 2, "width": 8, "depth": 2, "actions_everywhere": everywhere}
     with seeded_weights(0):
-        return EnsembleCritic(
-            CriticConfig("test", {"x": STATES}, 1, HORIZON, heads=2, width=8, depth=2, low=-5.0, high=0.0)
-        )
+        return EnsembleCritic(CriticConfig("test", {"x": STATES}, 1, HORIZON, low=-5.0, high=0.0, **size))
 
 
 def trained(kind: Callable[..., Bootstrapping], critic: EnsembleCritic, replay: Replay) -> GoingOn:
@@ -63,14 +63,14 @@ def trained(kind: Callable[..., Bootstrapping], critic: EnsembleCritic, replay: 
     return training
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_each_task_learns_what_it_learns_alone(name: str) -> None:
+@pytest.mark.parametrize(("name", "everywhere"), [*((name, False) for name in OBJECTIVES), ("td", True)])
+def test_each_task_learns_what_it_learns_alone(name: str, everywhere: bool) -> None:
     """From the same rows, with the same seed, up to rounding; its loss, too, and its gradient is clipped alone."""
-    together = trained(OBJECTIVES[name], StackedCritic(new_critic(), 3), build_replay(episodes(slice(None))))
-    found = new_critic()
+    kind, found = OBJECTIVES[name], new_critic(everywhere)
+    together = trained(kind, StackedCritic(found, 3), build_replay(episodes(slice(None))))
     distances = []
     for task in range(3):
-        alone = trained(OBJECTIVES[name], new_critic(), build_replay(episodes(task)))
+        alone = trained(kind, new_critic(everywhere), build_replay(episodes(task)))
         assert isinstance(together.objective.target, StackedCritic)
         together.objective.target.copy_to(found, task)
         for parameter, value in alone.objective.target.state_dict().items():
