@@ -126,11 +126,11 @@ class RewardedReplay(Replay):
     @property
     def learnable(self) -> Tensor:
         """The rows at whose chunk's end the return ends, or the next row's value follows. No time limit counts."""
-        return self._known.nonzero()[:, 0]
+        return self._known(slice(None)).nonzero()[:, 0]
 
-    @property
-    def _known(self) -> Tensor:
-        return self.follows | self._ends
+    def _known(self, rows: Tensor | slice) -> Tensor:
+        """Which of the rows are learnable."""
+        return self.follows[..., rows] | (self.ends_after[..., rows] <= self.chunks.shape[1])
 
     @property
     def _ends(self) -> Tensor:
@@ -176,11 +176,11 @@ class TasksReplay(RewardedReplay):
     @property
     def learnable(self) -> Tensor:
         """The rows that any task learns from."""
-        return self._known.any(0).nonzero()[:, 0]
+        return self._known(slice(None)).any(0).nonzero()[:, 0]
 
     def mean(self, errors: Tensor, rows: Tensor) -> Tensor:
         """Each task's mean of errors (tasks, ..., B) over those `rows` (B,) that it learns from: (tasks,)."""
-        known = self._known[:, rows].float()
+        known = self._known(rows).float()
         by_row = errors.reshape(len(errors), -1, errors.shape[-1]).mean(1)
         return (by_row * known).sum(1) / known.sum(1).clamp_min(1)
 

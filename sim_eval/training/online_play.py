@@ -27,7 +27,7 @@ KEPT = 0.85
 
 @dataclass
 class Player:
-    """Plays on the engine. vectors: names of those that the critic reads."""
+    """Plays on the engine. vectors: names of those that are kept at every control step."""
 
     settings: LearnOptions
     engine: Engine
