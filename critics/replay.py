@@ -132,10 +132,6 @@ class RewardedReplay(Replay):
         """Which of the rows are learnable."""
         return self.follows[..., rows] | (self.ends_after[..., rows] <= self.chunks.shape[1])
 
-    @property
-    def _ends(self) -> Tensor:
-        return self.ends_after <= self.chunks.shape[1]
-
     def goes_on(self, rows: Tensor) -> Tensor:
         return self.follows[..., rows]
 
@@ -145,7 +141,7 @@ class RewardedReplay(Replay):
 
     def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
         every = torch.arange(len(self))
-        ends = self._ends
+        ends = self.ends_after <= self.chunks.shape[1]
         received = self.chunk_return(every, discount) * ends
         factor, ahead = (~ends).float(), every.clone()
         between = (self.rewards[:, : self.stride] * discount ** torch.arange(self.stride)).sum(1)
