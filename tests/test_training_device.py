@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from critics.backup import OWN
 from critics.dynamics import dynamics_loss
-from critics.objectives import OBJECTIVES, Objective, TemporalDifference
+from critics.objectives import OBJECTIVES, Bootstrapping, Objective, TemporalDifference
 from critics.outcome import Outcome
 from critics.replay import Played, Rewards, TasksReplay, build_replay
 from critics.stacked import StackedCritic
@@ -155,10 +155,12 @@ def test_critics_of_several_tasks_are_fitted_without_the_host(
     """The losses of the first update are read, and no others; before, which rows are learnable."""
     every = property(lambda replay: torch.arange(len(replay), device=META))  # their number depends on the data
     monkeypatch.setattr(TasksReplay, "learnable", every)
-    episodes = [rewarded(6, 1.0), rewarded(5, -1.0)] * 8
-    shared = [each._replace(rewards=Rewards(*(part.expand(3, -1) for part in each.rewards))) for each in episodes]
+    ones = torch.ones(3, 6)
+    shared = [rewarded(6, action)._replace(rewards=Rewards(-ones, ones)) for action in (1.0, -1.0)]
     stack = StackedCritic(new_critic(method), 3).to(META)
-    training = GoingOn(METHODS[method](stack, build_replay(shared), OWN), 16, 0)
+    objective = METHODS[method](stack, build_replay(shared * 8), OWN)
+    assert isinstance(objective, Bootstrapping)
+    training = GoingOn(objective, 16, 0)
     watched(watch, training.run)(STEPS, lambda: None, STEPS, "")
     assert watch.reads == 3
 
