@@ -39,10 +39,11 @@ def read_play(path: Path, task: TaskChoice | None = None) -> list[Trajectory]:
     """
     if task is not None and task.name != OGBENCH:
         raise DatasetError(f"{path} holds OGBench's play, and task is {task.name}; accepted: task={OGBENCH}")
+    arrays = _arrays(path, rewarded=task is not None)
     if task is None:
-        return _episodes(_arrays(path, rewarded=False), None)
+        return _episodes(arrays, None)
     with closing(TaskRewards([task])) as rewards:
-        found = rewards.of_play(path, arrays := _arrays(path, rewarded=True))
+        found = rewards.of_play(path, arrays)
     return _episodes(arrays, StepRewards(*(values[0] for values in found)))
 
 
@@ -74,8 +75,8 @@ class TaskRewards:
     def shared(self, played: Sequence[Trajectory], own: int) -> list[Trajectory]:
         """Episodes of task number `own`, which hold its rewards (T,), with those of all tasks, (tasks, T).
 
-        Those of the other tasks follow from the observations `REWARDED_BY`. For these tasks no time limit ends the
-        episode's return, and its end at the own goal does not either.
+        Those of the other tasks follow from the observations `REWARDED_BY`: there the episode's end does not end the
+        return, be it a time limit or the goal of task `own`.
         """
         there = {
             name: [each.observations[name] for each in played] for name in REWARDED_BY if name in played[0].observations
