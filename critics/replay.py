@@ -73,10 +73,7 @@ class Replay:
 
     def to(self, device: torch.device) -> Replay:
         """The replay with its tensors on this device."""
-        moved: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+        return replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
 
     @property
     def learnable(self) -> Tensor:
@@ -90,12 +87,24 @@ class Replay:
 
     def success_return(self, rows: Tensor | slice, discount: float) -> Tensor:
         """Discounted reward (B,) of the success that each row's episode ends with, 0 of a failure."""
-        return self.success[rows] * discount ** (self.steps_left[rows] - 1)
+        return _discounted(self.success[rows], self.steps_left[rows], discount)
 
     def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
         """What gives, on the `device`, the discounted reward after each of some rows there."""
-        there = self.to(device)
-        return lambda rows: ToGo(there.success_return(rows, discount), None, rows)
+        success, steps_left = self.success.to(device), self.steps_left.to(device)
+        return lambda rows: ToGo(_discounted(success[rows], steps_left[rows], discount), None, rows)
+
+    def half(self, first: int) -> Replay:
+        """A replay of every second episode, from number `first`, 0 or 1, on: as built of these episodes alone."""
+        kept = self.episode % 2 == first
+        number = torch.cumsum(kept, 0) - 1  # of a row among those that are kept
+        following = torch.where(self.next_index >= 0, number[self.next_index], -1)
+        chosen = {name: value[kept] for name, value in self.tensors().items()}
+        return replace(self, **{**chosen, "next_index": following[kept], "episode": self.episode[kept] // 2})
+
+    def tensors(self) -> dict[str, Any]:
+        """Those that have an entry for each row, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def cut(self, steps: int) -> Replay:
         """The replay of the first `steps` steps of every chunk."""
@@ -180,6 +189,10 @@ def build_replay(episodes: Sequence[Played | tuple[Tensor, Tensor, bool]], strid
     )
     rewards = [episode.rewards for episode in played if episode.rewards is not None]
     return _rewarded(replay, rewards) if len(rewards) == len(played) else replay
+
+
+def _discounted(success: Tensor, steps_left: Tensor, discount: float) -> Tensor:
+    return success * discount ** (steps_left - 1)
 
 
 def _rewarded(replay: Replay, rewards: Sequence[Rewards]) -> RewardedReplay:

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from critics.ensemble import EnsembleCritic
+from critics.growing_replay import GrowingRows
 from critics.objectives import OBJECTIVES, Bootstrapping, TemporalDifference
 from sim_eval.foundation.errors import RunError
 from sim_eval.foundation.files import written
-from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.draws import draws_everywhere
 from sim_eval.training.going_on import GoingOn
-from sim_eval.training.learner import Learner
+from sim_eval.training.learner import Figures, Learner
 from sim_eval.training.names import BEST, PLAY, STEERED, TD
-from sim_eval.training.online_fit import fit_actors, fit_seed, set_scale
+from sim_eval.training.online_fit import fit_seed
 from sim_eval.training.play_files import read_play
 from sim_eval.training.trajectories import Trajectory, read_hdf5
 from sim_eval.training.workspace import seeded_weights
@@ -43,6 +43,7 @@ class BesideData(Learner):
 
     #: (steps, K, h, D), the frozen policy's, if used; on the critic's device, as `starts` is.
     drawn: Tensor = field(default_factory=lambda: torch.zeros(0))
+    rows_drawn: GrowingRows = field(default_factory=GrowingRows)  # which holds `drawn`
     #: The control steps before each episode, and before the next: (episodes + 1,).
     starts: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
 
@@ -77,8 +78,7 @@ class BesideData(Learner):
         starts = self.starts.to(device)
         self.starts = torch.cat([starts, starts[-1] + lengths.cumsum(0).to(device)])
         if self.settings.method == TD and self.settings.bootstrap != STEERED:
-            drawn = self._draws_of(number, trajectories).to(device)
-            self.drawn = torch.cat([self.drawn, drawn]) if number else drawn
+            self.drawn = self.rows_drawn.append(self._draws_of(number, trajectories).to(device))
 
     def _draws_of(self, number: int, trajectories: list[Trajectory]) -> Tensor:
         """The policy's draws at every step of a round, made once for all runs in this folder."""
@@ -91,42 +91,35 @@ class BesideData(Learner):
                 np.save(part, drawn.numpy())
         return torch.from_numpy(np.load(path))
 
-    def _fit(self, before: EnsembleCritic | None) -> None:
-        settings, number = self.settings, self.state.rounds
-        training = self.training
-        training.see(self.fitting.replay(self.episodes))
+    def _fit(self, number: int, before: EnsembleCritic | None) -> None:
+        settings, training = self.settings, self.training
+        training.see(self.replay.whole)
         training.objective.target.scale.copy_(self.critic.scale)  # the sampler of bootstrap=steered counts on it
-        training.run(settings.offline + number * settings.updates, self._save_training, SAVE_EVERY, f"fit {number}")
+        training.run(settings.offline + number * settings.updates, self._write_state, SAVE_EVERY, f"fit {number}")
         self.critic = copy.deepcopy(training.objective.target)
         self.critic.requires_grad_(False).eval()
-        set_scale(self.critic, self._policy_draws(number, SPREAD_STATES))
-        if self.draws is not None:
-            seed = fit_seed(settings.seed, number)
-            fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
-        self.state.figures = {"loss": training.loss}
-        self._save_training()
+        self._finish_fit(number, {"loss": training.loss})
 
-    def _save_training(self) -> None:
-        """Keep what a fit goes on from, in its midst too."""
-        modules = {name: module.state_dict() for name, module in self._modules().items()}
-        self.state.weights = {**modules, "training": self.training.state()}
-        self.folder.write_state(self.state)
+    def _weights(self) -> dict[str, Any]:
+        return {**super()._weights(), "training": self.training.state()}
 
     def _restore(self, weights: Mapping[str, Any]) -> None:
         super()._restore(weights)
         self.training.restore(weights["training"])
-        if self.training.updates < self.settings.offline + self.state.rounds * self.settings.updates:
-            self._fit(None)
+        number = self.state.rounds
+        if self.training.updates < self.settings.offline + number * self.settings.updates:
+            self._fit(number, None)
+            self._write_state()
 
-    def _figures(self) -> dict[str, float | None]:
-        return dict(self.state.figures)
+    def _start_twins(self) -> Figures:
+        """There are none: they would need as many updates."""
+        return dict
 
     @cached_property
     def training(self) -> GoingOn:
         """The critic under training; made when round 0 is known."""
-        settings, values = self.settings, self.fitting.values
+        settings, values, replay = self.settings, self.fitting.values, self.replay.whole
         critic = self.fitting.new(self.frozen.policy, settings.seed)
-        replay = self.fitting.replay(self.episodes)
         with seeded_weights(settings.seed):
             if settings.method == TD:
                 best = settings.bootstrap == BEST

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from sim_eval.config.engine import Cluster
 from sim_eval.models.build import check_needs, resolve_device
 from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
@@ -22,6 +23,7 @@ from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
 from sim_eval.training.beside_data import BesideData
 from sim_eval.training.collect import state_of
 from sim_eval.training.critic import values_of
+from sim_eval.training.fit_processes import FitProcesses
 from sim_eval.training.learner import Learner
 from sim_eval.training.names import PLAY
 from sim_eval.training.online_fit import CriticFit
@@ -60,12 +62,13 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     }
     with (
         open_folder(settings.output, options) as folder,
-        open_engine(make_task, settings.workers, settings.batch) as engine,
+        open_engine(make_task, settings.workers, settings.batch, apart=settings.overlap) as engine,
+        FitProcesses(_twin_processes(settings, fitting)) as processes,
     ):
         actors = _new_actors(settings, sampler, fitting, frozen)
         player = Player(settings, engine, tuple(fitting.sizes))
         kind = BesideData if settings.data else Learner
-        return kind(settings, sampler, frozen, folder, player, fitting, critic, actors).run()
+        return kind(settings, sampler, frozen, folder, player, processes, fitting, critic, actors).run()
 
 
 def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
@@ -85,6 +88,12 @@ def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
         anew=settings.refit,
         device=resolve_device(settings.device, settings.policy),
     )
+
+
+def _twin_processes(settings: LearnOptions, fitting: CriticFit) -> int:
+    """A process for each twin, if there are cores for them: a GPU is one, and with `data` there are no twins."""
+    several = isinstance(settings.workers, Cluster) or settings.workers > 1
+    return 2 if several and fitting.device.type == "cpu" and not settings.data else 0
 
 
 def _new_actors(
