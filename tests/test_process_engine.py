@@ -204,12 +204,15 @@ def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_engine, "ProcessEngine", Noting)
     monkeypatch.setattr(local_engine, "run_episodes", lockstep)
     monkeypatch.setattr(local_engine, "open_pool", lambda *_: Noting(ToyTask, 0, 1))
-    for workers, keys, models in (
-        (3, KEYS, MODELS),
-        (3, KEYS[:3], MODELS),
-        (2, KEYS, MODELS),
-        (3, KEYS, Models(Dear())),
+    for workers, keys, models, apart in (
+        (3, KEYS, MODELS, False),
+        (3, KEYS[:3], MODELS, False),
+        (2, KEYS, MODELS, False),
+        (3, KEYS, Models(Dear()), False),
+        (1, KEYS[:3], MODELS, True),
+        (0, KEYS, MODELS, True),
+        (1, KEYS, Models(Dear()), True),
     ):
-        with LocalEngine(ToyTask, workers, 4) as engine:
+        with LocalEngine(ToyTask, workers, 4, apart) as engine:
             list(engine.play(keys, ToySampler(), models, "toy"))
-    assert ways == ["processes", "lockstep", "lockstep", "lockstep"]
+    assert ways == ["processes", "lockstep", "lockstep", "lockstep", "processes", "lockstep", "lockstep"]

@@ -162,8 +162,7 @@ class Learner:
         """Learn from a round, and let the critic from before play the next one, after its evaluation if that is due."""
         state, number, models, due = self.state, self.state.rounds + 1, self._models(), self._due()
         if self.ahead is None:  # at the start, and after an interruption
-            there = self.folder.has_replay(number)
-            self.ahead = self._replay(number) if there else self._round(number, self.before or models)
+            self.ahead = self._round(number, self.before or models)
         steps = state.steps + steps_of(self.ahead)
 
         def play() -> tuple[Evaluation | None, list[Trajectory] | None]:
@@ -181,8 +180,10 @@ class Learner:
         self._write_state()
 
     def _round(self, number: int, models: Models) -> list[Trajectory]:
-        """Play a round with these models, and keep its episodes."""
+        """The round that these models play; its episodes are kept, and read if an earlier run has kept them."""
         settings = self.settings
+        if self.folder.has_replay(number):
+            return self._replay(number)
         first = settings.rollouts + (number - 1) * settings.round
         keys = [
             episode_key(settings.task_name, settings.seed, first + index, "train") for index in range(settings.round)
