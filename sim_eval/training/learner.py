@@ -169,7 +169,7 @@ class Learner:
             evaluation = self._evaluated(models) if due else None
             return evaluation, self._round(number + 1, models) if steps < self.settings.steps else None
 
-        figures, twins = dict(state.figures), self._start_twins() if due else dict
+        figures, twins = dict(state.figures), self._twins_under_way() if due else dict
         with self.player.beside(play) as playing:
             self._add(number, self.ahead)
             self._fit(number, self.critic)
@@ -256,10 +256,9 @@ class Learner:
 
     def _evaluate_if_due(self) -> None:
         if self._due():
-            twins, models = self.twins or self._start_twins(), self._models()
+            twins, models = self._twins_under_way(), self._models()
             evaluation = self._evaluated(models)
             self._note(evaluation, models, {**self.state.figures, **twins()})
-            self.twins = None
             self.folder.write_state(self.state)
 
     def _due(self) -> bool:
@@ -290,6 +289,11 @@ class Learner:
     def _unsteered(self, keys: Sequence[EpisodeKey]) -> tuple[bool, ...]:
         """Success of the frozen policy's own draws, which every evaluation is held against."""
         return tuple(episode.success for episode in self.player.play(keys, Unsteered(), self.frozen))
+
+    def _twins_under_way(self) -> Figures:
+        """The twins of the latest round, started if they are not; for one evaluation."""
+        twins, self.twins = self.twins or self._start_twins(), None
+        return twins
 
     def _start_twins(self) -> Figures:
         """Start what says how far two critics, each fitted to every other episode, agree within states of the latest
