@@ -12,7 +12,7 @@ from critics.replay import Replay
 
 
 class GrowingRows:
-    """Rows that others are appended to: those that are there are copied only where the room for them doubles."""
+    """Rows that others are appended to: those that are there are copied only when the room for them is used up."""
 
     def __init__(self) -> None:
         self._room: Tensor | None = None
@@ -26,7 +26,7 @@ class GrowingRows:
             return rows
         if self._count > len(self._room):
             before = self._room
-            self._room = rows.new_empty((2 * self._count, *rows.shape[1:]))
+            self._room = rows.new_empty((self._count + self._count // 4, *rows.shape[1:]))
             self._room[:start] = before[:start]
         self._room[start : self._count] = rows
         return self._room[: self._count]

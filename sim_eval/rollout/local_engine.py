@@ -33,13 +33,13 @@ class LocalEngine(Engine):
         self._processes = ProcessEngine(make_task, workers, batch)
         self._pool: Pool | None = None
         self._movable = workers > (0 if apart else LOCKSTEP_WORKERS)
-        self._few = 0 if apart else FEW
+        self._most_in_lockstep = -1 if apart else FEW  # episodes
 
     def finished(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
     ) -> Iterator[list[Episode]]:
         asked = list(keys)
-        if self._movable and len(asked) > self._few and one_torch_thread(models.policy):
+        if self._movable and len(asked) > self._most_in_lockstep and one_torch_thread(models.policy):
             played: set[EpisodeKey] = set()
             try:
                 for episodes in self._processes.finished(asked, sampler, models, label, keep):
