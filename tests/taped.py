@@ -1,4 +1,4 @@
-"""A `Capture` for machines without CUDA. Like a CUDA graph it repeats operations, not Python code, in the same memory."""
+"""A `Capture` for machines without CUDA. Like a CUDA graph it repeats operations in one memory, not Python code."""
 
 from __future__ import annotations
 
@@ -95,4 +95,4 @@ class Taped:
                 following = iter(found)
                 return tuple(next(following).detach() if given.requires_grad else None for given in inputs)
 
-        return Replay.apply  # type: ignore[no-any-return]
+        return Replay.apply

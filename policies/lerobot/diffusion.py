@@ -73,6 +73,10 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         encoding = (self._model, "_prepare_global_conditioning")
         self._parts = [] if capture is None else [Part(*encoding, capture)]
 
+    def replayed_by(self, capture: Capture) -> LeRobotDiffusion:
+        """The same policy, whose parts are captured and replayed."""
+        return LeRobotDiffusion(self.policy, self._processors, self._observations, self.execute, capture)
+
     @torch.no_grad()
     def encode(self, observation: Observations) -> DiffusionContext:
         batch = self._processors.observation(self._observations.batch(observation))

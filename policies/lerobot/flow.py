@@ -16,6 +16,7 @@ from policies.lerobot.intercept import intercept, pooled
 from policies.lerobot.loop_state import LoopState, noise_share, padding_noise
 from policies.lerobot.nested import map_rows
 from policies.lerobot.normalised import LeRobotActions
+from policies.lerobot.precision import encoders
 from policies.lerobot.processors import Processors
 from policies.policy import Denoiser, Observations
 from policies.schedule import LinearPath
@@ -73,6 +74,10 @@ class FlowVLA(LeRobotActions, Denoiser):
         prefix = {name: value for name, value in arguments.items() if name not in ("x_t", "timestep")}
         return FlowContext(prefix, pooled(prefix), self._loop(rows))
 
+    def replayed_by(self, capture: Capture) -> FlowVLA:
+        """The same policy, whose parts are captured and replayed."""
+        return FlowVLA(self.policy, self._processors, self._observations, self.execute, capture)
+
     def batch(self, observation: Observations) -> dict[str, Any]:
         """The pre-processed inputs of the library's `predict_action_chunk`."""
         return self._processors.observation(self._observations.batch(observation))
@@ -129,8 +134,7 @@ def _encoding(model: Any) -> list[tuple[nn.Module, str]]:
 
     SmolVLM's vision tower looks up its positions on the host; its layers do not.
     """
-    if hasattr(model, "vlm_with_expert"):
-        both = model.vlm_with_expert
+    both = encoders(model)
+    if hasattr(both, "get_vlm_model"):
         return [(both.get_vlm_model().vision_model.encoder, "forward"), (both, "forward")]
-    both = model.paligemma_with_expert
     return [(both, "embed_image"), (both, "forward")]

@@ -1,4 +1,4 @@
-"""Functions of tensors that are captured once and then replayed, as CUDA graphs.
+"""Functions of tensors that are captured once and then replayed, on CUDA as CUDA graphs.
 
 A denoising step of a VLA launches a thousand small kernels, and Python takes longer to launch them than a GPU to
 compute them. A CUDA graph launches them together. It always reads and writes the same memory, so inputs are copied
@@ -38,7 +38,7 @@ def cuda_graph(function: Function, inputs: tuple[Tensor, ...]) -> Function:
     """
     stream = torch.cuda.current_stream()
     try:
-        captured: Function = torch.cuda.make_graphed_callables(function, inputs)  # type: ignore[arg-type, assignment]
+        captured: Function = torch.cuda.make_graphed_callables(function, inputs)  # type: ignore[assignment]
     finally:
         torch.cuda.set_stream(stream)  # a failed capture leaves its own
     return captured
@@ -67,7 +67,11 @@ class Replayed:
         program = self._programs.get(kind)
         if program is None:
             return self._function(*args, **named)
-        return program.result(_Pass.apply(program, *inputs))  # type: ignore[no-untyped-call]
+        return program.result(_Pass.apply(program, *inputs))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is captured, which belongs to this process's GPU."""
+        return {**vars(self), "_programs": {}}
 
     @property
     def captured(self) -> int:
@@ -96,9 +100,16 @@ def in_place(parts: Sequence[Part]) -> Iterator[None]:
     """While active, the library calls the replayed forms; no class and no weight is changed."""
     with ExitStack() as stack:
         for part in parts:
+            stack.callback(_restore, part.module, part.method, vars(part.module).get(part.method))
             setattr(part.module, part.method, part.replayed)
-            stack.callback(delattr, part.module, part.method)
         yield
+
+
+def _restore(module: nn.Module, method: str, own: Any) -> None:
+    """Undo a `setattr` that hid the class's method, or the instance's `own`."""
+    delattr(module, method)
+    if own is not None:
+        setattr(module, method, own)
 
 
 class _Program:
@@ -108,6 +119,13 @@ class _Program:
         self, function: Callable[..., Any], arguments: Any, inputs: tuple[Tensor, ...], capture: Capture
     ) -> None:
         arguments, constants = emptied(arguments), HostConstants()
+        self._constants = constants  # a graph reads their memory
+        self._inputs = tuple(t.detach().clone().requires_grad_(_has_gradient(t)) for t in inputs)
+        self._differentiable = [t for t in self._inputs if t.requires_grad]
+        self._loaded: list[tuple[weakref.ref[Tensor], int] | None] = [None] * len(inputs)
+        self._outputs: tuple[Tensor, ...] = ()
+        self._result: Any = None
+        self.runs = 0
 
         def flat(*given: Tensor) -> tuple[Tensor, ...]:
             args, named = filled(arguments, given)
@@ -116,13 +134,6 @@ class _Program:
             self._result = emptied(found)
             return tuple(tensors_in(found))
 
-        self._constants = constants  # the graph reads their memory
-        self._inputs = tuple(t.detach().clone().requires_grad_(_has_gradient(t)) for t in inputs)
-        self._differentiable = [t for t in self._inputs if t.requires_grad]
-        self._loaded: list[tuple[weakref.ref[Tensor], int] | None] = [None] * len(inputs)
-        self._outputs: tuple[Tensor, ...] = ()
-        self._result: Any = None
-        self.runs = 0
         self._replay = capture(flat, self._inputs)
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -137,7 +148,9 @@ class _Program:
         """The gradients in the inputs of run number `run`, which is repeated if it was not the last."""
         if run != self.runs:
             self.run(inputs)
-        found = iter(torch.autograd.grad(self._outputs, self._differentiable, gradients, retain_graph=True))
+        ends = [number for number, output in enumerate(self._outputs) if output.requires_grad]
+        outputs, incoming = ([values[number] for number in ends] for values in (self._outputs, gradients))
+        found = iter(torch.autograd.grad(outputs, self._differentiable, incoming, retain_graph=True))
         for own in self._inputs:
             yield next(found).clone() if own.requires_grad else None
 
@@ -170,7 +183,7 @@ class _Pass(torch.autograd.Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return None, *ctx.program.pull(ctx.run, ctx.saved_tensors, gradients)
 
