@@ -77,7 +77,7 @@ def test_replayed_decisions_are_the_eager_ones_bit_for_bit(
     policy: Replayable, replayed: tuple[Replayable, Taped], sampler: Sampler
 ) -> None:
     graphed, taped = replayed
-    for seed in range(3):  # other pictures, instructions of the same length, other noise
+    for seed in range(2):  # other pictures, instructions of the same length, other noise
         before = taped.captures, taped.forwards
         assert torch.equal(decided(graphed, sampler, 2, seed), decided(policy, sampler, 2, seed))
         assert taped.forwards >= before[1] + sampler.steps  # type: ignore[attr-defined]
@@ -128,8 +128,13 @@ def test_the_context_is_copied_once_a_decision(
     context: Any = graphed.encode(seen(policy, 2))
     x, times = noise(policy), policy.times(10)
     copied: list[int] = []
-    copy = torch._foreach_copy_
-    monkeypatch.setattr(torch, "_foreach_copy_", lambda to, values: (copied.append(len(to)), copy(to, values)))
+    original = torch._foreach_copy_
+
+    def counted(to: list[Tensor], values: list[Tensor]) -> None:
+        copied.append(len(to))
+        original(to, values)
+
+    monkeypatch.setattr(torch, "_foreach_copy_", counted)
     for t in times[1:4]:
         graphed.clean(x.clone(), t, context)
     whole = len(tensors_in(context.prefix if isinstance(context, FlowContext) else context.condition)) + 2

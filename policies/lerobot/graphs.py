@@ -1,8 +1,8 @@
 """Functions of tensors that are captured once and then replayed, on CUDA as CUDA graphs.
 
-A denoising step of a VLA launches a thousand small kernels, and Python takes longer to launch them than a GPU to
-compute them. A CUDA graph launches them together. It always reads and writes the same memory, so inputs are copied
-into it, and results out of it.
+A denoising step of a VLA launches many small kernels, and Python takes longer to launch them than a GPU to compute
+them. A CUDA graph launches them together. It always reads and writes the same memory, so inputs are copied into it, and
+results out of it.
 """
 
 from __future__ import annotations
