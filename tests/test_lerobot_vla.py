@@ -204,7 +204,9 @@ def test_bfloat16_is_close_to_float32(folder: Path, vla: FlowVLA) -> None:
 def test_a_vision_tower_in_bfloat16_gives_almost_the_same_tokens(folder: Path, vla: FlowVLA) -> None:
     half = build(str(folder), vision="bfloat16")
     assert isinstance(half, FlowVLA)
-    pictures = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    config: Any = vla.policy.config
+    size = getattr(config, "image_resolution", (64, 64))
+    pictures = torch.rand((2, 3, *size), generator=torch.Generator().manual_seed(0))
     tokens, expected = (encoders(p.policy.model).embed_image(pictures) for p in (half, vla))
     assert tokens.dtype == expected.dtype == torch.float32
     assert 0 < (tokens - expected).abs().max() < 0.1 * expected.abs().max()
