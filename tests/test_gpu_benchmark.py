@@ -68,14 +68,14 @@ def test_every_part_measures_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
         Part("equality", 60, partial(gpu.equality, device="cpu")),
         Part(
             "smolvla",
-            60,
+            150,
             partial(
                 gpu.vla,
                 kind="smolvla",
                 device="cpu",
                 dtype="float32",
                 rounds=1,
-                batches=(1, 2),
+                batches=[2],
                 tiny=True,
                 capture=Taped(),
             ),
@@ -91,9 +91,9 @@ def test_every_part_measures_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
     assert [row["twice the same"] for row in found["equality"]["rows"]] == [True] * len(latency.SAMPLERS)
     assert not any(row["largest difference"] for row in found["equality"]["rows"])
     unsteered = [row for row in found["smolvla"]["rows"] if row["sampler"] in ("library", "unsteered")]
-    assert [(row["batch"], row["equal to it"]) for row in unsteered] == [(1, True), (1, True), (2, True), (2, True)]
+    assert [(row["batch"], row["equal to it"]) for row in unsteered] == [(2, True), (2, True)]
     names = [row["sampler"] for row in found["smolvla"]["rows"]]
-    assert names.count("qpilots_u, graphs") == names.count("qpilots_u") == 2
+    assert names.count("qpilots_u, graphs") == names.count("qpilots_u") == 1
     assert [row["equal to eager"] for row in found["smolvla"]["rows"]] == [
         True if name.endswith(gpu.GRAPHS) else None for name in names
     ]
