@@ -6,9 +6,10 @@ OUT/gpu.json and OUT/gpu.md are written after each part, and each part's table i
 
 - machine: versions, processor, GPU, driver.
 - equality: normalised chunks of can's flow policy by sampler, on the CPU and twice on the GPU.
-- smolvla, pi05, in bfloat16 and float32: milliseconds of a decision with random weights (benchmarks.random_vla), beside
-  the library's own `predict_action_chunk`, and how often the host waits for the GPU in one decision, as far as torch
-  sees it. pi0.5 needs LeRobot 0.6.
+- smolvla, pi05, in bfloat16 and float32: milliseconds of a decision with random weights (benchmarks.random_vla), eager
+  and with CUDA graphs, beside the library's own `predict_action_chunk`; the time of the first decision, which captures;
+  whether the chunk with graphs is the eager one; and how often the host waits for the GPU in one decision, as far as
+  torch sees it. pi0.5 needs LeRobot 0.6.
 - compile: seconds that the fast control step took to compile, in the background of the parts above.
 - episodes: of can, a minute, by sampler, device and number of workers. A worker plays `EACH` at the same time.
 - training: updates a second of a critic (benchmarks.training_rate).
@@ -52,6 +53,7 @@ from benchmarks import drawing, latency, processes, training_rate, vla_latency
 from benchmarks.episode_rate import episodes_a_minute
 from policies.lerobot import library
 from policies.lerobot.flow import FlowVLA
+from policies.lerobot.graphs import Capture, cuda_graph
 from sim_eval.config.tasks import factory_of
 from sim_eval.foundation.errors import in_one_line
 from sim_eval.foundation.files import write_text
@@ -69,6 +71,8 @@ WHOLE = 270.0
 TASK = "can"
 #: Episodes that a worker plays at the same time. An evaluation plays 8, whose start and end would take too long here.
 EACH = 2
+#: After the name of a sampler that decides with CUDA graphs.
+GRAPHS = ", graphs"
 VLA_SAMPLERS = ("unsteered", "best_of_8", "qpilots_u", "qpilots_m")
 EPISODE_SAMPLERS = ("unsteered", "qpilots_u")
 _NO_GPU = "what needs a GPU: torch finds none"
@@ -114,20 +118,32 @@ def equality(seconds: float, device: str) -> Iterator[Row]:
 
 
 def vla(
-    seconds: float, kind: str, device: str, dtype: str, rounds: int, batches: Sequence[int] = (1, 8), tiny: bool = False
+    seconds: float,
+    kind: str,
+    device: str,
+    dtype: str,
+    rounds: int,
+    batches: Sequence[int] = (1, 8),
+    tiny: bool = False,
+    capture: Capture | None = None,
 ) -> Iterator[Row]:
+    """capture: None for eager decisions alone."""
     if kind == "pi05" and library.version() < (0, 6):
         raise LeftOut(f"pi0.5 needs LeRobot 0.6, and {'.'.join(map(str, library.version()))} is installed")
     begin = time.perf_counter()
     models = vla_latency.models_on(kind, device, dtype, tiny)
     frozen = models.policy
     assert isinstance(frozen, FlowVLA)
+    variants = {"": models} if capture is None else {"": models, GRAPHS: vla_latency.replayed(models, capture)}
     share = (0.9 * seconds - (time.perf_counter() - begin)) / len(batches)
     for rows in batches:
         until = time.perf_counter() + share
         decisions = {"library": vla_latency.librarys_own(frozen, rows)}
-        decisions |= {name: vla_latency.decision(models, vla_latency.SAMPLERS[name], rows) for name in VLA_SAMPLERS}
-        chunks = {name: decide() for name, decide in decisions.items()}  # the first allocates memory
+        for name in VLA_SAMPLERS:
+            for suffix, variant in variants.items():
+                decisions[name + suffix] = vla_latency.decision(variant, vla_latency.SAMPLERS[name], rows)
+        firsts = {name: vla_latency.seconds(decide) for name, decide in decisions.items()}  # memory, captures
+        chunks = {name: decide() for name, decide in decisions.items()}
         waits = {name: host_waits(decide) if device == "cuda" else None for name, decide in decisions.items()}
         times: dict[str, list[float]] = {name: [] for name in decisions}
         for turn in range(rounds):
@@ -137,14 +153,16 @@ def vla(
                 times[name].append(vla_latency.seconds(decide))
         medians = {name: statistics.median(found) for name, found in times.items()}
         for name, median in medians.items():
-            waited = waits[name]
+            waited, eager = waits[name], name.removesuffix(GRAPHS)
             yield {
                 "batch": rows,
                 "sampler": name,
+                "first ms": 1e3 * firsts[name],
                 "ms": 1e3 * median,
                 "times the library's": median / medians["library"],
                 "n": len(times[name]),
                 "equal to it": bool(torch.equal(chunks[name], chunks["library"])),
+                "equal to eager": bool(torch.equal(chunks[name], chunks[eager])) if eager != name else None,
                 "host waits": None if waited is None else waited.total(),
                 "most of them": None if waited is None else _most(waited),
             }
@@ -244,7 +262,8 @@ def parts(quick: bool, compiling: processes.Started, since: float) -> list[Part]
     def latencies(kind: str, dtype: str) -> Callable[[float], Iterator[Row]]:
         if kind == "pi05" and (quick or not gpu):  # it has one size
             return partial(without, why="4 billion weights: --quick" if quick else _NO_GPU)
-        return partial(vla, kind=kind, device=device, dtype=dtype, rounds=rounds, tiny=quick)
+        capture = cuda_graph if gpu else None
+        return partial(vla, kind=kind, device=device, dtype=dtype, rounds=rounds, tiny=quick, capture=capture)
 
     return [
         Part("machine", 10, describe),

@@ -23,7 +23,7 @@ from sim_eval.samplers import Unsteered
 from sim_eval.training.critic import SPREAD_STATES, normalisation, state_rows, valued_policy
 from sim_eval.training.draws import policy_draws
 from sim_eval.training.online import fitting_of
-from sim_eval.training.online_fit import agreement, episodes_of, fit_seed, fit_twins, set_scale
+from sim_eval.training.online_fit import agreement, episodes_of, fit_seed, set_scale, twin_fits
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.trajectories import read_hdf5
 from sim_eval.training.workspace import origin
@@ -62,12 +62,13 @@ def main() -> None:
     fitting = replace(fitting, mean=mean, deviation=deviation)
     episodes = [episode for trajectories in played for episode in episodes_of(frozen.policy, trajectories)]
     number = len(files) - 1
-    critic, figures = fitting(frozen.policy, episodes, None, fit_seed(settings.seed, number), "critic")
-    twins = fit_twins(fitting, frozen.policy, episodes, settings.seed, number)
+    replay = fitting.replay(episodes)
+    critic, figures = fitting(frozen.policy, replay, None, fit_seed(settings.seed, number), "critic")
+    first, second = twin_fits(fitting, frozen.policy, replay, settings.seed, number)
     generator = torch.Generator().manual_seed(settings.seed + number)
     draws = policy_draws(frozen, critic, played[-1], SPREAD_STATES, generator)
     set_scale(critic, draws)
-    figures["twin_agreement"] = agreement(*twins, draws)
+    figures["twin_agreement"] = agreement(first(), second(), draws)
     card = {"task": settings.task_name, **origin(settings.seed, {}), **valued_policy(frozen), "held_out": figures}
     save_checkpoint(output, "critic", critic, {"kind": "critic", **card})
     print(json.dumps({"episodes": len(episodes), **figures}))

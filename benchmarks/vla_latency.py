@@ -2,8 +2,9 @@
 
 usage: python -m benchmarks.vla_latency OUTPUT.jsonl [cpu|cuda] [float32|bfloat16] [REPEATS] [BATCH,...]
 
-The VLA is that of `benchmarks.random_vla`. A small critic and the suite's posterior net read its features. Each
-measurement is a line of OUTPUT; those already there are not repeated.
+The VLA is that of `benchmarks.random_vla`. A small critic and the suite's posterior net read its features. On CUDA each
+sampler decides in turns eagerly and with CUDA graphs. Each measurement is a line of OUTPUT; those already there are not
+repeated.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from benchmarks import random_vla, tiny_lerobot
 from policies.lerobot.flow import FlowVLA
+from policies.lerobot.graphs import Capture, cuda_graph
 from policies.posterior_net import PosteriorConfig, PosteriorNet
 from sim_eval import Critic
 from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unsteered, ValueGuided
@@ -86,6 +89,12 @@ def decision(models: Models, sampler: Sampler, rows: int) -> Decision:
     return lambda: sampler(models, dict(seen), _generators(rows))
 
 
+def replayed(models: Models, capture: Capture) -> Models:
+    """The same models, with a policy whose parts are captured and replayed."""
+    assert isinstance(models.policy, FlowVLA)
+    return replace(models, policy=models.policy.replayed_by(capture))
+
+
 def librarys_own(vla: FlowVLA, rows: int) -> Decision:
     """The same decision, unsteered, by LeRobot's own `predict_action_chunk`, its pre-processing included."""
     seen = observation(rows)
@@ -113,11 +122,16 @@ def seconds(decide: Decision) -> float:
 
 def measure(output: Path, device: str, dtype: str, repeats: int, batches: list[int]) -> None:
     """Measure in turns, so that a busy machine slows all samplers alike."""
-    models = models_on("smolvla", device, dtype)
-    seconds(decision(models, SAMPLERS["unsteered"], 1))  # the first decision allocates memory
+    eager = models_on("smolvla", device, dtype)
+    deciders = {name: (eager, sampler) for name, sampler in SAMPLERS.items()}
+    if device == "cuda":
+        graphed = replayed(eager, cuda_graph)
+        deciders |= {f"{name}, graphs": (graphed, sampler) for name, sampler in SAMPLERS.items()}
     for rows in batches:
+        for models, sampler in deciders.values():  # the first decision allocates memory and captures
+            seconds(decision(models, sampler, rows))
         for repeat in range(repeats):
-            for name, sampler in SAMPLERS.items():
+            for name, (models, sampler) in deciders.items():
                 key = {"device": device, "dtype": dtype, "rows": rows, "sampler": name, "repeat": repeat}
                 if any(key.items() <= line.items() for line in measured(output)):
                     continue
@@ -142,7 +156,7 @@ def table(output: Path) -> None:
             ratio = median / medians["unsteered"]
             count = len(samplers[name])
             print(
-                f"{device} {dtype} batch {rows}  {name:23} {1e3 * median:9.0f} ms  {ratio:5.2f} x unsteered  n={count}"
+                f"{device} {dtype} batch {rows}  {name:31} {1e3 * median:9.0f} ms  {ratio:5.2f} x unsteered  n={count}"
             )
 
 

@@ -105,7 +105,8 @@ class EnsembleCritic(nn.Module, Critic):
             features if name == FEATURES else torch.from_numpy(np.asarray(observation[name], np.float32))
             for name in self._inputs
         ]
-        return torch.cat([column.to(self.device) for column in columns if column is not None], dim=1)
+        # A copy that waits would wait for all that the policy is computing.
+        return torch.cat([c.to(self.device, non_blocking=True) for c in columns if c is not None], dim=1)
 
     def logits(self, actions: Tensor, encoded: Tensor) -> Tensor:
         """Each head's log-odds, (E, B), of normalised chunks (B, H, D), or (B, h, D), and normalised inputs (B, n)."""

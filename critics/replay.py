@@ -73,10 +73,7 @@ class Replay:
 
     def to(self, device: torch.device) -> Replay:
         """The replay with its tensors on this device."""
-        moved: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+        return replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
 
     @property
     def learnable(self) -> Tensor:
@@ -98,12 +95,24 @@ class Replay:
 
     def success_return(self, rows: Tensor | slice, discount: float) -> Tensor:
         """Discounted reward (B,) of the success that each row's episode ends with, 0 of a failure."""
-        return self.success[rows] * discount ** (self.steps_left[rows] - 1)
+        return _discounted(self.success[rows], self.steps_left[rows], discount)
 
     def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
         """What gives, on the `device`, the discounted reward after each of some rows there."""
-        there = self.to(device)
-        return lambda rows: ToGo(there.success_return(rows, discount), None, rows)
+        success, steps_left = self.success.to(device), self.steps_left.to(device)
+        return lambda rows: ToGo(_discounted(success[rows], steps_left[rows], discount), None, rows)
+
+    def half(self, first: int) -> Replay:
+        """A replay of every second episode, from number `first`, 0 or 1, on: as built of these episodes alone."""
+        kept = self.episode % 2 == first
+        number = torch.cumsum(kept, 0) - 1  # of a row among those that are kept
+        following = torch.where(self.next_index >= 0, number[self.next_index], -1)
+        chosen = {name: value[kept] for name, value in self.tensors().items()}
+        return replace(self, **{**chosen, "next_index": following[kept], "episode": self.episode[kept] // 2})
+
+    def tensors(self) -> dict[str, Any]:
+        """Those that have an entry for each row, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def cut(self, steps: int) -> Replay:
         """The replay of the first `steps` steps of every chunk."""
@@ -130,14 +139,14 @@ class RewardedReplay(Replay):
 
     def _known(self, rows: Tensor | slice) -> Tensor:
         """Which of the rows are learnable."""
-        return self.follows[..., rows] | (self.ends_after[..., rows] <= self.chunks.shape[1])
+        return self.follows[rows] | (self.ends_after[rows] <= self.chunks.shape[1])
 
     def goes_on(self, rows: Tensor) -> Tensor:
-        return self.follows[..., rows]
+        return self.follows[rows].movedim(0, -1)
 
     def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
-        rewards = self.rewards[..., rows, :]
-        return (rewards * discount ** torch.arange(rewards.shape[-1], device=rewards.device)).sum(-1)
+        rewards = self.rewards[rows]
+        return (rewards * discount ** torch.arange(rewards.shape[-1], device=rewards.device)).sum(-1).movedim(0, -1)
 
     def to_go(self, discount: float, device: torch.device) -> Callable[[Tensor], ToGo]:
         every = torch.arange(len(self))
@@ -165,18 +174,18 @@ class RewardedReplay(Replay):
 class TasksReplay(RewardedReplay):
     """A replay that several tasks share, each with its own rewards: states and chunks are the same rows for all.
 
-    `rewards`, `ends_after` and `follows` have a leading dimension of tasks, as has what is found of them. An episode
-    may end at the goal of one task; for the others this end is a time limit. So some rows are learnable for some tasks.
+    rewards: (N, tasks, H). ends_after, follows: (N, tasks). What is found of rows (B,) is (tasks, B). An episode may
+    end at the goal of one task; for the others this end is a time limit. So some rows are learnable for some tasks.
     """
 
     @property
     def learnable(self) -> Tensor:
         """The rows that any task learns from."""
-        return self._known(slice(None)).any(0).nonzero()[:, 0]
+        return self._known(slice(None)).any(1).nonzero()[:, 0]
 
     def mean(self, errors: Tensor, rows: Tensor) -> Tensor:
         """Each task's mean of errors (tasks, ..., B) over those `rows` (B,) that it learns from: (tasks,)."""
-        known = self._known(rows).float()
+        known = self._known(rows).T.float()
         by_row = errors.reshape(len(errors), -1, errors.shape[-1]).mean(1)
         return (by_row * known).sum(1) / known.sum(1).clamp_min(1)
 
@@ -217,6 +226,10 @@ def build_replay(episodes: Sequence[Played | tuple[Tensor, Tensor, bool]], strid
     return _rewarded(replay, rewards) if len(rewards) == len(played) else replay
 
 
+def _discounted(success: Tensor, steps_left: Tensor, discount: float) -> Tensor:
+    return success * discount ** (steps_left - 1)
+
+
 def _rewarded(replay: Replay, rewards: Sequence[Rewards]) -> RewardedReplay:
     """The replay with the rewards of each episode."""
     horizon, stride = replay.chunks.shape[1], replay.stride
@@ -242,9 +255,9 @@ def _rewarded(replay: Replay, rewards: Sequence[Rewards]) -> RewardedReplay:
         step=replay.step[kept],
         episode=replay.episode[kept],
         stride=stride,
-        rewards=of_step[..., kept, :],
-        ends_after=ends_after[..., kept],
-        follows=follows[..., kept],
+        rewards=of_step[..., kept, :].movedim(-2, 0).contiguous(),
+        ends_after=ends_after[..., kept].movedim(-1, 0).contiguous(),
+        follows=follows[..., kept].movedim(-1, 0).contiguous(),
     )
 
 

@@ -26,24 +26,35 @@ class Family:
     `pullback(gradient, alpha, sigma)` maps a gradient in a to those in x and in v.
     """
 
+    name: str
     schedule: Schedule
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     clean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     pullback: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
+    def __reduce__(self) -> tuple[Callable[[str], Family], tuple[str]]:
+        """By name: its functions have none by which they could be found in another process."""
+        return family_named, (self.name,)
+
 
 #: Diffusion predicts v, not eps: the clean action is then well defined at t = 0, where alpha is 0.
 FAMILIES: dict[str, Family] = {
     "flow": Family(
+        "flow",
         LinearPath(),
         target=lambda a, eps, alpha, sigma: a - eps,
         clean=lambda x, v, alpha, sigma: x + sigma * v,
         pullback=lambda gradient, alpha, sigma: (gradient, gradient * sigma),
     ),
     "diffusion": Family(
+        "diffusion",
         CosineVP(),
         target=lambda a, eps, alpha, sigma: alpha * eps - sigma * a,
         clean=lambda x, v, alpha, sigma: alpha * x - sigma * v,
         pullback=lambda gradient, alpha, sigma: (gradient * alpha, -gradient * sigma),
     ),
 }
+
+
+def family_named(name: str) -> Family:
+    return FAMILIES[name]

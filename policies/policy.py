@@ -43,6 +43,7 @@ class FrozenPolicy(ABC):
     row_block: decisions are made in blocks of exactly this many rows, the last one filled up. torch rounds differently
         for other numbers of rows; in blocks of one size a result on a CPU does not depend on the batch, bit for bit.
         Set 1 if rows are expensive: they are decided as many at once as wait.
+    computation: how the numbers are computed, beside the device, such as {"graphs": True}: for a run's provenance.
     repeatable: whether equal generators give equal chunks, which a run tries once. A policy that sets False has told
         its user already that its noise is not paired.
     """
@@ -53,6 +54,7 @@ class FrozenPolicy(ABC):
     action_dim: int
     observation_sizes: Mapping[str, int] = MappingProxyType({})
     row_block: ClassVar[int] = 8
+    computation: Mapping[str, bool | str] = MappingProxyType({})
     repeatable: bool = True
 
     @property

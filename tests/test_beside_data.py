@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sim_eval.training import beside_data
 from sim_eval.training.online import learn
 from sim_eval.training.online_folder import LearnerState, LearnFolder
 from sim_eval.training.trajectories import StepRewards, Trajectory, read_hdf5, write_hdf5
+from tests.test_learning_overlap import until_it_has_ended
 
 HERE = Path(__file__).parent
 
@@ -107,6 +109,20 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     monkeypatch.setattr(LearnFolder, "write_state", write)
     assert (tmp_path / "state.pt").is_file()
     assert learned(data, tmp_path) == reference[1]
+
+
+@pytest.mark.parametrize("bootstrap", ["best", "steered"])
+def test_it_learns_while_it_plays_and_goes_on_to_the_same_result(
+    bootstrap: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended after every file that it writes, in the midst of fits too."""
+    changes = ("overlap=true", "steps=40", "updates=25", f"bootstrap={bootstrap}")
+    monkeypatch.setattr(beside_data, "SAVE_EVERY", 10)
+    whole = learned(data, tmp_path / "whole", *changes)
+    found: list[Any] = []
+    ends = until_it_has_ended(monkeypatch, lambda: found.append(learned(data, tmp_path / "cut", *changes)))
+    assert ends > 5
+    assert found == [whole]
 
 
 def test_what_targets_value_matters(data: Path, tmp_path: Path, reference: tuple[Path, tuple[list[dict], str]]) -> None:

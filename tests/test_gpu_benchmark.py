@@ -20,13 +20,25 @@ from policies.lerobot import library
 from sim_eval.samplers import Models
 from tasks.rendering import backend_without_screen
 from tests import tiny_pi
+from tests.taped import Taped
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import make_toy
 
 COLUMNS = {
     "machine": {"what", "found"},
     "equality": {"sampler", "largest difference", "twice the same"},
-    "smolvla": {"batch", "sampler", "ms", "times the library's", "n", "equal to it", "host waits", "most of them"},
+    "smolvla": {
+        "batch",
+        "sampler",
+        "first ms",
+        "ms",
+        "times the library's",
+        "n",
+        "equal to it",
+        "equal to eager",
+        "host waits",
+        "most of them",
+    },
     "episodes": {"device", "workers", "sampler", "n", "a minute"},
     "training": {"device", "heads", "width", "layers", "n", "a second"},
 }
@@ -56,8 +68,17 @@ def test_every_part_measures_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
         Part("equality", 60, partial(gpu.equality, device="cpu")),
         Part(
             "smolvla",
-            60,
-            partial(gpu.vla, kind="smolvla", device="cpu", dtype="float32", rounds=1, batches=(1, 2), tiny=True),
+            150,
+            partial(
+                gpu.vla,
+                kind="smolvla",
+                device="cpu",
+                dtype="float32",
+                rounds=1,
+                batches=[2],
+                tiny=True,
+                capture=Taped(),
+            ),
         ),
         Part("training", 60, partial(gpu.training, sizes=[(2, 8, 2)])),
     ]
@@ -70,7 +91,12 @@ def test_every_part_measures_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
     assert [row["twice the same"] for row in found["equality"]["rows"]] == [True] * len(latency.SAMPLERS)
     assert not any(row["largest difference"] for row in found["equality"]["rows"])
     unsteered = [row for row in found["smolvla"]["rows"] if row["sampler"] in ("library", "unsteered")]
-    assert [(row["batch"], row["equal to it"]) for row in unsteered] == [(1, True), (1, True), (2, True), (2, True)]
+    assert [(row["batch"], row["equal to it"]) for row in unsteered] == [(2, True), (2, True)]
+    names = [row["sampler"] for row in found["smolvla"]["rows"]]
+    assert names.count("qpilots_u, graphs") == names.count("qpilots_u") == 1
+    assert [row["equal to eager"] for row in found["smolvla"]["rows"]] == [
+        True if name.endswith(gpu.GRAPHS) else None for name in names
+    ]
     if not torch.cuda.is_available():
         assert found["training"]["left_out"] == found["episodes"]["left_out"] == "what needs a GPU: torch finds none"
 

@@ -215,6 +215,7 @@ def test_tasks_of_a_domain_are_named_as_for_evaluations(data: Path, tmp_path: Pa
             ["bootstrap=steered"],
             "bootstrap is steered, whose chunks each task draws for itself, and 3 tasks are named; ",
         ),
+        (["overlap=true"], "overlap is true, and 3 tasks are named; accepted for several: false"),
         (["task.index=0-2"], "task.index is 0-2; accepted for ogbench: all, or numbers from 1 to 5, as in 1-3,5"),
     ],
 )

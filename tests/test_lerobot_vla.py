@@ -23,6 +23,7 @@ from critics.critic import Critic
 from policies.errors import PolicyError
 from policies.lerobot import build, library
 from policies.lerobot.flow import FlowVLA
+from policies.lerobot.precision import encoders
 from policies.lerobot.processors import Processors
 from policies.policy import Observations
 from policies.posterior_flow import PosteriorFlow
@@ -30,6 +31,7 @@ from sim_eval.samplers import BestOfN, Models, QPilotsM, QPilotsU, Sampler, Unst
 from sim_eval.samplers.denoise import initial_noise
 from tests import tiny_pi
 from tests.small_models import row_generators
+from tests.taped import Taped
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -197,6 +199,49 @@ def test_bfloat16_is_close_to_float32(folder: Path, vla: FlowVLA) -> None:
     assert half_chunk.dtype == torch.float32
     gap = (half_chunk - full_chunk).abs().max()
     assert 0 < gap < 0.1
+
+
+def test_a_vision_tower_in_bfloat16_gives_almost_the_same_tokens(folder: Path, vla: FlowVLA) -> None:
+    half = build(str(folder), vision="bfloat16")
+    assert isinstance(half, FlowVLA)
+    config: Any = vla.policy.config
+    size = getattr(config, "image_resolution", (64, 64))
+    pictures = torch.rand((2, 3, *size), generator=torch.Generator().manual_seed(0))
+    tokens, expected = (encoders(p.policy.model).embed_image(pictures) for p in (half, vla))
+    assert tokens.dtype == expected.dtype == torch.float32
+    assert 0 < (tokens - expected).abs().max() < 0.1 * expected.abs().max()
+    assert (half.computation, vla.computation) == ({"vision": "bfloat16"}, {})
+    taped = Taped()
+    chunks = [
+        Unsteered()(Models(p), tiny_lerobot.observations(1), row_generators(1)) for p in (half, half.replayed_by(taped))
+    ]
+    assert torch.equal(*chunks)
+    assert taped.captures == 3
+    assert torch.equal(encoders(half.policy.model).embed_image(pictures), tokens), "a decision leaves it as it was"
+
+
+def test_tf32_is_for_the_vision_tower_alone(folder: Path, vla: FlowVLA, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = build(str(folder), vision="tf32")
+    assert isinstance(short, FlowVLA)
+    flags: dict[str, bool] = {}
+    both = encoders(short.policy.model)
+    for name, module in both.named_modules():
+        module.register_forward_hook(
+            lambda *_, name=name: flags.__setitem__(name, torch.backends.cuda.matmul.allow_tf32)
+        )
+    observation = tiny_lerobot.observations(1)
+    assert torch.equal(*(Unsteered()(Models(p), observation, row_generators(1)) for p in (short, vla)))
+    vision = {name for name, flag in flags.items() if flag}
+    assert any("vision" in name for name in vision)
+    assert not [name for name in vision if "language_model" in name or "text_model" in name or "expert" in name]
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_an_unknown_format_of_the_vision_tower_is_refused(folder: Path) -> None:
+    with pytest.raises(PolicyError, match=r"policy.vision=int8; accepted: tf32, bfloat16"):
+        build(str(folder), vision="int8")
+    with pytest.raises(PolicyError, match=r"policy.graphs=no; accepted: true, false"):
+        build(str(folder), graphs="no")  # type: ignore[arg-type]
 
 
 def test_the_time_and_the_robots_state_count(vla: FlowVLA) -> None:

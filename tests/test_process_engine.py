@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sim_eval.config.components import Component, component
 from sim_eval.config.options import Choice
@@ -20,8 +22,10 @@ from sim_eval.rollout.episodes import Episode
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.local_engine import LocalEngine
 from sim_eval.rollout.process_engine import CannotMoveError, ProcessEngine
+from sim_eval.samplers import QPilotsU
 from sim_eval.samplers.sampler import Models
 from tasks.task import Outcome
+from tests.small_models import random_observation, row_generators, small_models
 from tests.toy_models import ToyCritic, ToyDenoiser, ToySampler
 from tests.toy_task import ToyTask
 
@@ -204,12 +208,24 @@ def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_engine, "ProcessEngine", Noting)
     monkeypatch.setattr(local_engine, "run_episodes", lockstep)
     monkeypatch.setattr(local_engine, "open_pool", lambda *_: Noting(ToyTask, 0, 1))
-    for workers, keys, models in (
-        (3, KEYS, MODELS),
-        (3, KEYS[:3], MODELS),
-        (2, KEYS, MODELS),
-        (3, KEYS, Models(Dear())),
+    for workers, keys, models, apart in (
+        (3, KEYS, MODELS, False),
+        (3, KEYS[:3], MODELS, False),
+        (2, KEYS, MODELS, False),
+        (3, KEYS, Models(Dear()), False),
+        (1, KEYS[:3], MODELS, True),
+        (0, KEYS, MODELS, True),
+        (1, KEYS, Models(Dear()), True),
     ):
-        with LocalEngine(ToyTask, workers, 4) as engine:
+        with LocalEngine(ToyTask, workers, 4, apart) as engine:
             list(engine.play(keys, ToySampler(), models, "toy"))
-    assert ways == ["processes", "lockstep", "lockstep", "lockstep"]
+    assert ways == ["processes", "lockstep", "lockstep", "lockstep", "processes", "lockstep", "lockstep"]
+
+
+@pytest.mark.parametrize("family", ["flow", "diffusion"])
+def test_this_suites_own_models_can_move(family: str) -> None:
+    models = small_models(family)
+    moved = pickle.loads(pickle.dumps(models))
+    observation = random_observation(4)
+    first, second = (QPilotsU(strength=1.0)(each, observation, row_generators(4)) for each in (models, moved))
+    assert torch.equal(first, second)

@@ -17,7 +17,8 @@ from policies.lerobot.checkpoint import folder_of, load_policy, read_config
 from policies.lerobot.diffusion import LeRobotDiffusion
 from policies.lerobot.features import observation_map
 from policies.lerobot.flow import KINDS, FlowVLA
-from policies.lerobot.precision import check_dtype, set_precision
+from policies.lerobot.graphs import cuda_graph
+from policies.lerobot.precision import check_dtype, check_vision, set_precision, set_vision
 from policies.lerobot.processors import Processors
 
 
@@ -32,6 +33,8 @@ def build(
     environment: Sequence[str] = (),
     image_size: int | None = None,
     image_orientation: str = "rotated",
+    graphs: bool = True,
+    vision: str | None = None,
 ) -> FlowVLA | LeRobotDiffusion | LeRobotSampling:
     """A checkpoint as a policy, by default under LIBERO's protocol as LeRobot evaluates it.
 
@@ -45,10 +48,15 @@ def build(
         ":axis_angle" after a name turns a quaternion into an axis times an angle. By default LIBERO's 8 numbers.
     image_size: pixels; by default the size of the checkpoint's images.
     image_orientation: as in `ObservationRequest`.
+    graphs: on CUDA, replay what a decision computes as CUDA graphs, see graphs.py. Elsewhere nothing changes.
+    vision: tf32 or bfloat16 for the arithmetic of a VLA's vision tower; by default its weights' format.
 
     Raises PolicyError for a checkpoint or an option that cannot be used.
     """
     check_dtype(dtype)
+    check_vision(vision)
+    if not isinstance(graphs, bool):
+        raise PolicyError(f"policy.graphs={graphs}; accepted: true, false")
     place = torch.device(device)
     folder = folder_of(str(path))
     config = read_config(folder, place, vlm)
@@ -56,12 +64,21 @@ def build(
         config.dtype = dtype
     if dtype == "bfloat16" and config.type not in KINDS:
         raise PolicyError(f"policy.dtype=bfloat16: a checkpoint of type {config.type} runs in float32 alone")
+    if vision is not None and config.type not in KINDS:
+        raise PolicyError(f"policy.vision={vision}: a checkpoint of type {config.type} has no vision tower")
     observations = observation_map(config, cameras, state, environment, image_size, image_orientation)
     policy = load_policy(folder, config)
     processors = Processors(folder, config, place, vlm, config.action_feature.shape[0])
+    actions = execute or config.n_action_steps
+    capture = cuda_graph if graphs and place.type == "cuda" else None
     if config.type in KINDS:
         set_precision(policy, config, folder, dtype)
-        return FlowVLA(policy, processors, observations, execute or config.n_action_steps)
-    if config.type == "diffusion":
-        return LeRobotDiffusion(policy, processors, observations, execute or config.n_action_steps)
-    return LeRobotSampling(policy, processors, observations, execute or config.n_action_steps)
+        set_vision(policy, vision)
+        denoiser: FlowVLA | LeRobotDiffusion = FlowVLA(policy, processors, observations, actions, capture)
+    elif config.type == "diffusion":
+        denoiser = LeRobotDiffusion(policy, processors, observations, actions, capture)
+    else:
+        return LeRobotSampling(policy, processors, observations, actions)
+    used = {"graphs": graphs if place.type == "cuda" else None, "vision": vision}
+    denoiser.computation = {name: value for name, value in used.items() if value is not None}
+    return denoiser

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from policies.errors import PolicyError
-from policies.lerobot.capture import capture
+from policies.from_host import on_host, to_device
 from policies.lerobot.features import ENVIRONMENT, IMAGES, STATE, ObservationMap
+from policies.lerobot.graphs import Capture, Part, Replayed, in_place
+from policies.lerobot.intercept import intercept
 from policies.lerobot.noise_table import NoiseTable
 from policies.lerobot.normalised import LeRobotActions
 from policies.lerobot.processors import Processors
@@ -47,7 +49,14 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
     row_block: ClassVar[int] = 1
     schedule: NoiseTable
 
-    def __init__(self, policy: nn.Module, processors: Processors, observations: ObservationMap, execute: int) -> None:
+    def __init__(
+        self,
+        policy: nn.Module,
+        processors: Processors,
+        observations: ObservationMap,
+        execute: int,
+        capture: Capture | None = None,
+    ) -> None:
         config: Any = policy.config
         super().__init__(processors, observations, config)
         self.policy = policy
@@ -60,6 +69,13 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         self._scheduler: Any = inner.diffusion.noise_scheduler
         self.schedule = NoiseTable(inner.diffusion.noise_scheduler.alphas_cumprod.double())
         self._start = 0.0
+        self._unet: Any = self._model.unet if capture is None else Replayed(self._model.unet, capture)
+        encoding = (self._model, "_prepare_global_conditioning")
+        self._parts = [] if capture is None else [Part(*encoding, capture)]
+
+    def replayed_by(self, capture: Capture) -> LeRobotDiffusion:
+        """The same policy, whose parts are captured and replayed."""
+        return LeRobotDiffusion(self.policy, self._processors, self._observations, self.execute, capture)
 
     @torch.no_grad()
     def encode(self, observation: Observations) -> DiffusionContext:
@@ -69,7 +85,8 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         read = {name: seen[name] for name in (STATE, ENVIRONMENT) if name in seen}
         if config.image_features:
             read[IMAGES] = torch.stack([seen[name] for name in config.image_features], dim=-4)
-        arguments = capture(self._model, "conditional_sample", lambda: self._model.generate_actions(read))
+        with in_place(self._parts):
+            arguments = intercept(self._model, "conditional_sample", lambda: self._model.generate_actions(read))
         return DiffusionContext(arguments["global_cond"])
 
     def repeat(self, context: DiffusionContext, copies: int) -> DiffusionContext:
@@ -102,7 +119,7 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
         if answer is None or answer[1] != t or not same_input(answer[0], x):
             return super().step(x, clean, t, u, context)
         if t == self._start:
-            context.generators = [generator_of(row) for row in x.cpu()]  # one wait for a GPU, not one a row
+            context.generators = [generator_of(row) for row in on_host(x)]
         level = int(self.schedule.level(t))
         moved = self._scheduler.step(
             self._librarys_order(answer[2]), level, self._librarys_order(x), generator=context.generators
@@ -131,17 +148,17 @@ class LeRobotDiffusion(LeRobotActions, Denoiser):
             levels = (self.schedule.levels - 1 - t.double().reshape(-1) * self.schedule.levels).float()
         else:
             levels = torch.as_tensor(self.schedule.level(t)).reshape(1)
-        times = levels.to(x.device).expand(len(x))
-        output = self._model.unet(self._librarys_order(x), times, global_cond=context.condition)
+        times = to_device(levels, x.device).expand(len(x))
+        output = self._unet(self._librarys_order(x), times, global_cond=context.condition)
         return output.roll(-self._past, dims=1)
 
     def _coefficients(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma at t; at a noise level, in the library's own arithmetic."""
         level = None if isinstance(t, Tensor) else self.schedule.level(t)
         if isinstance(level, int):
-            abar = self._scheduler.alphas_cumprod[level].to(x.device)
+            abar = self._scheduler.alphas_cumprod[level]  # on the host, as in the library's step
             return abar**0.5, (1 - abar) ** 0.5
-        return self.schedule.alpha(t).to(x), self.schedule.sigma(t).to(x)
+        return self.schedule.alpha(t).to(x, non_blocking=True), self.schedule.sigma(t).to(x, non_blocking=True)
 
     def _librarys_order(self, x: Tensor) -> Tensor:
         """A chunk with the actions of the past first."""

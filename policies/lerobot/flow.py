@@ -9,10 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from policies.lerobot.capture import capture, map_rows, pooled
+from policies.from_host import to_device
 from policies.lerobot.features import ObservationMap
-from policies.lerobot.loop_state import LoopState, padding_noise
+from policies.lerobot.graphs import Capture, Part, Replayed, in_place
+from policies.lerobot.intercept import intercept, pooled
+from policies.lerobot.loop_state import LoopState, noise_share, padding_noise
+from policies.lerobot.nested import map_rows
 from policies.lerobot.normalised import LeRobotActions
+from policies.lerobot.precision import encoders
 from policies.lerobot.processors import Processors
 from policies.policy import Denoiser, Observations
 from policies.schedule import LinearPath
@@ -41,12 +45,22 @@ class FlowVLA(LeRobotActions, Denoiser):
     schedule = LinearPath()
     row_block: ClassVar[int] = 1
 
-    def __init__(self, policy: nn.Module, processors: Processors, observations: ObservationMap, execute: int) -> None:
+    def __init__(
+        self,
+        policy: nn.Module,
+        processors: Processors,
+        observations: ObservationMap,
+        execute: int,
+        capture: Capture | None = None,
+    ) -> None:
         config: Any = policy.config
         super().__init__(processors, observations, config)
         self.policy = policy
         self.horizon, self.execute = config.chunk_size, execute
         self._padding = config.max_action_dim - self.action_dim
+        inner: Any = policy
+        self._denoise_step: Any = self._librarys_step if capture is None else Replayed(self._librarys_step, capture)
+        self._parts = [] if capture is None else [Part(*part, capture) for part in _encoding(inner.model)]
 
     @torch.no_grad()
     def encode(self, observation: Observations) -> FlowContext:
@@ -55,9 +69,14 @@ class FlowVLA(LeRobotActions, Denoiser):
         noise = torch.zeros((rows, self.horizon, self.action_dim + self._padding), device=self.device)
         model: Any = self.policy.model
         policy: Any = self.policy
-        arguments = capture(model, "denoise_step", lambda: policy.predict_action_chunk(batch, noise=noise))
+        with in_place(self._parts):
+            arguments = intercept(model, "denoise_step", lambda: policy.predict_action_chunk(batch, noise=noise))
         prefix = {name: value for name, value in arguments.items() if name not in ("x_t", "timestep")}
         return FlowContext(prefix, pooled(prefix), self._loop(rows))
+
+    def replayed_by(self, capture: Capture) -> FlowVLA:
+        """The same policy, whose parts are captured and replayed."""
+        return FlowVLA(self.policy, self._processors, self._observations, self.execute, capture)
 
     def batch(self, observation: Observations) -> dict[str, Any]:
         """The pre-processed inputs of the library's `predict_action_chunk`."""
@@ -75,7 +94,7 @@ class FlowVLA(LeRobotActions, Denoiser):
 
     def clean(self, x: Tensor, t: float | Tensor, context: FlowContext) -> Tensor:
         velocity = self._velocity(context.loop.padded(x, t), t, context)
-        clean = x + (1.0 - torch.as_tensor(t)).to(x) * velocity[..., : self.action_dim]
+        clean = x + noise_share(t, x) * velocity[..., : self.action_dim]
         context.loop.record(x, t, velocity, clean)
         return clean
 
@@ -100,8 +119,22 @@ class FlowVLA(LeRobotActions, Denoiser):
 
     def _velocity(self, padded: Tensor, t: float | Tensor, context: FlowContext) -> Tensor:
         time = (1.0 - torch.as_tensor(t, dtype=torch.float64)).reshape(-1).expand(len(padded))
-        prefix = map_rows(
-            context.prefix, lambda tensor: tensor
-        )  # some versions append to the cache that they are given
+        velocity: Tensor = self._denoise_step(context.prefix, padded, to_device(time.float(), padded.device))
+        return velocity
+
+    def _librarys_step(self, prefix: dict[str, Any], x: Tensor, time: Tensor) -> Tensor:
+        own = map_rows(prefix, lambda tensor: tensor)  # some versions append to the cache that they are given
         model: Any = self.policy.model
-        return -model.denoise_step(**prefix, x_t=padded, timestep=time.float().to(padded.device))
+        velocity: Tensor = -model.denoise_step(**own, x_t=x, timestep=time)
+        return velocity
+
+
+def _encoding(model: Any) -> list[tuple[nn.Module, str]]:
+    """The parts of a prefix's computation that make the host wait for nothing, as modules and their methods.
+
+    SmolVLM's vision tower looks up its positions on the host; its layers do not.
+    """
+    both = encoders(model)
+    if hasattr(both, "get_vlm_model"):
+        return [(both.get_vlm_model().vision_model.encoder, "forward"), (both, "forward")]
+    return [(both, "embed_image"), (both, "forward")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from policies.from_host import on_host, to_device
 from policies.lerobot.row_noise import generator_of
 from policies.lerobot.same_input import same_input
 
@@ -22,8 +23,8 @@ class LoopState:
     """
 
     def __init__(self, rows: int, horizon: int, padding: int, device: torch.device) -> None:
-        self._noise = torch.randn((horizon, padding), generator=torch.Generator().manual_seed(0)).to(device)
-        self._noise = self._noise.expand(rows, -1, -1)
+        self._noise = torch.randn((horizon, padding), generator=torch.Generator().manual_seed(0))
+        self._noise = to_device(self._noise, device).expand(rows, -1, -1)
         self._time: float | None = None
         self._padding = self._noise
         self._prediction: tuple[Tensor, Tensor, Tensor] | None = None
@@ -31,9 +32,9 @@ class LoopState:
     def padded(self, x: Tensor, t: float | Tensor) -> Tensor:
         """The network's input (B, H, D + padding) for x (B, H, D). A call at t = 0 begins a new loop."""
         if not isinstance(t, Tensor) and t == 0.0:
-            self._noise = padding_noise(x.detach(), self._noise.shape[-1])
+            self._noise = padding_noise(x, self._noise.shape[-1])
             self._time, self._padding, self._prediction = 0.0, self._noise, None
-        padding = self._padding if self._is_present(t) else (1.0 - torch.as_tensor(t)).to(x) * self._noise
+        padding = self._padding if self._is_present(t) else noise_share(t, x) * self._noise
         return torch.cat([x, padding.to(x)], dim=-1)
 
     def record(self, x: Tensor, t: float | Tensor, velocity: Tensor, clean: Tensor) -> None:
@@ -57,5 +58,11 @@ class LoopState:
 
 def padding_noise(x: Tensor, padding: int) -> Tensor:
     """Standard normal (B, H, padding): a row's noise is a function of its noise x (H, D) alone."""
-    rows = x.detach().cpu()  # one wait for a GPU, not one a row
-    return torch.stack([torch.randn((len(row), padding), generator=generator_of(row)) for row in rows]).to(x.device)
+    rows = [torch.randn((len(row), padding), generator=generator_of(row)) for row in on_host(x)]
+    return to_device(torch.stack(rows), x.device)
+
+
+def noise_share(t: float | Tensor, x: Tensor) -> Tensor:
+    """1 - t, to be multiplied with tensors like x. A single number stays on the host: a GPU need not wait for it."""
+    share = 1.0 - torch.as_tensor(t)
+    return share.to(x) if share.ndim else share

@@ -95,9 +95,9 @@ def evaluate(
     Raises RunError as `open_run` and `run_episodes`. Existing records are kept.
     """
     output, stored = settings.output, settings.stored()
-    request = models.policy.request
+    request, computation = models.policy.request, models.policy.computation
     with (
-        open_run(output, stored, models.fingerprints, request, settings.design) as folder,
+        open_run(output, stored, models.fingerprints, request, settings.design, computation) as folder,
         tracking(settings.log, output, stored) as track,
     ):
         before = [record for record in folder.done.values() if record.sampler in samplers]

@@ -27,7 +27,7 @@ from sim_eval.samplers.sampler import Models
 from sim_eval.training.collect import keep_for
 from sim_eval.training.critic import SPREAD_STATES, values_of
 from sim_eval.training.draws import policy_draws
-from sim_eval.training.online_fit import CriticFit, episodes_of, fit_twins, set_scale
+from sim_eval.training.online_fit import CriticFit, episodes_of, set_scale, twin_fits
 from sim_eval.training.trajectories import Trajectory, policy_of, read_hdf5
 from sim_eval.training.workspace import file_hashes
 
@@ -81,7 +81,8 @@ def fitted(settings: ProbeOptions, models: Models) -> Twins:
     episodes = [episode for trajectories in rounds for episode in episodes_of(policy, trajectories)]
     if len(episodes) < 2:
         raise RunError(f"{files[0]} holds one episode; accepted: at least two in all, one for each twin")
-    twins = fit_twins(fitting, policy, episodes, settings.seed, len(rounds) - 1)
+    first, second = twin_fits(fitting, policy, fitting.replay(episodes), settings.seed, len(rounds) - 1)
+    twins = first(), second()
     # as the learner: on the latest round, the last file
     generator = torch.Generator().manual_seed(settings.seed + len(rounds) - 1)
     draws = policy_draws(models, twins[0].to(policy.device), rounds[-1], SPREAD_STATES, generator)

@@ -25,20 +25,21 @@ class LocalEngine(Engine):
 
     In lockstep the environments are in this process or in worker processes and the models in this one. It is for
     policies with expensive rows or on a GPU, for models that cannot be built in another process, for few episodes, and
-    for few workers.
+    for few workers. `apart`: this process has other work, so that workers play whole episodes however few they are.
     """
 
-    def __init__(self, make_task: MakeTask, workers: int, batch: int) -> None:
+    def __init__(self, make_task: MakeTask, workers: int, batch: int, apart: bool = False) -> None:
         self._make_task, self._workers, self._batch = make_task, workers, batch
         self._processes = ProcessEngine(make_task, workers, batch)
         self._pool: Pool | None = None
-        self._movable = workers > LOCKSTEP_WORKERS
+        self._movable = workers > (0 if apart else LOCKSTEP_WORKERS)
+        self._most_in_lockstep = -1 if apart else FEW  # episodes
 
     def finished(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
     ) -> Iterator[list[Episode]]:
         asked = list(keys)
-        if self._movable and len(asked) > FEW and one_torch_thread(models.policy):
+        if self._movable and len(asked) > self._most_in_lockstep and one_torch_thread(models.policy):
             played: set[EpisodeKey] = set()
             try:
                 for episodes in self._processes.finished(asked, sampler, models, label, keep):

@@ -14,12 +14,15 @@ from sim_eval.foundation.machine import git_revision, machine, versions
 
 
 def provenance(
-    checkpoints: Mapping[str, str], request: ObservationRequest | None, design: str | None = None
+    checkpoints: Mapping[str, str],
+    request: ObservationRequest | None,
+    design: str | None = None,
+    computation: Mapping[str, bool | str] | None = None,
 ) -> dict[str, Any]:
     """A JSON-serialisable account of this process.
 
     `checkpoints`: role to SHA-256 of every model. `request`: what the policy observes, if it is known.
-    `design`: SHA-256 of the file that fixed the study, if one did.
+    `design`: SHA-256 of the file that fixed the study, if one did. `computation`: the policy's, see `FrozenPolicy`.
     """
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -30,6 +33,7 @@ def provenance(
         "checkpoints": dict(checkpoints),
         **({} if request is None else {"request": stored_request(request)}),
         **({} if design is None else {"design": design}),
+        **({"computation": dict(computation)} if computation else {}),
     }
 
 

@@ -72,14 +72,15 @@ def open_run(
     checkpoints: Mapping[str, str],
     request: ObservationRequest | None = None,
     design: Design | None = None,
+    computation: Mapping[str, bool | str] | None = None,
 ) -> Iterator[RunFolder]:
     """Create or resume the run's folder, and lock it against other processes.
 
     `config`: content of config.yaml. `checkpoints`: role to SHA-256 of every model. `request`: what the policy
-    observes. `design`: the study's; its hash and a copy of it are stored before the first record. A folder without
-    records accepts any configuration. Raises RunError for a folder that is in use, holds something else, or was made
-    with another configuration, other checkpoints, another request or another simulator version; the message names what
-    differs.
+    observes. `design`: the study's; its hash and a copy of it are stored before the first record. `computation`: the
+    policy's. A folder without records accepts any configuration. Raises RunError for a folder that is in use, holds
+    something else, or was made with another configuration, other checkpoints, another request or another simulator
+    version; the message names what differs.
     """
     named = {"task": TaskChoice.stored_as(config["task"]).full_name, "policy": config["policy"]}
     for what, name in [*named.items(), *(("samplers", sampler) for sampler in config["samplers"])]:
@@ -98,7 +99,7 @@ def open_run(
             _check_observed_alike(path, account, request)
         write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(merged)))
         _keep_design(path, design, begun=bool(earlier))
-        accounts = [*earlier, provenance(checkpoints, request, design.sha256 if design else None)]
+        accounts = [*earlier, provenance(checkpoints, request, design.sha256 if design else None, computation)]
         write_text(path / PROVENANCE, json.dumps(accounts, indent=2) + "\n")
         done = {(record.sampler, record.episode): record for record in records if record.error is None}
         drop_torn_line(path)

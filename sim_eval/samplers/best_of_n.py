@@ -28,4 +28,4 @@ class BestOfN:
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
         candidates, q = draw_candidates(models, observation, generators, self.n, self.steps)  # (B, N, H, D), (B, N)
-        return candidates[torch.arange(len(q)), q.argmax(dim=1)]
+        return candidates[torch.arange(len(q), device=q.device), q.argmax(dim=1)]

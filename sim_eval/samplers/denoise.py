@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from policies.from_host import to_device
 from policies.policy import Denoiser, Observations, Policy
 from sim_eval.samplers.scale import Scale, exact
 
@@ -45,7 +46,7 @@ def initial_noise(denoiser: Denoiser, generators: Sequence[torch.Generator], cop
     """
     shape = (denoiser.horizon, denoiser.action_dim)
     noise = [torch.randn(shape, generator=g) for g in generators for _ in range(copies)]
-    return torch.stack(noise).to(denoiser.device)
+    return to_device(torch.stack(noise), denoiser.device)
 
 
 def draw_unsteered(

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from policies.from_host import to_device
 from policies.policy import Observations
 from sim_eval.samplers.denoise import draw_unsteered
 from sim_eval.samplers.sampler import Models, at_least_one, encode_for_critic, required_actor, required_critic
@@ -32,8 +33,9 @@ class Edit:
         critic, actor = required_critic(models), required_actor(models, "edit_actor")
         chunks, context = draw_unsteered(models.policy, observation, generators, self.steps)
         encoded = encode_for_critic(models, observation, context)
-        z = torch.stack([torch.randn(chunks.shape[1:], generator=g) for g in generators]).to(chunks)
+        normal = [torch.randn(chunks.shape[1:], generator=g) for g in generators]
+        z = to_device(torch.stack(normal), chunks.device)
         edits, _ = actor.draw(torch.cat([encoded, chunks.flatten(1)], dim=1), z)
         both = torch.stack([chunks, chunks + edits])  # (2, B, H, D)
         q = torch.stack([critic.q(candidates, encoded) for candidates in both])
-        return both[q.argmax(dim=0), torch.arange(len(chunks))]
+        return both[q.argmax(dim=0), torch.arange(len(chunks), device=chunks.device)]

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from policies.from_host import to_device
 from policies.policy import Observations
 from sim_eval.samplers.candidates import keep_better
 from sim_eval.samplers.denoise import denoise, initial_noise
@@ -68,7 +69,8 @@ class QPilotsM:
         tau = self.strength if exactly else 1.0
 
         def guide(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-            z = torch.stack([torch.randn(shape, generator=g) for g in generators], dim=1).to(x)  # (K, B, H, D)
+            normal = [torch.randn(shape, generator=g) for g in generators]
+            z = to_device(torch.stack(normal, dim=1), x.device)  # (K, B, H, D)
             clean, clean_pullback = clean_with_pullback(denoiser, x, t, context)
             drawn, draw_pullback = draw_with_pullback(posterior, z, x, t, clean, context)
             draws = drawn.transpose(0, 1).flatten(0, 1)  # (B * K, H, D)

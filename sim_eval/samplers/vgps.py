@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from policies.from_host import to_device
 from policies.policy import Observations
 from sim_eval.samplers.candidates import draw_candidates
 from sim_eval.samplers.sampler import Models, at_least_one, non_negative
@@ -34,6 +35,6 @@ class VGPS:
 
     def __call__(self, models: Models, observation: Observations, generators: Sequence[torch.Generator]) -> Tensor:
         candidates, q = draw_candidates(models, observation, generators, self.n, self.steps)  # (B, N, H, D), (B, N)
-        uniform = torch.stack([torch.rand(self.n, generator=g) for g in generators]).to(q)
+        uniform = to_device(torch.stack([torch.rand(self.n, generator=g) for g in generators]), q.device).to(q.dtype)
         gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))  # its maximum is a draw of the softmax
-        return candidates[torch.arange(len(q)), (self.strength * q + gumbel).argmax(dim=1)]
+        return candidates[torch.arange(len(q), device=q.device), (self.strength * q + gumbel).argmax(dim=1)]

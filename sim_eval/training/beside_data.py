@@ -21,12 +21,11 @@ from critics.objectives import OBJECTIVES, Bootstrapping, NextChunks, TemporalDi
 from critics.replay import Replay
 from policies.policy import Denoiser, FrozenPolicy, Policy
 from sim_eval.foundation.errors import RunError
-from sim_eval.training.critic import SPREAD_STATES
 from sim_eval.training.going_on import GoingOn
 from sim_eval.training.kept_draws import KeptDraws
-from sim_eval.training.learner import Learner
+from sim_eval.training.learner import Figures, Learner
 from sim_eval.training.names import BEST, PLAY, STEERED, TD
-from sim_eval.training.online_fit import fit_actors, fit_seed, set_scale
+from sim_eval.training.online_fit import fit_seed
 from sim_eval.training.online_folder import LearnFolder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.play_files import read_play
@@ -109,42 +108,36 @@ class BesideData(Learner):
         """The policy's draws, if used."""
         return kept_draws(self.settings, self.frozen.policy, self.fitting.device, self.folder)
 
-    def _fit(self, before: EnsembleCritic | None) -> None:
-        settings, number = self.settings, self.state.rounds
-        training = self.training
-        training.see(self.fitting.replay(self.episodes))
+    def _fit(self, number: int, before: EnsembleCritic | None) -> None:
+        settings, training = self.settings, self.training
+        training.see(self.replay.whole)
         training.objective.target.scale.copy_(self.critic.scale)  # the sampler of bootstrap=steered counts on it
-        training.run(settings.offline + number * settings.updates, self._save_training, SAVE_EVERY, f"fit {number}")
+        training.run(settings.offline + number * settings.updates, self._write_state, SAVE_EVERY, f"fit {number}")
         self.critic = copy.deepcopy(training.objective.target)
         self.critic.requires_grad_(False).eval()
-        set_scale(self.critic, self._policy_draws(number, SPREAD_STATES))
-        if self.draws is not None:
-            seed = fit_seed(settings.seed, number)
-            fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
-        self.state.figures = {"loss": training.losses[0]}
-        self._save_training()
+        self._finish_fit(number, {"loss": training.losses[0]})
 
-    def _save_training(self) -> None:
-        """Keep what a fit goes on from, in its midst too."""
-        modules = {name: module.state_dict() for name, module in self._modules().items()}
-        self.state.weights = {**modules, "training": self.training.state()}
-        self.folder.write_state(self.state)
+    def _weights(self) -> dict[str, Any]:
+        return {**super()._weights(), "training": self.training.state()}
 
     def _restore(self, weights: Mapping[str, Any]) -> None:
         super()._restore(weights)
         self.training.restore(weights["training"])
-        if self.training.updates < self.settings.offline + self.state.rounds * self.settings.updates:
-            self._fit(None)
+        number = self.state.rounds
+        if self.training.updates < self.settings.offline + number * self.settings.updates:
+            self._fit(number, None)
+            self._write_state()
 
-    def _figures(self) -> dict[str, float | None]:
-        return dict(self.state.figures)
+    def _start_twins(self) -> Figures:
+        """There are none: they would need as many updates."""
+        return dict
 
     @cached_property
     def training(self) -> GoingOn:
         """The critic under training; made when round 0 is known."""
         settings, values = self.settings, self.fitting.values
         critic = self.fitting.new(self.frozen.policy, settings.seed)
-        return training_of(settings, critic, self.fitting.replay(self.episodes), values.backup, self._next_chunks)
+        return training_of(settings, critic, self.replay.whole, values.backup, self._next_chunks)
 
     def _next_chunks(self, rows: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
         """What the policy would execute at the replay's rows (B,): (B, K, h, D)."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from critics.growing_replay import GrowingRows
 from critics.replay import Replay
 from policies.policy import Denoiser, Policy
 from sim_eval.foundation.files import written
@@ -33,7 +34,8 @@ class KeptDraws:
     seed: int
     device: torch.device
     path: Callable[[int], Path]
-    _drawn: Tensor | None = None  # (steps, K, h, D)
+    _rows: GrowingRows = field(default_factory=GrowingRows)
+    _drawn: Tensor = field(default_factory=lambda: torch.zeros(0))  # (steps, K, h, D), all of `_rows`
     #: The control steps before each episode, and before the next: (episodes + 1,).
     _starts: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
 
@@ -49,10 +51,8 @@ class KeptDraws:
             drawn = draws_everywhere(self.policy, trajectories, self.copies, generator, name)
             with written(path) as part:
                 np.save(part, drawn.numpy())
-        new = torch.from_numpy(np.load(path)).to(self.device)
-        self._drawn = new if self._drawn is None else torch.cat([self._drawn, new])
+        self._drawn = self._rows.append(torch.from_numpy(np.load(path)).to(self.device))
 
     def at(self, replay: Replay, rows: Tensor) -> Tensor:
         """The draws at the replay's rows (B,): (B, K, h, D)."""
-        assert self._drawn is not None
         return self._drawn[self._starts[replay.episode[rows]] + replay.step[rows]].float()

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from sim_eval.config.engine import Cluster
 from sim_eval.models.build import check_needs, resolve_device
 from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.rollout.start import open_engine
@@ -23,6 +24,7 @@ from sim_eval.training.actors import ACTOR_LEARNERS, ActorLearner
 from sim_eval.training.beside_data import BesideData
 from sim_eval.training.collect import state_of
 from sim_eval.training.critic import values_of
+from sim_eval.training.fit_processes import FitProcesses
 from sim_eval.training.learner import Learner
 from sim_eval.training.names import PLAY
 from sim_eval.training.online_fit import CriticFit
@@ -55,12 +57,13 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     rehearse(settings.task_name, make_task, settings.workers, {name: sampler}, models, "train")
     with (
         open_folder(settings.output, stored(settings, frozen, fitting)) as folder,
-        open_engine(make_task, settings.workers, settings.batch) as engine,
+        open_engine(make_task, settings.workers, settings.batch, apart=settings.overlap) as engine,
+        FitProcesses(_twin_processes(settings, fitting)) as processes,
     ):
         actors = new_actors(settings, sampler, fitting, frozen)
         player = Player(settings, engine, tuple(fitting.sizes))
         kind = BesideData if settings.data else Learner
-        return kind(settings, sampler, frozen, folder, player, fitting, critic, actors).run()
+        return kind(settings, sampler, frozen, folder, player, processes, fitting, critic, actors).run()
 
 
 def stored(settings: LearnOptions, frozen: Models, fitting: CriticFit) -> dict[str, Any]:
@@ -90,6 +93,12 @@ def fitting_of(settings: LearnOptions, spec: TaskSpec) -> CriticFit:
         anew=settings.refit,
         device=resolve_device(settings.device, settings.policy),
     )
+
+
+def _twin_processes(settings: LearnOptions, fitting: CriticFit) -> int:
+    """A process for each twin, if there are cores for them: a GPU is one, and with `data` there are no twins."""
+    several = isinstance(settings.workers, Cluster) or settings.workers > 1
+    return 2 if several and fitting.device.type == "cpu" and not settings.data else 0
 
 
 def new_actors(settings: LearnOptions, sampler: Sampler, fitting: CriticFit, frozen: Models) -> dict[str, ActorLearner]:

@@ -65,17 +65,36 @@ class CriticFit:
         )
 
     def __call__(
-        self, policy: FrozenPolicy, episodes: Sequence[Played], before: EnsembleCritic | None, seed: int, name: str
+        self, policy: FrozenPolicy, replay: Replay, before: EnsembleCritic | None, seed: int, name: str
     ) -> tuple[EnsembleCritic, dict[str, float | None]]:
-        """The critic fitted to these episodes, frozen, and its figures. `before`: the fit before, if there is one."""
+        """The critic fitted to this replay, frozen, and its figures. `before`: the fit before, if there is one."""
         critic = self.new(policy, seed) if self.anew or before is None else copy.deepcopy(before)
+        return self.fitted(critic, replay, seed, name)
+
+    def fitted(
+        self, critic: EnsembleCritic, replay: Replay, seed: int, name: str
+    ) -> tuple[EnsembleCritic, dict[str, float | None]]:
+        """This critic fitted to the replay, frozen, and its figures."""
         critic.requires_grad_(True).train()
-        replay = self.replay(episodes)
         with seeded_weights(seed):
             objective = OBJECTIVES[self.method](critic, replay, self.values.backup)
         generator = torch.Generator(self.device).manual_seed(seed)
         figures = fit_objective(objective, replay.learnable, self.updates, self.rows, generator, name)
         return critic, figures
+
+
+@dataclass(frozen=True)
+class TwinFit:
+    """A critic that is to be fitted to a half of the episodes; pickles."""
+
+    fitting: CriticFit
+    critic: EnsembleCritic
+    replay: Replay
+    seed: int
+    name: str
+
+    def __call__(self) -> EnsembleCritic:
+        return self.fitting.fitted(self.critic, self.replay, self.seed, self.name)[0]
 
 
 def fit_seed(seed: int, number: int, part: int = 0) -> int:
@@ -91,15 +110,16 @@ def episodes_of(policy: FrozenPolicy, trajectories: Sequence[Trajectory], return
     return [played(policy, episode, state_rows(episode), returns) for episode in trajectories]
 
 
-def fit_twins(
-    fitting: CriticFit, policy: FrozenPolicy, episodes: Sequence[Played], seed: int, number: int
-) -> tuple[EnsembleCritic, EnsembleCritic]:
-    """Two critics with fresh weights, one fitted to the even, one to the odd of at least two episodes.
+def twin_fits(
+    fitting: CriticFit, policy: FrozenPolicy, replay: Replay, seed: int, number: int
+) -> tuple[TwinFit, TwinFit]:
+    """Fits of two critics with fresh weights, one to the even, one to the odd of at least two episodes.
 
     They share no episode, so what they agree on is no chance of the data. `seed`, `number`: as in `fit_seed`.
     """
+    seeds = [fit_seed(seed, number, 1 + half) for half in (0, 1)]
     first, second = (
-        fitting(policy, episodes[half::2], None, fit_seed(seed, number, 1 + half), f"twin {half + 1}")[0]
+        TwinFit(fitting, fitting.new(policy, seeds[half]), replay.half(half), seeds[half], f"twin {half + 1}")
         for half in (0, 1)
     )
     return first, second

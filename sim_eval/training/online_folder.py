@@ -9,7 +9,7 @@ critic.*            the critic of the last evaluation, for `critic=FOLDER`; also
 strengths.yaml      the strength that was chosen for this critic, if one was; evaluations with `critic=FOLDER` use it
 curve.json          every evaluation: environment steps, successes by episode, mean Q, figures of the critic
 state.pt            the learner after the last fit or evaluation; written last, so that what other files hold beyond it
-                    is made again, with the same result
+                    is made again, with the same result; but for rounds in replay, which are read
 
 The folder of tasks that learn together holds such a folder for each, and beside them:
 

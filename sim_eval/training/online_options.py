@@ -72,6 +72,11 @@ class LearnOptions(CriticTraining, EngineOptions, RolloutOptions):
         "strengths to choose from on the tune block before the last evaluation, such as 1,2,3; []: keep the sampler's",
         least=0,
     )
+    overlap: bool = option(
+        False,
+        "play the next round while the critic is fitted, steered by the fit before: all cores are busy, and a round's "
+        "lessons steer a round later",
+    )
     evaluate: int = option(10000, "environment steps between two evaluations", least=1)
     episodes: int = option(50, "paired episodes of an evaluation, from the eval block of keys", least=1)
     batch: int = option(16, "episodes that run at the same time", least=1)
@@ -126,7 +131,7 @@ class LearnOptions(CriticTraining, EngineOptions, RolloutOptions):
 
 
 #: Options that folders of earlier versions lack: stored where they are not at their defaults.
-_SINCE = ("bootstrap", "draws", "discount", "backup_pessimism", "width", "depth", "actions_everywhere")
+_SINCE = ("bootstrap", "draws", "discount", "backup_pessimism", "width", "depth", "actions_everywhere", "overlap")
 _DEFAULTS = options_of(LearnOptions)
 
 

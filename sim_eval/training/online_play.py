@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -18,6 +22,8 @@ from sim_eval.training.collect import keep_for, trajectory_of
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.trajectories import Trajectory
 from tasks.task import EpisodeKey
+
+Found = TypeVar("Found")
 
 #: Unsteered episodes that are played to the task's end; their successes say where later training episodes are cut.
 UNCUT = 48
@@ -33,6 +39,7 @@ class Player:
     engine: Engine
     vectors: tuple[str, ...]
     told: bool = False  # what the first episodes wait for
+    _given_up: threading.Event = field(default_factory=threading.Event)
 
     def play(
         self,
@@ -52,7 +59,11 @@ class Player:
             self.told = True
         keep = replace(keep_for(models.policy.request, self.vectors), limit=limit)
         name = self.settings.sampler_name
-        episodes = list(self.engine.play(keys, sampler, models, name, keep))
+        episodes = []
+        for episode in self.engine.play(keys, sampler, models, name, keep):
+            if self._given_up.is_set():
+                raise CancelledError
+            episodes.append(episode)
         for episode in episodes:
             if episode.error is not None:
                 problem = f"{name}, episode {episode.key.episode}: {episode.error}"
@@ -60,6 +71,25 @@ class Player:
                     raise RunError(problem)
                 tqdm.write(f"left out: {problem}", file=sys.stderr)
         return sorted((each for each in episodes if each.error is None), key=lambda episode: episode.key.episode)
+
+    @contextmanager
+    def beside(self, play: Callable[[], Found]) -> Iterator[Future[Found]]:
+        """Run `play`, which calls the method of this name, beside the block, which takes its result.
+
+        A thread waits for the worker processes; without any, `play` runs before the block. If the block raises, no
+        episode is awaited but the next one.
+        """
+        if self.settings.workers == 0:
+            played: Future[Found] = Future()
+            played.set_result(play())
+            yield played
+            return
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                yield thread.submit(play)
+            except BaseException:
+                self._given_up.set()
+                raise
 
 
 def trajectories_of(played: Sequence[Episode], rewarded: bool = False) -> list[Trajectory]:

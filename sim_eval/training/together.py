@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
-from critics.replay import Played
+from critics.growing_replay import GrowingReplay
 from critics.stacked import StackedCritic
 from sim_eval.foundation.errors import RunError
 from sim_eval.models.build import LoadedPolicies, check_needs
@@ -27,12 +27,12 @@ from sim_eval.rollout.rehearsal import rehearse
 from sim_eval.samplers import Models, Unsteered
 from sim_eval.training import beside_data
 from sim_eval.training.beside_data import check_can_draw, check_recorded, kept_draws, training_of
-from sim_eval.training.critic import SPREAD_STATES
+from sim_eval.training.fit_processes import FitProcesses
 from sim_eval.training.going_on import GoingOn
 from sim_eval.training.kept_draws import KeptDraws
-from sim_eval.training.learner import Learner
+from sim_eval.training.learner import Figures, Learner
 from sim_eval.training.online import fitting_of, new_actors, stored
-from sim_eval.training.online_fit import CriticFit, episodes_of, fit_actors, fit_seed, set_scale
+from sim_eval.training.online_fit import CriticFit, episodes_of
 from sim_eval.training.online_folder import LearnerState, SharedFolder, open_folder, open_shared
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.online_play import Player, steps_of
@@ -68,14 +68,14 @@ def learn_together(tasks: Sequence[LearnOptions], output: Path) -> int:
         recorded = [episode for path in first.data for episode in read_shared_play(path, rewards)]
         check_recorded(names[0], recorded, fitting.sizes, frozen[0].policy)
         fitting = fitting.measured(frozen[0].policy, recorded)
-        members = []
+        members, processes = [], opened.enter_context(FitProcesses(0))
         for settings, own, folder in zip(tasks, frozen, folders, strict=True):
             folder.begin()
             engine = BriefEngine(settings.task.factory(), settings.workers, settings.batch)
             player = Player(settings, engine, tuple(dict.fromkeys([*fitting.sizes, *rewarded_by])))
             critic, sampler = fitting.new(own.policy, settings.seed), settings.build_sampler()
             actors = new_actors(settings, sampler, fitting, own)
-            members.append(Member(settings, sampler, own, folder, player, fitting, critic, actors))
+            members.append(Member(settings, sampler, own, folder, player, processes, fitting, critic, actors))
         return Together(members, shared, rewards, recorded).run()
 
 
@@ -111,8 +111,7 @@ class Member(Learner):
 
     def play(self, number: int) -> list[Trajectory]:
         """Play round `number`, if that was not done before."""
-        if not self.folder.has_replay(number):
-            self._play(number)
+        self._round(number, self._models())
         return self.read(number)
 
     def read(self, number: int) -> list[Trajectory]:
@@ -125,16 +124,12 @@ class Member(Learner):
 
     def take(self, stack: StackedCritic, number: int, loss: float, rounds: int, steps: int) -> None:
         """Steer with the critic of task `number` from now on, which was learned from so many rounds and steps."""
-        settings, seed = self.settings, fit_seed(self.settings.seed, rounds)
-        self.critic = self.fitting.new(self.frozen.policy, settings.seed)
+        self.critic = self.fitting.new(self.frozen.policy, self.settings.seed)
         stack.copy_to(self.critic, number)
         self.critic.requires_grad_(False).eval()
-        set_scale(self.critic, self._policy_draws(rounds, SPREAD_STATES))
-        if self.draws is not None:
-            fit_actors(self.actors, self.critic, self.draws, settings.updates, settings.rows, seed)
-        self.state.rounds, self.state.steps, self.state.figures = rounds, steps, {"loss": loss}
-        self.state.weights = {name: module.state_dict() for name, module in self._modules().items()}
-        self.folder.write_state(self.state)
+        self._finish_fit(rounds, {"loss": loss})
+        self.state.rounds, self.state.steps = rounds, steps
+        self._write_state()
 
     def evaluate(self, ended: bool) -> None:
         """Evaluate if that is due; at the end choose the strength before, and write what is missing after."""
@@ -144,8 +139,9 @@ class Member(Learner):
         if ended:
             self._mend()
 
-    def _figures(self) -> dict[str, float | None]:
-        return dict(self.state.figures)
+    def _start_twins(self) -> Figures:
+        """There are none, as in `BesideData`."""
+        return dict
 
 
 @dataclass
@@ -157,7 +153,7 @@ class Together:
     rewards: TaskRewards
     recorded: list[Trajectory]
     state: LearnerState = field(default_factory=LearnerState)
-    episodes: list[Played] = field(default_factory=list)  # of all rounds and tasks
+    replay: GrowingReplay = field(default_factory=GrowingReplay)  # of all rounds and tasks
 
     def run(self) -> int:
         settings = self.settings
@@ -201,7 +197,8 @@ class Together:
 
     def _learn_from(self, number: int, shared: list[Trajectory]) -> None:
         """Add round `number` to the replay; the rewards of its episodes are of all tasks."""
-        self.episodes += episodes_of(self.members[0].frozen.policy, shared, returns=True)
+        episodes = episodes_of(self.members[0].frozen.policy, shared, returns=True)
+        self.replay.append(self.fitting.replay(episodes), len(episodes))
         if self.kept is not None:
             self.kept.add(number, shared)
 
@@ -210,7 +207,7 @@ class Together:
         settings, rounds, training = self.settings, self.state.rounds, self.training
         until = settings.offline + rounds * settings.updates
         if training.updates < until:
-            training.see(self.fitting.replay(self.episodes))
+            training.see(self.replay.whole)
             training.run(until, self._save, beside_data.SAVE_EVERY, f"fit {rounds}")
             self._save()
         stack = training.objective.target
@@ -237,8 +234,8 @@ class Together:
     def training(self) -> GoingOn:
         """The critics under training; made when the data are known."""
         alone = self.fitting.new(self.members[0].frozen.policy, self.settings.seed)
-        stack, replay = StackedCritic(alone, len(self.members)), self.fitting.replay(self.episodes)
-        return training_of(self.settings, stack, replay, self.fitting.values.backup, self._next_chunks)
+        stack = StackedCritic(alone, len(self.members))
+        return training_of(self.settings, stack, self.replay.whole, self.fitting.values.backup, self._next_chunks)
 
     def _next_chunks(self, rows: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:
         assert self.kept is not None

@@ -55,6 +55,8 @@ def _check(first: LearnOptions, tasks: int) -> None:
         raise RunError(
             f"method is {first.method}, and {tasks} tasks are named; accepted for several: {', '.join(METHODS)}"
         )
+    if first.overlap:
+        raise RunError(f"overlap is true, and {tasks} tasks are named; accepted for several: false")
     if first.method == TD and first.bootstrap == STEERED:
         raise RunError(
             f"bootstrap is {STEERED}, whose chunks each task draws for itself, and {tasks} tasks are named; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -11,48 +10,27 @@ import torch
 from torch import Tensor, nn
 
 
-class _Captured(BaseException):
+class _Intercepted(BaseException):
     """Ends the library's sampling at its first denoising step. No `except Exception` on the way may swallow it."""
 
 
-def capture(module: nn.Module, method: str, sample: Callable[[], Any]) -> dict[str, Any]:
+def intercept(module: nn.Module, method: str, sample: Callable[[], Any]) -> dict[str, Any]:
     """The arguments, by name, of the first call of `module.method` by `sample()`; the call itself is not made."""
     arguments: dict[str, Any] = {}
     signature = inspect.signature(getattr(module, method))
 
     def record(*unnamed: Any, **named: Any) -> Any:
         arguments.update(signature.bind(*unnamed, **named).arguments)
-        raise _Captured
+        raise _Intercepted
 
     setattr(module, method, record)  # hides the class's method on this instance alone
     try:
         sample()
-    except _Captured:
+    except _Intercepted:
         return arguments
     finally:
         delattr(module, method)
     raise AssertionError(f"the policy samples without {method}")
-
-
-def map_rows(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A copy of nested dicts, lists and key/value caches with every tensor changed.
-
-    The copy does not share containers with the original: a library that appends to its cache leaves the original as
-    it was. Tensors that `change` returns as they are are shared, not copied.
-    """
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: map_rows(item, change) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map_rows(item, change) for item in value)
-    if hasattr(value, "layers"):  # a cache of transformers
-        cache = copy.copy(value)
-        cache.layers = [copy.copy(layer) for layer in value.layers]
-        for layer in cache.layers:
-            layer.keys, layer.values = change(layer.keys), change(layer.values)
-        return cache
-    return value
 
 
 def pooled(prefix: dict[str, Any]) -> Tensor:
@@ -63,7 +41,7 @@ def pooled(prefix: dict[str, Any]) -> Tensor:
     values = _last_values(prefix["past_key_values"]).float()  # (B, tokens, n)
     valid = prefix["prefix_pad_masks"].to(values.dtype)[:, :, None]
     last = (valid[:, :, 0] * torch.arange(1, valid.shape[1] + 1, device=valid.device)).argmax(dim=1)
-    parts = [(values * valid).sum(1) / valid.sum(1), values[torch.arange(len(values)), last]]
+    parts = [(values * valid).sum(1) / valid.sum(1), values[torch.arange(len(values), device=last.device), last]]
     if isinstance(state := prefix.get("state"), Tensor):
         parts.append(state.float())
     return torch.cat(parts, dim=1)
