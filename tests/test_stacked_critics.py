@@ -13,6 +13,7 @@ from torch import Tensor
 from critics import objectives
 from critics.backup import Backup
 from critics.ensemble import CriticConfig, EnsembleCritic
+from critics.growing_replay import GrowingReplay
 from critics.objectives import Bootstrapping, ImplicitQ, Sarsa, TemporalDifference
 from critics.replay import Played, Replay, RewardedReplay, Rewards, build_replay
 from critics.stacked import StackedCritic, clip_each
@@ -119,6 +120,14 @@ def test_each_task_knows_the_rows_that_it_knows_alone() -> None:
         known = [bool(replay.mean(ones, torch.tensor([row]))[task]) for row in range(len(replay))]
         steps = replay.step[torch.tensor(known)]
         assert steps.tolist() == alone.step[alone.learnable].tolist()
+
+
+def test_rounds_are_appended_as_if_all_were_there_at_once() -> None:
+    played, growing = episodes(slice(None)), GrowingReplay()
+    for part in (played[:2], played[2:3], played[3:]):
+        growing.append(build_replay(part), len(part))
+    for name, values in build_replay(played).tensors().items():
+        torch.testing.assert_close(growing.whole.tensors()[name], values)
 
 
 def test_the_known_values_of_two_goals_are_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from policies.network import time_features
 from sim_eval.commands import train
 from sim_eval.commands.cli import read_command
 from sim_eval.foundation.errors import RunError
-from sim_eval.training import beside_data, critic, learner, online, policy, posterior
+from sim_eval.training import critic, learner, online, policy, posterior
 from sim_eval.training.critic import fit_objective
 from sim_eval.training.fit import fit
 from sim_eval.training.going_on import GoingOn
@@ -222,8 +222,7 @@ def learned_on_meta(options: list[str], watch: Watch, monkeypatch: pytest.Monkey
     monkeypatch.setattr(online, "resolve_device", lambda *_: META)
     monkeypatch.setattr(critic, "fit", watched(watch, fit))
     monkeypatch.setattr(GoingOn, "run", watched(watch, GoingOn.run))
-    for module in (learner, beside_data):
-        monkeypatch.setattr(module, "fit_actors", watched(watch, fit_actors))
+    monkeypatch.setattr(learner, "fit_actors", watched(watch, fit_actors))
     monkeypatch.setattr(Learner, "_models", steer)
     monkeypatch.setattr(online, "rehearse", lambda *_: None)
     settings = read_command("learn", options)
