@@ -39,8 +39,8 @@ from sim_eval.samplers import Models, Sampler
 from tasks.task import EpisodeKey
 
 BATCH = 8
-EPISODES = 32
-ROUNDS = 2
+EPISODES = 48
+ROUNDS = 3
 PROCESSES = (1, 2, 4, 8, 16, 32, 64)
 #: Of each process, in the prediction: so many that its last ones, during which slots are empty, count little.
 EACH = 100

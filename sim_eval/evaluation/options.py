@@ -37,7 +37,9 @@ class RolloutOptions(SamplerOptions, ModelOptions):
 
     episodes: int = option(50, "paired episodes of each sampler", least=1)
     seed: int = option(0, "determines the episode keys", least=0)
-    batch: int = option(8, "episodes that run at the same time", least=1)
+    batch: int = option(
+        8, "episodes that run at the same time; with more than two workers and a small policy, in each worker", least=1
+    )
 
     @property
     def task_name(self) -> str:
