@@ -133,7 +133,7 @@ def test_a_finished_run_does_not_say_that_it_compiles(evaluated: Call, monkeypat
 
 
 def test_a_start_that_fails_leaves_no_folder(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*arguments: Any) -> None:
+    def fails(*arguments: Any, **named: Any) -> None:
         raise RunError("no cluster answers")
 
     monkeypatch.setattr(sim_eval.evaluation.evaluate, "open_engine", fails)

@@ -80,7 +80,9 @@ def test_exports_beside_a_runs_own_files_are_written(evaluated: Call) -> None:
 
 
 def test_the_names_that_are_kept_are_those_that_are_written(evaluated: Call) -> None:
-    names = {kind.command: {*kind.marks, *kind.more} for kind in _KINDS}
+    names: dict[str, set[str]] = {}
+    for kind in _KINDS:
+        names.setdefault(kind.command, set()).update(kind.marks, kind.more)
     written = {path.name for path in Path("run").iterdir() if path.name != ".lock"}
     assert written - {"report.html", "report.md", "summary.json"} <= names["evaluate"]
     assert {CURVE, *(f"{actor}.safetensors" for actor in ACTORS)} <= names["learn"]
