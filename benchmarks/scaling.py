@@ -67,6 +67,10 @@ class TimedPool(LocalPool):
     def __init__(self, make_task: MakeTask, slots: int, block: int) -> None:
         super().__init__(make_task, slots)
         self._block = block
+        self.forget()
+
+    def forget(self) -> None:
+        """Measure anew."""
         self.starting = self.executing = 0.0
         self.starts = self.chunks = self.blocks = 0
 
@@ -90,8 +94,7 @@ def parts_of(make_task: MakeTask, keys: Sequence[EpisodeKey], sampler: Sampler, 
     block = max(models.policy.row_block, 1)
     pool = TimedPool(make_task, BATCH, block)
     list(run_episodes(pool, keys[: 2 * BATCH], sampler, models, "parts"))
-    pool.starting = pool.executing = 0.0
-    pool.starts = pool.chunks = pool.blocks = 0
+    pool.forget()
     begin = time.process_time()
     played = list(run_episodes(pool, keys, sampler, models, "parts"))
     deciding = time.process_time() - begin - pool.starting - pool.executing

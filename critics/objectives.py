@@ -67,9 +67,9 @@ def noisy(chunks: Tensor, generator: torch.Generator) -> Tensor:
     return chunks + ACTION_NOISE * torch.randn(chunks.shape, generator=generator, device=chunks.device)
 
 
-def heads_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of every head (E, B) against one target probability (B,)."""
-    return F.binary_cross_entropy_with_logits(logits, target.expand_as(logits))
+def heads_errors(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of every head (..., E, B) against one target probability (..., B): (..., E, B)."""
+    return F.binary_cross_entropy_with_logits(logits, target.unsqueeze(-2).expand_as(logits), reduction="none")
 
 
 def update_target(target: nn.Module, trained: nn.Module) -> None:
@@ -88,7 +88,8 @@ class MonteCarlo:
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         chunks = noisy(self.replay.chunks[rows], generator)
-        return heads_loss(self.module.logits(chunks, self.replay.observations[rows]), self.target_share(rows))
+        logits = self.module.logits(chunks, self.replay.observations[rows])
+        return self.replay.mean(heads_errors(logits, self.target_share(rows)), rows)
 
     def target_share(self, rows: Tensor) -> Tensor:
         """What the critic is to predict for the replay's `rows`, (B,) in [0, 1]."""
@@ -137,8 +138,7 @@ class Bootstrapping(ABC):
         """The loss of every head against the same returns (..., B), as `loss`."""
         chunks = noisy(self.replay.chunks[rows], generator)
         logits = self.critic.logits(chunks, self.replay.observations[rows])
-        target = self.critic.shares(returns).unsqueeze(-2).expand_as(logits)
-        return self.replay.mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), rows)
+        return self.replay.mean(heads_errors(logits, self.critic.shares(returns)), rows)
 
     def after_step(self) -> None:
         update_target(self.target, self.critic)

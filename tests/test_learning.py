@@ -51,6 +51,15 @@ def learned(output: Path) -> tuple[list[dict], str]:
     return json.loads((output / "curve.json").read_text()), sha256(output / "critic.safetensors")
 
 
+def learn_until(file: str, script: str, output: Path) -> None:
+    """Run the script, which is given the folder `output`, in a process that is killed once `file` is there."""
+    process = subprocess.Popen([sys.executable, "-c", script, str(output)], cwd=HERE.parent)
+    while not (output / file).exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("learned") / "run"
@@ -76,11 +85,7 @@ def test_the_result_depends_on_neither_workers_nor_batch(reference: Path, tmp_pa
 
 def test_a_killed_run_goes_on_to_the_same_result(reference: Path, tmp_path: Path) -> None:
     script = "import sys; from tests.test_learning import *\nlearn(settings(Path(sys.argv[1])))"
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=HERE.parent)
-    while not (tmp_path / "replay" / "00001.hdf5").exists() and process.poll() is None:
-        time.sleep(0.002)
-    process.kill()  # while it fits after the first round, or plays the second
-    process.wait()
+    learn_until("replay/00001.hdf5", script, tmp_path)  # while it fits after the first round, or plays the second
     assert learned(tmp_path)[0] != learned(reference)[0], "killed in the middle"
     learn(settings(tmp_path))
     assert learned(tmp_path) == learned(reference)

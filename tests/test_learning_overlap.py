@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial, partialmethod
@@ -27,7 +25,7 @@ from sim_eval.training.online_folder import LearnFolder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.online_play import Player
 from tests.small_models import small_models
-from tests.test_learning import HERE, TOY, learned, settings
+from tests.test_learning import TOY, learn_until, learned, settings
 
 CHANGES = ("overlap=true", "steps=300", "rows=16")
 
@@ -84,11 +82,7 @@ def test_the_result_depends_on_neither_workers_nor_batch(reference: Path, tmp_pa
 
 def test_a_killed_run_goes_on_to_the_same_result(reference: Path, tmp_path: Path) -> None:
     script = "import sys; from tests.test_learning_overlap import *\nlearn(overlapping(Path(sys.argv[1]), 'workers=1'))"
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=HERE.parent)
-    while not (tmp_path / "replay" / "00002.hdf5").exists() and process.poll() is None:
-        time.sleep(0.002)
-    process.kill()  # while it fits after the first round, or plays the third
-    process.wait()
+    learn_until("replay/00002.hdf5", script, tmp_path)  # while it fits after the first round, or plays the third
     assert json.loads((tmp_path / "curve.json").read_text()) != learned(reference)[0], "killed in the middle"
     learn(overlapping(tmp_path))
     assert learned(tmp_path) == learned(reference)

@@ -174,9 +174,9 @@ def open_shared(path: Path, tasks: Sequence[str]) -> Iterator[SharedFolder]:
         yield SharedFolder(path)
 
 
-def _keep_options(path: Path, name: str, options: Mapping[str, Any]) -> None:
-    """Write the options into the file `name` of the folder. Raises RunError if it holds others."""
-    stored, asked = path / name, json.loads(json.dumps(options))
+def _keep_options(path: Path, file: str, options: Mapping[str, Any]) -> None:
+    """Write the options into this `file` of the folder. Raises RunError if it holds others."""
+    stored, asked = path / file, json.loads(json.dumps(options))
     if stored.exists():
         there = {"simulator": asked.get("simulator"), **read_json(stored, dict[str, Any])}
         differing = [
