@@ -57,12 +57,19 @@ def set_change_scale(dynamics: ChunkDynamics, replay: Replay) -> None:
     dynamics.change_std.copy_(change.std(0).clamp_min(1e-2))
 
 
-def dynamics_loss(dynamics: ChunkDynamics, replay: Replay, rows: Tensor, learnt: Tensor | None = None) -> Tensor:
+def dynamics_loss(
+    dynamics: ChunkDynamics,
+    replay: Replay,
+    rows: Tensor,
+    learnt: Tensor | None = None,
+    following: Tensor | None = None,
+) -> Tensor:
     """Smooth L1 of every head's change, in units of `change_std`; 0 for rows (B,) whose chunk passes the end.
 
-    learnt: (B,) bool, which of the rows count; None: all.
+    learnt: (B,) bool, which of the rows count; None: all. following: (B,), the row at each chunk's end, -1 if that is
+    unknown; None: the replay's `next_index`.
     """
-    following = replay.next_index[rows]
+    following = replay.next_index[rows] if following is None else following
     known = following >= 0 if learnt is None else (following >= 0) & learnt
     states = replay.observations[rows]
     change = (replay.observations[following.clamp_min(0)] - states) / dynamics.change_std

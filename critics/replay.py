@@ -84,6 +84,19 @@ class Replay:
         """Whether the value at each chunk's end counts, and follows from the row `next_index`: (B,) bool."""
         return self.next_index[rows] >= 0
 
+    def ends(self, rows: Tensor) -> Tensor:
+        """Whether the return ends within each chunk, (B,) bool."""
+        return self.next_index[rows] < 0
+
+    def following(self) -> Tensor:
+        """The row of the state at each chunk's end, (N,), even if the return has ended; -1 if that state is unknown."""
+        steps = self.chunks.shape[1]
+        ahead = torch.arange(len(self), device=self.step.device) + -(-steps // self.stride)
+        inside = ahead < len(self)
+        ahead = ahead.clamp_max(len(self) - 1)
+        there = inside & (self.episode[ahead] == self.episode) & (self.step[ahead] - self.step >= steps)
+        return torch.where(there, ahead, -1)
+
     def mean(self, errors: Tensor, rows: Tensor) -> Tensor:
         """The mean of errors (..., B) in the `rows` (B,), a scalar."""
         return errors.mean()
@@ -143,6 +156,9 @@ class RewardedReplay(Replay):
 
     def goes_on(self, rows: Tensor) -> Tensor:
         return self.follows[rows].movedim(0, -1)
+
+    def ends(self, rows: Tensor) -> Tensor:
+        return (self.ends_after[rows] <= self.chunks.shape[1]).movedim(0, -1)
 
     def chunk_return(self, rows: Tensor, discount: float) -> Tensor:
         rewards = self.rewards[rows]

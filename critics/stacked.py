@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from critics.ensemble import EnsembleCritic
-from critics.network import EnsembleMLP
+from critics.network import EnsembleLinear, EnsembleMLP, EnsembleTrunk
+from critics.outcome import OutcomeCritic
 
 
 class StackedMLP(nn.Module):
@@ -52,6 +53,31 @@ def _key(name: str) -> str:
     return name.replace(".", "_")
 
 
+class SharedTrunk(EnsembleTrunk):
+    """Ensembles of equal size, one a task, that share their hidden layers: (B, inputs) to (tasks, E, B).
+
+    Where few states of the data tell a task from another, each task learns from the others' what states are like.
+    """
+
+    def __init__(self, network: EnsembleMLP, tasks: int) -> None:
+        width = network.output.shape[-1]
+        first = network.layers[0]
+        assert isinstance(first, EnsembleLinear)
+        super().__init__(network.heads, first.weight.shape[1], width, len(network.layers), network.repeated)
+        self.output = nn.Parameter(torch.empty(tasks, network.heads, 1, width))
+        self.bias = nn.Parameter(torch.empty(tasks, network.heads, 1))
+        stacked = {name: getattr(network, name).expand_as(getattr(self, name)) for name in ("output", "bias")}
+        self.load_state_dict({**network.state_dict(), **stacked})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.hidden(x) * self.output).sum(-1) + self.bias
+
+    def of_task(self, number: int, names: Iterable[str]) -> dict[str, Tensor]:
+        """As of a `StackedMLP`."""
+        own = {"output": self.output[number].detach(), "bias": self.bias[number].detach()}
+        return {**{name: value for name, value in self.state_dict().items()}, **own}
+
+
 class StackedCritic(EnsembleCritic):
     """Critics of equal configuration, one a task: its log-odds are (tasks, E, B). For training alone.
 
@@ -73,6 +99,23 @@ class StackedCritic(EnsembleCritic):
         critic.network.load_state_dict(self.network.of_task(number, critic.network.state_dict()))
         for own, theirs in zip(critic.buffers(), self.buffers(), strict=True):
             own.copy_(theirs)
+
+
+class StackedOutcomeCritic(StackedCritic, OutcomeCritic):
+    """Critics V(f(s, a)) of several tasks: f and the hidden layers of V are one for all."""
+
+    def beside(self, network: EnsembleMLP) -> nn.Module:
+        return SharedTrunk(network, self.tasks)
+
+    def copy_to(self, critic: EnsembleCritic, number: int) -> None:
+        super().copy_to(critic, number)
+        assert isinstance(critic, OutcomeCritic)
+        critic.dynamics.load_state_dict(self.dynamics.state_dict())
+
+
+def stacked(critic: EnsembleCritic, tasks: int) -> StackedCritic:
+    """So many copies of the critic, as one module."""
+    return (StackedOutcomeCritic if isinstance(critic, OutcomeCritic) else StackedCritic)(critic, tasks)
 
 
 def clip_each(parameters: Iterable[Tensor], most: float) -> None:

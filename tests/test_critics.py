@@ -10,8 +10,9 @@ from torch import Tensor
 
 from critics import objectives
 from critics.backup import OWN
+from critics.bootstrapping import Objective
 from critics.ensemble import CriticConfig, EnsembleCritic
-from critics.objectives import OBJECTIVES, ImplicitQ, MonteCarloReturn, Objective, Sarsa
+from critics.objectives import OBJECTIVES, ImplicitQ, MonteCarloReturn, Sarsa
 from critics.outcome import OutcomeConfig, OutcomeCritic
 from critics.replay import Replay, build_replay
 from sim_eval.training.critic import score

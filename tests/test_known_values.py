@@ -17,8 +17,9 @@ from torch import Tensor
 
 from critics import objectives
 from critics.backup import Backup, range_of_returns
+from critics.bootstrapping import Bootstrapping
 from critics.ensemble import CriticConfig, EnsembleCritic
-from critics.objectives import Bootstrapping, ImplicitQ, MonteCarloReturn, Sarsa, TemporalDifference
+from critics.objectives import ImplicitQ, MonteCarloReturn, Sarsa, TemporalDifference
 from critics.replay import Played, Replay, RewardedReplay, Rewards, build_replay
 from sim_eval.training.fit import fit
 

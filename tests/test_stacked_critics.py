@@ -12,9 +12,10 @@ from torch import Tensor
 
 from critics import objectives
 from critics.backup import Backup
+from critics.bootstrapping import Bootstrapping
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.growing_replay import GrowingReplay
-from critics.objectives import Bootstrapping, ImplicitQ, Sarsa, TemporalDifference
+from critics.objectives import ImplicitQ, Sarsa, TemporalDifference
 from critics.replay import Played, Replay, RewardedReplay, Rewards, build_replay
 from critics.stacked import StackedCritic, clip_each
 from sim_eval.training.going_on import GoingOn

@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from critics.backup import OWN
+from critics.bootstrapping import Bootstrapping, Objective
 from critics.dynamics import dynamics_loss
-from critics.objectives import OBJECTIVES, Bootstrapping, Objective, TemporalDifference
+from critics.objectives import OBJECTIVES, TemporalDifference
 from critics.outcome import Outcome
 from critics.replay import Played, Rewards, TasksReplay, build_replay
 from critics.stacked import StackedCritic

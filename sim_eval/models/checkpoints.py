@@ -16,6 +16,7 @@ from torch import nn
 
 from critics.actor import ActorConfig, ChunkActor
 from critics.ensemble import CriticConfig, EnsembleCritic
+from critics.implicit_value import IVL
 from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
 from policies.allowance import Allowance
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
@@ -205,7 +206,7 @@ def load_critic(task: str, critic: str, policy: FrozenPolicy, root: Path = ROOT)
 def critic_in(folder: Path | str, task: str, policy: FrozenPolicy, critic: str = store.CRITIC) -> EnsembleCritic:
     """A critic of `task` that `folder` holds itself. Raises CheckpointError as `load_critic`."""
     checkpoint = read_checkpoint(Path(folder), critic, "critic", task)
-    of_outcomes = checkpoint.config.get("method") == OUTCOME
+    of_outcomes = checkpoint.config.get("method") in (OUTCOME, IVL)
     config = _build(OutcomeConfig if of_outcomes else CriticConfig, checkpoint)
     _check_chunk(checkpoint, (config.horizon, config.action_dim), policy)
     for name, expected in zip(("action_mean", "action_std"), policy.normalisation(), strict=True):

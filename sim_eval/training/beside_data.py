@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from critics.backup import Backup
+from critics.bootstrapping import Bootstrapping
 from critics.ensemble import EnsembleCritic
-from critics.objectives import OBJECTIVES, Bootstrapping, NextChunks, TemporalDifference
+from critics.objectives import OBJECTIVES, NextChunks, TemporalDifference
 from critics.replay import Replay
 from policies.policy import Denoiser, FrozenPolicy, Policy
 from sim_eval.foundation.errors import RunError
@@ -115,7 +116,7 @@ class BesideData(Learner):
         training.run(settings.offline + number * settings.updates, self._write_state, SAVE_EVERY, f"fit {number}")
         self.critic = copy.deepcopy(training.objective.target)
         self.critic.requires_grad_(False).eval()
-        self._finish_fit(number, {"loss": training.losses[0]})
+        self._finish_fit(number, {"loss": training.losses[0], **training.objective.finish()})
 
     def _weights(self) -> dict[str, Any]:
         return {**super()._weights(), "training": self.training.state()}

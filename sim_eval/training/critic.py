@@ -12,9 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from critics.backup import RETURN_DISCOUNT, Backup, range_of_returns
+from critics.bootstrapping import Objective
 from critics.ensemble import FEATURES, CriticConfig, EnsembleCritic
-from critics.objectives import OBJECTIVES, Objective
-from critics.outcome import OUTCOME, OutcomeConfig, OutcomeCritic
+from critics.objectives import OBJECTIVES
+from critics.outcome import OutcomeConfig, OutcomeCritic
 from critics.replay import Played, Replay, Rewards, build_replay
 from policies.chunk_policy import ChunkPolicy
 from policies.policy import Denoiser, FrozenPolicy
@@ -26,7 +27,7 @@ from sim_eval.rollout.inference import decision_blocks, stacked
 from sim_eval.samplers.sampler import Models
 from sim_eval.training.draws import policy_draws, q_spread
 from sim_eval.training.fit import fit
-from sim_eval.training.names import BOOTSTRAPPING
+from sim_eval.training.names import BOOTSTRAPPING, OF_STATES
 from sim_eval.training.trajectories import Trajectory, chunks_of
 from sim_eval.training.workspace import Workspace, fit_generator, random_rows, seeded_weights, trained_on
 
@@ -134,7 +135,7 @@ def new_critic(method: str, sizes: dict[str, int], policy: FrozenPolicy, **optio
     `sizes`: length of each input. `options`: further fields of its configuration.
     """
     shared: tuple[str, dict[str, int], int, int] = (method, sizes, policy.action_dim, policy.horizon)
-    if method == OUTCOME:
+    if method in OF_STATES:
         return OutcomeCritic(OutcomeConfig(*shared, execute=policy.execute, **options))
     return EnsembleCritic(CriticConfig(*shared, execute=policy.execute, **options))
 

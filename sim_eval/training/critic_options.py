@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from sim_eval.config.options import option
 from sim_eval.foundation.errors import RunError
+from sim_eval.training.names import OF_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from critics.backup import Backup
-
-_OUTCOME = "outcome"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +21,13 @@ class CriticTraining:
 
     heads: int = option(4, "critics in the ensemble", least=1)
     width: int = option(
-        None, "units of a layer of the critic; null: 128, of sim-eval train 192 unless outcome", least=1,
+        None, "units of a layer of the critic; null: 128, of sim-eval train 192 unless outcome or ivl", least=1,
         kind="int | None",
     )  # fmt: skip
-    depth: int = option(None, "layers of the critic; null: 3, of outcome 2", least=1, kind="int | None")
+    depth: int = option(None, "layers of the critic; null: 3, of outcome and ivl 2", least=1, kind="int | None")
     actions_everywhere: bool = option(
-        False, "every layer of the critic reads the chunk, not the first alone; not of outcome, whose V reads states"
+        False,
+        "every layer of the critic reads the chunk, not the first alone; not of outcome and ivl, whose V reads states",
     )
     discount: float = option(
         None, "of the reward, per control step; null: the method's own, .99 or .995", least=0, most=1,
@@ -54,7 +54,7 @@ class CriticTraining:
 
 def check_actions_everywhere(option_name: str, everywhere: bool, methods: Sequence[str]) -> None:
     """Raise RunError if every layer of a critic is to read the chunk whose value is of states."""
-    if everywhere and _OUTCOME in methods:
+    if everywhere and (found := [method for method in methods if method in OF_STATES]):
         raise RunError(
-            f"{option_name} is true, and method is {_OUTCOME}, whose V reads states; accepted: another method"
+            f"{option_name} is true, and method is {found[0]}, whose V reads states; accepted: another method"
         )

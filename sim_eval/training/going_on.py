@@ -10,13 +10,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from critics.objectives import Bootstrapping
+from critics.bootstrapping import Bootstrapping
 from critics.replay import Replay
 from critics.stacked import clip_each
 from sim_eval.training.workspace import random_rows
-
-#: Adam's, as Ruan et al. 2026 (arXiv 2606.14801) have it.
-LEARNING_RATE = 3e-4
 
 _LOGGED = 100  # updates between two that the loss is read of
 
@@ -32,7 +29,7 @@ class GoingOn:
         self.losses: list[float] = []
         self._rows, self._generator = rows, torch.Generator(objective.critic.device).manual_seed(seed)
         self._parameters = [p for p in objective.module.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.Adam(self._parameters, lr=LEARNING_RATE, fused=True)
+        self._optimiser = torch.optim.Adam(self._parameters, lr=objective.steady_rate, fused=True)
 
     def run(self, until: int, save: Callable[[], None], every: int, name: str) -> None:
         """Update until there were `until` updates in all, and call `save` after each multiple of `every`.
@@ -46,7 +43,7 @@ class GoingOn:
                 loss = self.objective.loss(rows, self._generator)
                 self._optimiser.zero_grad(set_to_none=True)
                 loss.sum().backward()
-                if loss.ndim:
+                if loss.ndim and self.objective.tasks_apart:
                     clip_each(self._parameters, 1.0)
                 else:
                     nn.utils.clip_grad_norm_(self._parameters, 1.0)

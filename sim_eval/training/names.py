@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 #: Objectives of critics (`critics.objectives.OBJECTIVES`).
-METHODS = ("monte_carlo", "monte_carlo_return", SARSA := "sarsa", IQL := "iql", "outcome")
+METHODS = ("monte_carlo", "monte_carlo_return", SARSA := "sarsa", IQL := "iql", OUTCOME := "outcome", IVL := "ivl")
 #: Those that learn returns where a task has rewards of its own, and go on learning beside recorded data. The others
 #: learn success, and anew.
 TD = "td"
-BOOTSTRAPPING = ("monte_carlo_return", SARSA, IQL, TD)
+BOOTSTRAPPING = ("monte_carlo_return", SARSA, IQL, IVL, TD)
+#: Those whose critic is V(f(s, a)), a value of states after a learned dynamics.
+OF_STATES = (OUTCOME, IVL)
 #: What "td" values at a chunk's end.
 BOOTSTRAPS = (POLICY, BEST, STEERED) = ("policy", "best", "steered")
 

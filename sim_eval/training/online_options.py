@@ -38,14 +38,15 @@ class LearnOptions(CriticTraining, EngineOptions, RolloutOptions):
     method: str = option(
         "outcome",
         "outcome (value of the state that a chunk leads to), monte_carlo_return (how soon), monte_carlo (whether), "
-        "sarsa or iql; with data also td (temporal differences, see bootstrap)",
+        "sarsa, iql, ivl (a critic as outcome's, for any data: V is what a good policy would return); with data also "
+        "td (temporal differences, see bootstrap)",
         choices=(*METHODS, TD),
     )
     data: tuple[Path, ...] = option(
         (),
         "files that the critic learns from first, and beside its own episodes: OGBench's play, .npz, or episodes of "
-        "this task, .hdf5. Then no rollouts are played, method is td, sarsa, iql or monte_carlo_return, and the critic "
-        "always goes on from its weights",
+        "this task, .hdf5. Then no rollouts are played, method is td, sarsa, iql, ivl or monte_carlo_return, and the "
+        "critic always goes on from its weights",
     )
     offline: int = option(100000, "optimiser steps on the data before the first episode; needs data", least=1)
     bootstrap: str = option(

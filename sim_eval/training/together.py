@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
 from critics.growing_replay import GrowingReplay
-from critics.stacked import StackedCritic
+from critics.stacked import StackedCritic, stacked
 from sim_eval.foundation.errors import RunError
 from sim_eval.models.build import LoadedPolicies, check_needs
 from sim_eval.rollout.brief_engine import BriefEngine
@@ -122,12 +122,14 @@ class Member(Learner):
         """Whether it has the critic that was learned from so many rounds."""
         return bool(self.state.weights) and self.state.rounds >= rounds
 
-    def take(self, stack: StackedCritic, number: int, loss: float, rounds: int, steps: int) -> None:
+    def take(
+        self, stack: StackedCritic, number: int, figures: Mapping[str, float | None], rounds: int, steps: int
+    ) -> None:
         """Steer with the critic of task `number` from now on, which was learned from so many rounds and steps."""
         self.critic = self.fitting.new(self.frozen.policy, self.settings.seed)
         stack.copy_to(self.critic, number)
         self.critic.requires_grad_(False).eval()
-        self._finish_fit(rounds, {"loss": loss})
+        self._finish_fit(rounds, figures)
         self.state.rounds, self.state.steps = rounds, steps
         self._write_state()
 
@@ -214,7 +216,8 @@ class Together:
         assert isinstance(stack, StackedCritic)
         for number, member in enumerate(self.members):
             if not member.has(rounds):
-                member.take(stack, number, training.losses[number], rounds, self.state.steps)
+                figures = {"loss": training.losses[number], **training.objective.finish()}
+                member.take(stack, number, figures, rounds, self.state.steps)
 
     def _save(self) -> None:
         """Keep what training goes on from."""
@@ -234,7 +237,7 @@ class Together:
     def training(self) -> GoingOn:
         """The critics under training; made when the data are known."""
         alone = self.fitting.new(self.members[0].frozen.policy, self.settings.seed)
-        stack = StackedCritic(alone, len(self.members))
+        stack = stacked(alone, len(self.members))
         return training_of(self.settings, stack, self.replay.whole, self.fitting.values.backup, self._next_chunks)
 
     def _next_chunks(self, rows: Tensor, critic: EnsembleCritic, generator: torch.Generator) -> Tensor:

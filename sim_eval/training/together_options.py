@@ -10,12 +10,12 @@ from sim_eval.config.command_line import given
 from sim_eval.config.options import built
 from sim_eval.evaluation.suite import tasks_of, with_task
 from sim_eval.foundation.errors import RunError
-from sim_eval.training.names import IQL, PLAY, SARSA, STEERED, TD
+from sim_eval.training.names import IQL, IVL, PLAY, SARSA, STEERED, TD
 from sim_eval.training.online_options import LearnOptions
 from tasks.naming import OGBENCH
 
 #: The methods that learn several tasks at once.
-METHODS = (TD, SARSA, IQL)
+METHODS = (TD, SARSA, IQL, IVL)
 
 
 @dataclass(frozen=True)
