@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from critics import objectives
+from critics import bootstrapping
 from critics.backup import OWN
 from critics.bootstrapping import Objective
 from critics.ensemble import CriticConfig, EnsembleCritic
@@ -36,7 +36,7 @@ def replay() -> Replay:
 
 def new_critic(method: str = "test") -> EnsembleCritic:
     torch.manual_seed(0)
-    if method == "outcome":
+    if method in ("outcome", "ivl"):
         sizes = {"time": 1, "branch": 1}
         return OutcomeCritic(OutcomeConfig(method, sizes, action_dim=1, horizon=HORIZON, execute=HORIZON, heads=2))
     return EnsembleCritic(
@@ -99,7 +99,7 @@ def targets(objective: Objective, replay: Replay, monkeypatch: pytest.MonkeyPatc
         return logits * 0 if reduction == "none" else logits.sum() * 0
 
     with monkeypatch.context() as patched:
-        patched.setattr(objectives.F, "binary_cross_entropy_with_logits", loss)
+        patched.setattr(bootstrapping.F, "binary_cross_entropy_with_logits", loss)
         objective.loss(torch.arange(len(replay)), torch.Generator().manual_seed(0))
     assert all(torch.equal(of_head, seen[0][0]) for of_head in seen[0])
     return seen[0][0]

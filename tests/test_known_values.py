@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from critics import objectives
+from critics import bootstrapping
 from critics.backup import Backup, range_of_returns
 from critics.bootstrapping import Bootstrapping
 from critics.ensemble import CriticConfig, EnsembleCritic
@@ -136,7 +136,7 @@ def test_the_chain_has_the_closed_form() -> None:
 )
 def test_every_objective_learns_the_known_values(kind: type, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`td_best` is the return of the policy that executes the best of five draws."""
-    monkeypatch.setattr(objectives, "TARGET_RATE", 0.05)  # few updates
+    monkeypatch.setattr(bootstrapping, "TARGET_RATE", 0.05)  # few updates
     found = learned(kind(new_critic(), replay(), backup=Backup(GAMMA)))
     assert (found - solved(value)).abs().max() < TOLERANCE
 

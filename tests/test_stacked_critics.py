@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from critics import objectives
+from critics import bootstrapping
 from critics.backup import Backup
 from critics.bootstrapping import Bootstrapping
 from critics.ensemble import CriticConfig, EnsembleCritic
@@ -133,7 +133,7 @@ def test_rounds_are_appended_as_if_all_were_there_at_once() -> None:
 
 def test_the_known_values_of_two_goals_are_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the chain: the goal at its end, and one in the midst of episodes. Their exact shares differ by far."""
-    monkeypatch.setattr(objectives, "TARGET_RATE", 0.05)  # few updates
+    monkeypatch.setattr(bootstrapping, "TARGET_RATE", 0.05)  # few updates
     goals = (GOAL, 2)
     played = []
     for episode in chain.episodes():

@@ -17,10 +17,11 @@ from torch.utils._pytree import tree_leaves
 from critics.backup import OWN
 from critics.bootstrapping import Bootstrapping, Objective
 from critics.dynamics import dynamics_loss
+from critics.implicit_value import ImplicitValue
 from critics.objectives import OBJECTIVES, TemporalDifference
 from critics.outcome import Outcome
 from critics.replay import Played, Rewards, TasksReplay, build_replay
-from critics.stacked import StackedCritic
+from critics.stacked import stacked
 from policies.network import time_features
 from sim_eval.commands import train
 from sim_eval.commands.cli import read_command
@@ -127,7 +128,7 @@ METHODS: dict[str, Callable[..., Objective]] = {
     "td, policy": partial(temporal_difference, False),
     "td, best": partial(temporal_difference, True),
 }
-RETURNING = ("monte_carlo_return", "iql", "td, best")  # also fitted to returns
+RETURNING = ("monte_carlo_return", "iql", "ivl", "td, best")  # also fitted to returns
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,7 @@ def test_a_critic_is_fitted_without_the_host(
     objective = METHODS[method](new_critic(method).to(META), replay, OWN)
     if isinstance(objective, Outcome):
         objective._updates = objective.RETURN_ALONE  # from where it bootstraps
+    if isinstance(objective, Outcome | ImplicitValue):
         objective.finish = dict  # type: ignore[method-assign]
     monkeypatch.setattr(critic, "fit", watched(watch, fit))
     fit_objective(objective, replay.learnable, STEPS, 16, Generator(META), "")
@@ -149,7 +151,7 @@ def test_a_critic_is_fitted_without_the_host(
     assert all(parameter.device == META for parameter in objective.module.parameters())
 
 
-@pytest.mark.parametrize("method", ["sarsa", "iql", "td, best"])
+@pytest.mark.parametrize("method", ["sarsa", "iql", "ivl", "td, best"])
 def test_critics_of_several_tasks_are_fitted_without_the_host(
     method: str, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +160,7 @@ def test_critics_of_several_tasks_are_fitted_without_the_host(
     monkeypatch.setattr(TasksReplay, "learnable", every)
     ones = torch.ones(3, 6)
     shared = [rewarded(6, action)._replace(rewards=Rewards(-ones, ones)) for action in (1.0, -1.0)]
-    stack = StackedCritic(new_critic(method), 3).to(META)
+    stack = stacked(new_critic(method), 3).to(META)
     objective = METHODS[method](stack, build_replay(shared * 8), OWN)
     assert isinstance(objective, Bootstrapping)
     training = GoingOn(objective, 16, 0)
