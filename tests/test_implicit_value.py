@@ -19,8 +19,9 @@ from tests.test_known_values import CHUNKS, GAMMA, GOAL, HORIZON, states
 def new_critic() -> OutcomeCritic:
     low, high = range_of_returns((-1.0, 0.0), GAMMA)
     torch.manual_seed(0)
-    fields = {"heads": 2, "width": 32, "depth": 1, "low": low, "high": high}
-    return OutcomeCritic(OutcomeConfig("ivl", {"place": GOAL + 1}, 1, HORIZON, execute=HORIZON, **fields))
+    place = {"place": GOAL + 1}
+    config = OutcomeConfig("ivl", place, 1, HORIZON, heads=2, width=32, depth=1, low=low, high=high, execute=HORIZON)
+    return OutcomeCritic(config)
 
 
 def values_of(goal: int = GOAL) -> Tensor:
