@@ -35,9 +35,7 @@ class GoingOn:
         self._learnable = objective.replay.learnable
         self._parameters = [p for p in objective.module.parameters() if p.requires_grad]
         self._capturable = device.type == "cuda"
-        self._optimiser = torch.optim.Adam(
-            self._parameters, lr=LEARNING_RATE, fused=True, capturable=self._capturable
-        )
+        self._optimiser = torch.optim.Adam(self._parameters, lr=LEARNING_RATE, fused=True, capturable=self._capturable)
         self._update = Replayed(self._updated, captures(self._generator))
 
     def run(self, until: int, save: Callable[[], None], every: int, name: str) -> None:
