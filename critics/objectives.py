@@ -38,8 +38,8 @@ class Objective(Protocol):
     """A training loss over a replay, with the state that it keeps (target networks, value functions).
 
     It is built from a critic on any device and a replay on the CPU, and keeps all of it on the critic's device. There
-    `loss` and `after_step` do not make the host wait, except that `Outcome` reads an error every 100 updates. `loss` may
-    be captured as a CUDA graph: what changes between updates is in tensors, not in numbers of Python's.
+    `loss` and `after_step` do not make the host wait, except that `Outcome` reads an error every 100 updates. `loss`,
+    and `after_step` of a `Bootstrapping`, may be captured as a CUDA graph: they read what changes from tensors.
     """
 
     learning_rate: float

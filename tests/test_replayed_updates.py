@@ -24,7 +24,7 @@ from critics.stacked import StackedCritic
 from policies.behaviour_cloning import behaviour_cloning_loss
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.posterior_net import PosteriorConfig, PosteriorNet, PosteriorTargets, distillation_loss
-from sim_eval.training import going_on, replayed
+from sim_eval.training import going_on
 from sim_eval.training.actors import EditActor, NoiseActor
 from sim_eval.training.draws import PolicyDraws
 from sim_eval.training.fit import fit
@@ -249,6 +249,12 @@ def test_a_failed_capture_leaves_generators_and_stream_as_they_were(
     class Stream:
         device_index = 0
 
+        def __init__(self, device: torch.device) -> None:
+            pass
+
+        def wait_stream(self, other: Stream) -> None:
+            calls.append((self, "waits for", other))
+
     class Graph:
         def register_generator_state(self, generator: Drawn) -> None:
             calls.append(("registered", generator.state))
@@ -267,11 +273,17 @@ def test_a_failed_capture_leaves_generators_and_stream_as_they_were(
             raise RuntimeError("operation not permitted when stream is capturing")
         return torch.zeros(())
 
-    own, default, stream = Drawn("own"), Drawn("default"), Stream()
+    own, default = Drawn("own"), Drawn("default")
+    stream = Stream(own.device)
     fakes = {"CUDAGraph": Graph, "graph": capturing, "default_generators": (default,), "set_stream": calls.append}
-    for name, fake in {**fakes, "current_stream": lambda device: stream}.items():
-        monkeypatch.setattr(replayed.torch.cuda, name, fake)
+    streams = {"Stream": Stream, "stream": contextlib.nullcontext, "current_stream": lambda device: stream}
+    for name, fake in {**fakes, **streams}.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
     graphs = CudaGraphs(own)  # type: ignore[arg-type]
+    graphs.warm(lambda: torch.zeros(()))
+    aside = graphs._aside
+    assert calls == [(aside, "waits for", stream), (stream, "waits for", aside)]
+    calls.clear()
     with pytest.raises(RuntimeError, match="capturing") if fails else contextlib.nullcontext():
         graphs.capture(update)[0]()
     assert calls[:4] == [("registered", "own"), "thread_local", "updated", stream]

@@ -55,18 +55,18 @@ class CudaGraphs:
     """
 
     def __init__(self, generator: torch.Generator) -> None:
-        self._generator, self._device = generator, generator.device
+        self._generator, self._aside = generator, torch.cuda.Stream(generator.device)
 
     def warm(self, update: Update) -> Tensor:
-        here, aside = torch.cuda.current_stream(self._device), torch.cuda.Stream(self._device)
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):  # as a capture: autograd remembers on which stream it ran
+        here = torch.cuda.current_stream(self._generator.device)
+        self._aside.wait_stream(here)
+        with torch.cuda.stream(self._aside):  # not on the default stream, which a capture must not depend on
             loss = update()
-        here.wait_stream(aside)
+        here.wait_stream(self._aside)
         return loss
 
     def capture(self, update: Update) -> tuple[Callable[[], object], Tensor]:
-        here, graph = torch.cuda.current_stream(self._device), torch.cuda.CUDAGraph()
+        here, graph = torch.cuda.current_stream(self._generator.device), torch.cuda.CUDAGraph()
         drawn_from = [self._generator, torch.cuda.default_generators[here.device_index]]  # a capture takes torch's own
         before = [generator.clone_state() for generator in drawn_from]
         graph.register_generator_state(self._generator)
