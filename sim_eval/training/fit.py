@@ -28,12 +28,13 @@ def fit(
     """Minimise `loss`, which draws a mini-batch per call, and leave the averaged weights in `module`, frozen.
 
     `steps` >= `names.LEAST_STEPS`. The module may be on any device; the host waits for it only where it reads the loss.
-    `generator`: all that the loss draws from, on the module's device; with it, loss and gradients are captured. The
-    optimiser's step is not, since its learning rate and its momentum are others at every step.
     Returns the loss at every hundredth step. Raises FloatingPointError if one of these is not finite.
+
+    generator: all that `loss` draws from, on the module's device. With it, loss and gradients are captured where
+        `captures` has graphs. The optimiser's step is not: its learning rate and its momentum change at every step.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
-    fused = True if parameters[0].device.type == "cuda" else None  # launches little
+    fused = True if parameters[0].device.type == "cuda" else None  # one kernel instead of many
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=0.1)
     average = [p.detach().clone() for p in parameters]
