@@ -12,7 +12,8 @@ OUT/gpu.json and OUT/gpu.md are written after each part, and each part's table i
   torch sees it. pi0.5 needs LeRobot 0.6.
 - compile: seconds that the fast control step took to compile, in the background of the parts above.
 - episodes: of can, a minute, by sampler, device and number of workers. A worker plays `EACH` at the same time.
-- training: updates a second of a critic (benchmarks.training_rate).
+- training: updates a second of a critic (benchmarks.training_rate), eager and as a CUDA graph, and whether the weights
+  are equal after as many updates of each.
 - drawing_egl, drawing_osmesa: pairs of pictures of can a second by one process, and the renderer.
 
 A part that fails, or is stopped because its time is over, keeps the rows that it has and does not end the others.
@@ -62,6 +63,7 @@ from sim_eval.installation.machine import gpu_check
 from sim_eval.rollout.keys import episode_keys
 from sim_eval.rollout.local_engine import FEW, LOCKSTEP_WORKERS
 from sim_eval.rollout.start import open_engine
+from sim_eval.training.replayed import Captures, cuda_graphs
 from tasks import packages
 
 Row = dict[str, Any]
@@ -221,19 +223,40 @@ def episodes(seconds: float, task: str, places: Sequence[tuple[str, int]]) -> It
         raise LeftOut(_NO_GPU)
 
 
-def training(seconds: float, sizes: Sequence[tuple[int, int, int]]) -> Iterator[Row]:
+def training(seconds: float, sizes: Sequence[tuple[int, int, int]], graphs: Captures | None = None) -> Iterator[Row]:
+    """graphs: of the last device, the GPU; None for eager updates alone."""
     names = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    share = seconds / (2 * len(names) * len(sizes))
+    share = seconds / (2 * (len(names) + (graphs is not None)) * len(sizes))
     for size in sizes:
         for name in names:
-            with _one_thread():
-                guess = training_rate.updates_a_second(size, torch.device(name), warm=2, measured=3)
-                measured = min(training_rate.MEASURED, max(3, int(guess * share)))
-                rate = training_rate.updates_a_second(size, torch.device(name), warm=2, measured=measured)
-            heads, width, layers = size
-            yield {"device": name, "heads": heads, "width": width, "layers": layers, "n": measured, "a second": rate}
+            kinds: dict[str, Captures] = {"eager": training_rate.eager}
+            if graphs is not None and name == names[-1]:
+                kinds["graph"] = graphs
+            yield from _rates(size, name, share, kinds)
     if "cuda" not in names:
         raise LeftOut(_NO_GPU)
+
+
+def _rates(size: tuple[int, int, int], name: str, share: float, kinds: Mapping[str, Captures]) -> Iterator[Row]:
+    """The rate of each kind of updates in about `share` seconds, on the device of this name, the eager ones first."""
+    heads, width, layers = size
+    train = partial(training_rate.trained, size, torch.device(name))
+    found: dict[str, training_rate.Trained] = {}
+    with _one_thread():
+        guess = train(warm=2, measured=3, captures=kinds["eager"]).rate
+        warm, measured = 2 if len(kinds) == 1 else 10, min(training_rate.MEASURED, max(3, int(guess * share)))
+        for kind, captures in kinds.items():
+            found[kind] = train(warm=warm, measured=measured, captures=captures)
+            yield {
+                "device": name,
+                "updates": kind,
+                "heads": heads,
+                "width": width,
+                "layers": layers,
+                "n": measured,
+                "a second": found[kind].rate,
+                "equal to eager": None if kind == "eager" else found[kind].same(found["eager"]),
+            }
 
 
 def drawn(seconds: float, gl_library: str, size: int, duration: float) -> Iterator[Row]:
@@ -272,7 +295,7 @@ def parts(quick: bool, compiling: processes.Started, since: float) -> list[Part]
         Part("pi05_bfloat16", 50, latencies("pi05", "bfloat16")),
         Part("compile", 30, partial(compiled, compiling=compiling, since=since)),
         Part("episodes", 100, partial(episodes, task=TASK, places=places)),
-        Part("training", 15, partial(training, sizes=sizes)),
+        Part("training", 15, partial(training, sizes=sizes, graphs=cuda_graphs if gpu else None)),
         Part("smolvla_float32", 20, latencies("smolvla", "float32")),
         Part("pi05_float32", 30, latencies("pi05", "float32")),
         Part("drawing_egl", 20, partial(drawn, gl_library="egl", size=size, duration=duration)),

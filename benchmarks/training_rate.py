@@ -1,7 +1,8 @@
 """Updates a second of the learner's critic by size and device: `python -m benchmarks.training_rate`.
 
-The critic of `sim-eval learn data=FILE method=sarsa`, on made-up episodes with the sizes of the task can. With the word
-`tasks`: how much longer an update of the critics of five tasks takes than that of one, in turns.
+The critic of `sim-eval learn data=FILE method=sarsa`, on made-up episodes with the sizes of the task can. On CUDA both
+eager and as a CUDA graph, and whether the weights are equal after as many updates of each. With the word `tasks`: how
+much longer an update of the critics of five tasks takes than that of one, in turns.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.objectives import Sarsa
 from critics.replay import Played, Rewards, build_replay
 from critics.stacked import StackedCritic
 from sim_eval.training.going_on import GoingOn
+from sim_eval.training.replayed import Captures, cuda_graphs
 from sim_eval.training.workspace import seeded_weights
 
 OBSERVATION, ACTION, HORIZON = 23, 7, 8
@@ -30,15 +34,34 @@ WARM, MEASURED = 20, 200
 TASKS, TURNS = 5, 5
 
 
-def updates_a_second(
+class Trained(NamedTuple):
+    """Updates a second, and the weights after them."""
+
+    rate: float
+    weights: list[Tensor]
+
+    def same(self, other: Trained) -> bool:
+        """Whether the weights are equal, bit for bit."""
+        return all(map(torch.equal, self.weights, other.weights))
+
+
+def eager(generator: torch.Generator) -> None:
+    """The `Captures` of what is never captured."""
+
+
+def trained(
     size: tuple[int, int, int],
     device: torch.device,
     warm: int = WARM,
     measured: int = MEASURED,
     tasks: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Over `measured` updates, after `warm` that are not timed. `tasks`: how many learn together."""
+    captures: Captures = cuda_graphs,
+) -> Trained:
+    """The rate of `measured` updates, after `warm` that are not timed, in which a graph is captured, too.
+
+    tasks: how many learn together.
+    """
     heads, width, depth = size
     with seeded_weights(0):
         config = CriticConfig("sarsa", {"state": OBSERVATION}, ACTION, HORIZON, heads, width, depth)
@@ -55,13 +78,14 @@ def updates_a_second(
                 for episode in range(EPISODES)
             ]
         )
-    training = GoingOn(Sarsa(critic, replay), BATCH, seed=0)
+    training = GoingOn(Sarsa(critic, replay), BATCH, seed=0, captures=captures)
     training.run(warm, lambda: None, warm, "warm")
     _wait(device)
     start = clock()
     training.run(warm + measured, lambda: None, warm + measured, f"{heads} x {width} x {depth}, {device.type}")
     _wait(device)
-    return measured / (clock() - start)
+    rate = measured / (clock() - start)
+    return Trained(rate, [parameter.detach() for parameter in critic.parameters()])
 
 
 def price_of_tasks(size: tuple[int, int, int], device: torch.device) -> list[float]:
@@ -73,7 +97,7 @@ def price_of_tasks(size: tuple[int, int, int], device: torch.device) -> list[flo
     warm, measured = (2, 10) if device.type == "cpu" else (WARM, MEASURED)
     found = []
     for _ in range(TURNS):
-        alone, together = (updates_a_second(size, device, warm, measured, tasks, clock) for tasks in (None, TASKS))
+        alone, together = (trained(size, device, warm, measured, tasks, clock).rate for tasks in (None, TASKS))
         found.append(alone / together)
     return found
 
@@ -96,8 +120,13 @@ def main() -> None:
                     flush=True,
                 )
                 continue
-            rate = updates_a_second(size, torch.device(name))
-            print(f"{size[0]} heads x {size[1]} x {size[2]}, batch {BATCH}, {name}: {rate:.1f} updates a second")
+            found = trained(size, torch.device(name), captures=eager)
+            said = f"{size[0]} heads x {size[1]} x {size[2]}, batch {BATCH}, {name}"
+            print(f"{said}, eager: {found.rate:.1f} updates a second", flush=True)
+            if name == "cuda":
+                graph = trained(size, torch.device(name))
+                equal = "equal to" if graph.same(found) else "other than"
+                print(f"{said}, graph: {graph.rate:.1f} updates a second, weights {equal} eager's", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ class Objective(Protocol):
     """A training loss over a replay, with the state that it keeps (target networks, value functions).
 
     It is built from a critic on any device and a replay on the CPU, and keeps all of it on the critic's device. There
-    `loss` and `after_step` do not make the host wait, except that `Outcome` reads an error every 100 updates.
+    `loss` and `after_step` do not make the host wait, except that `Outcome` reads an error every 100 updates. `loss`,
+    and `after_step` of a `Bootstrapping`, may be captured as a CUDA graph: they read what changes from tensors.
     """
 
     learning_rate: float
@@ -62,8 +63,7 @@ def heads_errors(logits: Tensor, target: Tensor) -> Tensor:
 
 def update_target(target: nn.Module, trained: nn.Module) -> None:
     """Polyak averaging: move the target's parameters towards the trained ones by the fraction `TARGET_RATE`."""
-    for slow, fast in zip(target.parameters(), trained.parameters(), strict=True):
-        slow.lerp_(fast.detach(), TARGET_RATE)
+    torch._foreach_lerp_(list(target.parameters()), [fast.detach() for fast in trained.parameters()], TARGET_RATE)
 
 
 class Bootstrapping(ABC):

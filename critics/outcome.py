@@ -95,7 +95,7 @@ class Outcome:
         self._draws = torch.poisson(torch.ones(critic.config.heads, episodes)).to(device)
         every = self.HELD_OUT_OF_DYNAMICS
         self._held_out = (torch.arange(episodes) % every == every - 1)[executed.episode].to(device)  # (N,)
-        self._ahead = torch.tensor(self.AHEAD, device=device)
+        self._ahead, self._bootstraps = torch.tensor(self.AHEAD, device=device), torch.tensor(False, device=device)
         set_change_scale(critic.dynamics, executed)
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -109,9 +109,10 @@ class Outcome:
 
     def after_step(self) -> None:
         decay = min(0.995, (1 + self._updates) / (10 + self._updates))
-        for slow, fast in zip(self.average.parameters(), self.critic.network.parameters(), strict=True):
-            slow.lerp_(fast.detach(), 1 - decay)
+        trained = [fast.detach() for fast in self.critic.network.parameters()]
+        torch._foreach_lerp_(list(self.average.parameters()), trained, 1 - decay)
         self._updates += 1
+        self._bootstraps.fill_(self._updates >= self.RETURN_ALONE)
         if self._updates % self.CHECK_EVERY == 0:
             self._keep_if_better()
 
@@ -147,7 +148,7 @@ class Outcome:
         value = self.average(replay.observations[later]).sigmoid().mean(0)
         carried = self.discount ** (ahead_rows * replay.stride) * value
         mixed = self.RETURN_SHARE * achieved + (1 - self.RETURN_SHARE) * carried
-        return torch.where(inside & (self._updates >= self.RETURN_ALONE), mixed, achieved)
+        return torch.where(inside & self._bootstraps, mixed, achieved)
 
     @torch.no_grad()
     def _keep_if_better(self) -> None:

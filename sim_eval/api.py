@@ -38,7 +38,7 @@ def evaluate(
     until: str = "episodes",
     seed: int = 0,
     workers: int = 0,
-    batch: int = 8,
+    batch: int | None = None,
     output: str | Path | None = None,
     checkpoints: str | Path | None = None,
     device: str = "auto",
@@ -52,7 +52,7 @@ def evaluate(
     until: "episodes", or "decided": each sampler stops, after `episodes` at the latest, when it is told from the
         baseline.
     workers: worker processes; 0: everything in this process.
-    batch: episodes that run at the same time.
+    batch: episodes that run at the same time, with many workers in each; None: 8, and fewer with many workers.
     output: the run folder, resumed if it exists; None: runs/<task>-<policy>-<time>.
     device: "auto", "cpu" or "cuda".
 
@@ -73,10 +73,10 @@ def evaluate(
         until=until,
         seed=seed,
         workers=workers,
-        batch=batch,
         output=output,
         checkpoints=checkpoints,
         device=device,
+        **({} if batch is None else {"batch": batch}),
     )
     evaluate_all([options], built)
     compare(options.output)

@@ -1,7 +1,8 @@
-"""A `Capture` for machines without CUDA. Like a CUDA graph it repeats operations in one memory, not Python code."""
+"""Captures for machines without CUDA. Like a CUDA graph they repeat operations in one memory, not Python code."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from policies.lerobot.graphs import Function
+from sim_eval.training.replayed import Update
 
 _aten = torch.ops.aten
 #: Operations that wait for a GPU, or read numbers of the host's, and so are forbidden during a capture.
@@ -63,7 +65,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 class Taped:
-    """The `Capture`; counts what it captures and replays."""
+    """The `Capture` of a policy's functions; counts what it captures and replays."""
 
     def __init__(self) -> None:
         self.captures = self.forwards = self.backwards = 0
@@ -96,3 +98,38 @@ class Taped:
                 return tuple(next(following).detach() if given.requires_grad else None for given in inputs)
 
         return Replay.apply
+
+
+class TapedUpdates:
+    """The `Captures` and the `Capture` of updates; counts them."""
+
+    def __init__(self) -> None:
+        self.warmed = self.captures = self.replays = 0
+
+    def __call__(self, generator: torch.Generator) -> TapedUpdates:
+        self._generator = generator
+        return self
+
+    def warm(self, update: Update) -> Tensor:
+        self.warmed += 1
+        return update()
+
+    def capture(self, update: Update) -> tuple[Callable[[], object], Tensor]:
+        before = self._generator.get_state()
+        try:
+            with Tape() as tape:
+                loss = update()
+        except RuntimeError:
+            self._generator.set_state(before)  # a CUDA graph's capture draws nothing
+            raise
+        self.captures += 1
+        recorded = True  # the recording has changed what the first replay would
+
+        def replay() -> None:
+            nonlocal recorded
+            if not recorded:
+                tape.replay()
+            recorded = False
+            self.replays += 1
+
+        return replay, loss

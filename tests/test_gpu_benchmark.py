@@ -20,7 +20,7 @@ from policies.lerobot import library
 from sim_eval.samplers import Models
 from tasks.rendering import backend_without_screen
 from tests import tiny_pi
-from tests.taped import Taped
+from tests.taped import Taped, TapedUpdates
 from tests.toy_models import ToyCritic, ToyDenoiser
 from tests.toy_task import make_toy
 
@@ -40,7 +40,7 @@ COLUMNS = {
         "most of them",
     },
     "episodes": {"device", "workers", "sampler", "n", "a minute"},
-    "training": {"device", "heads", "width", "layers", "n", "a second"},
+    "training": {"device", "updates", "heads", "width", "layers", "n", "a second", "equal to eager"},
 }
 
 
@@ -80,7 +80,7 @@ def test_every_part_measures_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
                 capture=Taped(),
             ),
         ),
-        Part("training", 60, partial(gpu.training, sizes=[(2, 8, 2)])),
+        Part("training", 60, partial(gpu.training, sizes=[(2, 8, 2)], graphs=TapedUpdates())),
     ]
     found = gpu.run(chosen, tmp_path)
     monkeypatch.setattr(latency, "models_on", lambda task, device: Models(ToyDenoiser(), ToyCritic()))
@@ -97,6 +97,8 @@ def test_every_part_measures_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
     assert [row["equal to eager"] for row in found["smolvla"]["rows"]] == [
         True if name.endswith(gpu.GRAPHS) else None for name in names
     ]
+    rows = [(row["updates"], row["equal to eager"]) for row in found["training"]["rows"]]
+    assert rows[-2:] == [("eager", None), ("graph", True)]
     if not torch.cuda.is_available():
         assert found["training"]["left_out"] == found["episodes"]["left_out"] == "what needs a GPU: torch finds none"
 

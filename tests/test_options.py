@@ -66,6 +66,14 @@ def test_options_reach_the_settings() -> None:
     assert settings.task.stored() == {"name": "can", "stepping": "stock"}
 
 
+@pytest.mark.parametrize("command", ["evaluate", "sweep", "learn"])
+def test_a_batch_that_is_given_counts_for_each_worker(command: str) -> None:
+    asked = ["policy=tests.toy_models:ToyDenoiser", "samplers=[best_of_n]"]
+    assert read_command(command, asked).each is None
+    settings = read_command(command, [*asked, "batch=8"])
+    assert (settings.batch, settings.each) == (8, 8)
+
+
 def test_an_option_that_came_later_is_stored_only_where_it_changes_something() -> None:
     """Runs, sweeps and learning folders from before it go on, and are the same setup as new ones."""
     for given, stored in (([], {}), (["sampler.qpilots_u.keep_best=true"], {"keep_best": True})):

@@ -222,6 +222,14 @@ def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ways == ["processes", "lockstep", "lockstep", "lockstep", "processes", "lockstep", "lockstep"]
 
 
+@pytest.mark.parametrize(
+    ("workers", "batch", "expected"), [(3, 8, 8), (4, 8, 8), (8, 8, 4), (16, 8, 4), (64, 8, 4), (64, 2, 2), (3, 16, 10)]
+)
+def test_many_workers_hold_fewer_environments_each(workers: int, batch: int, expected: int) -> None:
+    assert LocalEngine(ToyTask, workers, batch)._processes._batch == expected
+    assert LocalEngine(ToyTask, workers, batch, each=batch)._processes._batch == batch
+
+
 @pytest.mark.parametrize("family", ["flow", "diffusion"])
 def test_this_suites_own_models_can_move(family: str) -> None:
     models = small_models(family)

@@ -142,7 +142,7 @@ def test_a_critic_is_fitted_without_the_host(
     replay = build_replay(episodes * 8)
     objective = METHODS[method](new_critic(method).to(META), replay, OWN)
     if isinstance(objective, Outcome):
-        objective._updates = objective.RETURN_ALONE  # from where it bootstraps
+        objective._updates = objective.RETURN_ALONE  # from where it bootstraps, after the first update
     if isinstance(objective, Outcome | ImplicitValue):
         objective.finish = dict  # type: ignore[method-assign]
     monkeypatch.setattr(critic, "fit", watched(watch, fit))

@@ -102,7 +102,7 @@ def evaluate(
     ):
         before = [record for record in folder.done.values() if record.sampler in samplers]
         progress.begin(before, settings.task_name if settings.suite else "")
-        with open_engine(make_task, settings.workers, settings.batch) as engine:
+        with open_engine(make_task, settings.workers, settings.batch, each=settings.each) as engine:
             for numbers in rounds(settings.episodes) if settings.until == DECIDED else [range(settings.episodes)]:
                 for name in _playing(settings, samplers, folder, numbers.start):
                     _run_sampler(settings, name, samplers[name], numbers, models, engine, folder, progress, track)

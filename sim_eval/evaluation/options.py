@@ -33,13 +33,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutOptions(SamplerOptions, ModelOptions):
-    """The episodes."""
+    """The episodes. `each`: `batch` if that is given, for each worker that plays whole episodes."""
 
     episodes: int = option(50, "paired episodes of each sampler", least=1)
     seed: int = option(0, "determines the episode keys", least=0)
     batch: int = option(
-        8, "episodes that run at the same time; with more than two workers and a small policy, in each worker", least=1
+        8,
+        "episodes that run at the same time; with more than two workers and a small policy, in each worker: by default "
+        "fewer where there are many",
+        least=1,
     )
+    each: int | None = None
+
+    @staticmethod
+    def resolve(given: Given) -> None:
+        given["each"] = given["batch"] if "batch" in given.named else None
 
     @property
     def task_name(self) -> str:

@@ -83,7 +83,7 @@ def try_strengths(settings: SweepOptions) -> Sweep:
     tell_of_compiling(settings.task.options)
     tried = {f"{name} at {strength:g}": sampler for (name, strength), sampler in missing.items()}
     rehearse(settings.task_name, settings.task.factory(), settings.workers, tried, models, TUNE)
-    with open_engine(settings.task.factory(), settings.workers, settings.batch) as engine:
+    with open_engine(settings.task.factory(), settings.workers, settings.batch, each=settings.each) as engine:
         for trial in sweep(settings, missing, models, engine):
             published = publish(settings.published, replace(conditions, trials=(trial,)))
             tqdm.write(

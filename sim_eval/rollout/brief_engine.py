@@ -16,15 +16,15 @@ from tasks.task import EpisodeKey
 class BriefEngine(Engine):
     """The engine of `open_engine`, which is opened for each use and closed after it."""
 
-    def __init__(self, make_task: MakeTask, workers: Workers, batch: int) -> None:
-        self._make_task, self._workers, self._batch = make_task, workers, batch
+    def __init__(self, make_task: MakeTask, workers: Workers, batch: int, each: int | None = None) -> None:
+        self._make_task, self._workers, self._batch, self._each = make_task, workers, batch, each
 
     def finished(
         self, keys: Iterable[EpisodeKey], sampler: Sampler, models: Models, label: str, keep: Keep = OUTCOME
     ) -> Iterator[list[Episode]]:
         asked = list(keys)
         if asked:
-            with open_engine(self._make_task, self._workers, self._batch) as engine:
+            with open_engine(self._make_task, self._workers, self._batch, each=self._each) as engine:
                 yield from engine.finished(asked, sampler, models, label, keep)
 
     def close(self) -> None:

@@ -19,16 +19,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def open_engine(make_task: MakeTask, workers: Workers, batch: int, apart: bool = False) -> Engine:
+def open_engine(
+    make_task: MakeTask, workers: Workers, batch: int, apart: bool = False, each: int | None = None
+) -> Engine:
     """The engine, which plays `batch` episodes of the task at the same time; on a cluster, each worker does.
 
-    `apart`: this process has other work in the meantime, so that worker processes decide, too, if they can.
+    `apart`: this process has other work in the meantime, so that worker processes decide, too, if they can. `each`: as
+    of a `LocalEngine`.
     Raises RunError if Ray is not installed, no cluster answers, or none of its machines has room for a worker.
     """
     if not isinstance(workers, Cluster):
         from sim_eval.rollout.local_engine import LocalEngine
 
-        return LocalEngine(make_task, workers, batch, apart)
+        return LocalEngine(make_task, workers, batch, apart, each)
     check_ray()
     from sim_eval.rollout.ray_engine import RayEngine
 

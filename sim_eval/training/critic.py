@@ -156,6 +156,7 @@ def fit_objective(
         weight_decay=objective.weight_decay,
         name=name,
         after_step=objective.after_step,
+        generator=generator,
     )
     return objective.finish()
 

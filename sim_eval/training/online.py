@@ -57,7 +57,7 @@ def learn(settings: LearnOptions) -> list[Evaluation]:
     rehearse(settings.task_name, make_task, settings.workers, {name: sampler}, models, "train")
     with (
         open_folder(settings.output, stored(settings, frozen, fitting)) as folder,
-        open_engine(make_task, settings.workers, settings.batch, apart=settings.overlap) as engine,
+        open_engine(make_task, settings.workers, settings.batch, settings.overlap, settings.each) as engine,
         FitProcesses(_twin_processes(settings, fitting)) as processes,
     ):
         actors = new_actors(settings, sampler, fitting, frozen)

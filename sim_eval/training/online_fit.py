@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from critics.ensemble import EnsembleCritic
@@ -19,6 +19,7 @@ from policies.policy import FrozenPolicy
 from sim_eval.training.actors import ActorLearner
 from sim_eval.training.critic import Values, fit_objective, new_critic, normalisation, played, state_rows
 from sim_eval.training.draws import DRAWS, PolicyDraws, q_spread
+from sim_eval.training.replayed import Captures, Replayed, Update, clipped_gradients, cuda_graphs
 from sim_eval.training.trajectories import Trajectory
 from sim_eval.training.workspace import random_rows, seeded_weights
 
@@ -137,20 +138,30 @@ def fit_actors(
     updates: int,
     rows: int,
     seed: int,
+    captures: Captures = cuda_graphs,
 ) -> None:
     """Go on training the actors, now against this critic, on the policy's draws; all are on the critic's device."""
     generator = torch.Generator(critic.device).manual_seed(seed)
     for need, actor in actors.items():
-        optimiser = _optimiser(actor.parameters())
+        update = Replayed(_actor_update(actor, critic, draws, rows, generator), captures(generator))
         for _ in tqdm(range(updates), desc=need, disable=None):
-            optimiser.zero_grad(set_to_none=True)
-            actor.loss(critic, draws[random_rows(len(draws), rows, generator)], generator).backward()
-            nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
-            optimiser.step()
+            update()
+        actor.zero_grad()  # they may hold a graph's memory
 
 
-def _optimiser(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=_ACTOR_RATE, weight_decay=0.0, fused=True)
+def _actor_update(
+    actor: ActorLearner, critic: EnsembleCritic, draws: PolicyDraws, rows: int, generator: torch.Generator
+) -> Update:
+    parameters, on_cuda = list(actor.parameters()), critic.device.type == "cuda"
+    optimiser = torch.optim.AdamW(parameters, lr=_ACTOR_RATE, weight_decay=0.0, fused=True, capturable=on_cuda)
+
+    def update() -> Tensor:
+        batch = draws[random_rows(len(draws), rows, generator)]
+        loss = clipped_gradients(actor.loss(critic, batch, generator), parameters)
+        optimiser.step()
+        return loss
+
+    return update
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ def train_policy(
         embedding = policy.network.embed(observations[rows])
         return behaviour_cloning_loss(policy, embedding, chunks[rows], generator)
 
-    history = fit(policy, loss, cloning.steps, name=f"{workspace.cloned_for} {family} policy")
+    history = fit(policy, loss, cloning.steps, name=f"{workspace.cloned_for} {family} policy", generator=generator)
     facts = {
         "steps": cloning.steps,
         "batch": cloning.batch,

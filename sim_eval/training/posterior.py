@@ -75,7 +75,7 @@ def train_posterior(
     def loss() -> Tensor:
         return distillation_loss(net, targets[random_rows(len(targets.t), recipe.batch, rows_from)])
 
-    history = fit(net, loss, recipe.steps, name=f"{workspace.task} {label} posterior")
+    history = fit(net, loss, recipe.steps, name=f"{workspace.task} {label} posterior", generator=rows_from)
     net.to(policy.device)
     agreed = agreement(net, policy, *_policy_samples(policy, states, COMPARED_STATES, generator), generator)
     card = workspace.card(

@@ -71,7 +71,7 @@ def learn_together(tasks: Sequence[LearnOptions], output: Path) -> int:
         members, processes = [], opened.enter_context(FitProcesses(0))
         for settings, own, folder in zip(tasks, frozen, folders, strict=True):
             folder.begin()
-            engine = BriefEngine(settings.task.factory(), settings.workers, settings.batch)
+            engine = BriefEngine(settings.task.factory(), settings.workers, settings.batch, settings.each)
             player = Player(settings, engine, tuple(dict.fromkeys([*fitting.sizes, *rewarded_by])))
             critic, sampler = fitting.new(own.policy, settings.seed), settings.build_sampler()
             actors = new_actors(settings, sampler, fitting, own)
