@@ -17,10 +17,11 @@ from critics import objectives
 from critics.backup import OWN
 from critics.dynamics import dynamics_loss
 from critics.ensemble import EnsembleCritic
+from critics.implicit_value import IVL, ImplicitValue
 from critics.objectives import Bootstrapping, TemporalDifference
 from critics.outcome import Outcome
 from critics.replay import Replay, build_replay
-from critics.stacked import StackedCritic
+from critics.stacked import stacked
 from policies.behaviour_cloning import behaviour_cloning_loss
 from policies.chunk_policy import ChunkPolicy, PolicyConfig
 from policies.posterior_net import PosteriorConfig, PosteriorNet, PosteriorTargets, distillation_loss
@@ -48,6 +49,7 @@ def random_chunks(rows: Tensor, critic: EnsembleCritic, generator: torch.Generat
 GOING_ON: dict[str, Callable[..., Bootstrapping]] = {
     **OBJECTIVES,
     "monte_carlo_return": objectives.MonteCarloReturn,
+    IVL: ImplicitValue,
     "td, drawn anew": partial(TemporalDifference, next_chunks=random_chunks, best=False),
 }
 
@@ -67,9 +69,9 @@ def replay_of(count: int, tasks: int | None) -> Replay:
 
 
 def going_on_with(name: str, tasks: int | None, captures: Captures) -> GoingOn:
-    critic = test_stacked_critics.new_critic()
+    critic = test_stacked_critics.new_critic(of_states=name == IVL)
     with seeded_weights(3):
-        made = critic if tasks is None else StackedCritic(critic, tasks)
+        made = critic if tasks is None else stacked(critic, tasks)
         objective = GOING_ON[name](made, replay_of(3, tasks), backup=OWN)
     return GoingOn(objective, 16, 0, captures)
 
@@ -97,7 +99,7 @@ def _copied(state: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "tasks"), [*((name, None) for name in GOING_ON), ("sarsa", 3), ("iql", 3), ("td, drawn anew", 3)]
+    ("name", "tasks"), [*((name, None) for name in GOING_ON), ("sarsa", 3), ("iql", 3), (IVL, 3), ("td, drawn anew", 3)]
 )
 def test_a_critic_that_goes_on_learns_what_it_learns_eagerly(
     name: str, tasks: int | None, monkeypatch: pytest.MonkeyPatch

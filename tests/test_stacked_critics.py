@@ -16,6 +16,7 @@ from critics.bootstrapping import Bootstrapping
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.growing_replay import GrowingReplay
 from critics.objectives import ImplicitQ, Sarsa, TemporalDifference
+from critics.outcome import OutcomeConfig, OutcomeCritic
 from critics.replay import Played, Replay, RewardedReplay, Rewards, build_replay
 from critics.stacked import StackedCritic, clip_each
 from sim_eval.training.going_on import GoingOn
@@ -51,10 +52,13 @@ def episodes(tasks: slice | int) -> list[Played]:
     return found
 
 
-def new_critic(everywhere: bool = False) -> EnsembleCritic:
+def new_critic(everywhere: bool = False, of_states: bool = False) -> EnsembleCritic:
     size: dict[str, Any] = {"heads": 2, "width": 8, "depth": 2, "actions_everywhere": everywhere}
+    fields = {**size, "low": -5.0, "high": 0.0}
     with seeded_weights(0):
-        return EnsembleCritic(CriticConfig("test", {"x": STATES}, 1, HORIZON, low=-5.0, high=0.0, **size))
+        if of_states:
+            return OutcomeCritic(OutcomeConfig("test", {"x": STATES}, 1, HORIZON, execute=HORIZON, **fields))
+        return EnsembleCritic(CriticConfig("test", {"x": STATES}, 1, HORIZON, **fields))
 
 
 def trained(kind: Callable[..., Bootstrapping], critic: EnsembleCritic, replay: Replay) -> GoingOn:
