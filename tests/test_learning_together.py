@@ -18,7 +18,7 @@ from sim_eval.foundation.files import sha256
 from sim_eval.models.checkpoints import is_whole
 from sim_eval.training import beside_data, play_files
 from sim_eval.training.online import learn
-from sim_eval.training.online_folder import LearnerState, LearnFolder
+from sim_eval.training.online_folder import LearnerState, LearnFolder, SharedFolder
 from sim_eval.training.online_options import LearnOptions
 from sim_eval.training.play_files import TaskRewards
 from sim_eval.training.together import learn_together
@@ -139,6 +139,29 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
         learned(data, tmp_path)
     monkeypatch.setattr(LearnFolder, write, whole)
     assert learned(data, tmp_path) == reference[1]
+
+
+def test_tasks_that_share_a_trunk_go_on_to_the_same_result(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """method=ivl, interrupted in the fit after the first round; its curve says how well f predicts."""
+    monkeypatch.setattr(beside_data, "SAVE_EVERY", 10)
+    whole = learned(data, tmp_path / "whole", "method=ivl")
+    assert whole[NAMES[0]][0] != whole[NAMES[1]][0]
+    curve = json.loads((tmp_path / "whole" / NAMES[0] / "curve.json").read_text())
+    assert {"loss", "dynamics_r2_1"} <= curve[-1]["critic"].keys()
+    write = SharedFolder.write_state
+
+    def interrupted(folder: SharedFolder, state: LearnerState) -> None:
+        write(folder, state)
+        if state.rounds == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SharedFolder, "write_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learned(data, tmp_path / "cut", "method=ivl")
+    monkeypatch.setattr(SharedFolder, "write_state", write)
+    assert learned(data, tmp_path / "cut", "method=ivl") == whole
 
 
 def test_each_task_has_its_own_actor_which_goes_on_after_an_interruption(
