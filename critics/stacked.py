@@ -74,8 +74,8 @@ class SharedTrunk(EnsembleTrunk):
 
     def of_task(self, number: int, names: Iterable[str]) -> dict[str, Tensor]:
         """As of a `StackedMLP`."""
-        own = {"output": self.output[number].detach(), "bias": self.bias[number].detach()}
-        return {**{name: value for name, value in self.state_dict().items()}, **own}
+        state = {**self.state_dict(), "output": self.output[number].detach(), "bias": self.bias[number].detach()}
+        return {name: state[name] for name in names}
 
 
 class StackedCritic(EnsembleCritic):
