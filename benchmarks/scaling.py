@@ -26,6 +26,7 @@ from benchmarks.episode_rate import episodes_a_minute
 from benchmarks.latency import SAMPLERS
 from sim_eval.config.components import Component
 from sim_eval.config.tasks import factory_of
+from sim_eval.models import store
 from sim_eval.models.build import build_models
 from sim_eval.rollout.engine import Engine
 from sim_eval.rollout.environment import Command, MakeTask, Reply, Reset
@@ -152,7 +153,9 @@ def predicted(parts: Parts, processes: int, episodes: int, seed: int = 0) -> tup
 
 def main(task: str = "can", policy: str = "flow", sampler_name: str = "unsteered") -> None:
     sampler = SAMPLERS[sampler_name]
-    models = build_models(task, Component(policy), Component("critic"), Component("default"), sampler.needs)
+    own = store.CRITIC if policy == "flow" else store.critic_of(policy)
+    critic = Component(own) if "critic" in sampler.needs else None
+    models = build_models(task, Component(policy), critic, Component("default"), sampler.needs)
     make_task, keys = factory_of(task), episode_keys(task, 0, EPISODES)
     parts = parts_of(make_task, keys, sampler, models)
     print(
