@@ -78,6 +78,16 @@ def dynamics_loss(
     return (errors.mean((0, 2)) * known).sum() / known.sum().clamp_min(1)
 
 
+def held_out_of_dynamics(episode: Tensor) -> Tensor:
+    """Rows that f is scored on and not taught, (N,) bool: every tenth episode's. `episode`: its number, (N,)."""
+    return episode % 10 == 9
+
+
+def explained_changes(dynamics: ChunkDynamics, replay: Replay, held_out: Tensor) -> dict[str, float | None]:
+    """The figures of f for a critic's card: `explained_change` over 1, 2 and 4 chunks."""
+    return {f"dynamics_r2_{chunks}": explained_change(dynamics, replay, held_out, chunks) for chunks in (1, 2, 4)}
+
+
 @torch.no_grad()
 def explained_change(dynamics: ChunkDynamics, replay: Replay, held_out: Tensor, chunks: int) -> float | None:
     """R^2 of the change over `chunks` chunks, by predicting from prediction, on the rows `held_out`, (N,) bool.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from critics.backup import OWN, Backup
 from critics.bootstrapping import Bootstrapping
-from critics.dynamics import dynamics_loss, explained_change, set_change_scale
+from critics.dynamics import dynamics_loss, explained_changes, held_out_of_dynamics, set_change_scale
 from critics.ensemble import EnsembleCritic
 from critics.outcome import OutcomeCritic
 from critics.replay import Replay
@@ -36,7 +36,6 @@ class ImplicitValue(Bootstrapping):
     EXPECTILE, STATE_NOISE = 0.8, 0.1
     AHEAD = (5, 10, 20, 40)  # control steps, rounded up to chunks
     FIRST_LOGIT = -6.0  # of V
-    HELD_OUT_OF_DYNAMICS = 10  # every tenth episode
     tasks_apart = False
 
     def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
@@ -58,20 +57,17 @@ class ImplicitValue(Bootstrapping):
             received=self.replay.chunk_return(every, self.discount),
             ended=self.replay.ends(every),
         )
-        every_tenth = self.HELD_OUT_OF_DYNAMICS
-        self._shown = self.replay.episode % every_tenth != every_tenth - 1
+        self._held_out = held_out_of_dynamics(self.replay.episode)
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         value_loss = self._value_loss(rows, generator)
         return value_loss + self._dynamics_loss(rows) / value_loss.numel()  # f is one for all tasks
 
     def finish(self) -> dict[str, float | None]:
-        """R^2 of f by chunks, on held-out episodes."""
-        explained = {chunks: explained_change(self.dynamics, self.replay, ~self._shown, chunks) for chunks in (1, 2, 4)}
-        return {f"dynamics_r2_{chunks}": share for chunks, share in explained.items()}
+        return explained_changes(self.dynamics, self.replay, self._held_out)
 
     def _dynamics_loss(self, rows: Tensor) -> Tensor:
-        return dynamics_loss(self.dynamics, self.replay, rows, self._shown[rows], self._found.following[rows])
+        return dynamics_loss(self.dynamics, self.replay, rows, ~self._held_out[rows], self._found.following[rows])
 
     def _value_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         states = self.replay.observations[rows]

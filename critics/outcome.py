@@ -15,7 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from critics.backup import OWN, Backup
-from critics.dynamics import ChunkDynamics, dynamics_loss, explained_change, set_change_scale
+from critics.dynamics import (
+    ChunkDynamics,
+    dynamics_loss,
+    explained_changes,
+    held_out_of_dynamics,
+    set_change_scale,
+)
 from critics.ensemble import CriticConfig, EnsembleCritic
 from critics.network import Pullback
 from critics.replay import Replay
@@ -81,7 +87,6 @@ class Outcome:
     AHEAD = (8, 16, 32, 64)  # control steps
     RETURN_ALONE = 300  # updates
     CHECK_EVERY = 100  # updates
-    HELD_OUT_OF_DYNAMICS = 10  # every tenth episode
 
     def __init__(self, critic: EnsembleCritic, replay: Replay, backup: Backup = OWN) -> None:
         assert isinstance(critic, OutcomeCritic)
@@ -93,8 +98,7 @@ class Outcome:
         executed, device = replay.cut(critic.config.execute), critic.device
         self.replay, episodes = executed.to(device), int(executed.episode[-1]) + 1
         self._draws = torch.poisson(torch.ones(critic.config.heads, episodes)).to(device)
-        every = self.HELD_OUT_OF_DYNAMICS
-        self._held_out = (torch.arange(episodes) % every == every - 1)[executed.episode].to(device)  # (N,)
+        self._held_out = held_out_of_dynamics(self.replay.episode)  # (N,)
         self._ahead, self._bootstraps = torch.tensor(self.AHEAD, device=device), torch.tensor(False, device=device)
         set_change_scale(critic.dynamics, executed)
 
@@ -120,10 +124,7 @@ class Outcome:
         """Leave the best V in the critic. The figures: V's cross-entropy on unseen episodes, and R^2 of f by chunks."""
         self._keep_if_better()
         self.critic.network.load_state_dict(self._best.state_dict())
-        explained = {
-            f"dynamics_r2_{chunks}": explained_change(self.critic.dynamics, self.replay, self._held_out, chunks)
-            for chunks in (1, 2, 4)
-        }
+        explained = explained_changes(self.critic.dynamics, self.replay, self._held_out)
         return {"value_cross_entropy": self._best_error, **explained}
 
     def _value_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -214,10 +214,11 @@ class Together:
             self._save()
         stack = training.objective.target
         assert isinstance(stack, StackedCritic)
-        for number, member in enumerate(self.members):
-            if not member.has(rounds):
-                figures = {"loss": training.losses[number], **training.objective.finish()}
-                member.take(stack, number, figures, rounds, self.state.steps)
+        if lacking := [number for number, member in enumerate(self.members) if not member.has(rounds)]:
+            of_all = training.objective.finish()
+            for number in lacking:
+                figures = {"loss": training.losses[number], **of_all}
+                self.members[number].take(stack, number, figures, rounds, self.state.steps)
 
     def _save(self) -> None:
         """Keep what training goes on from."""
