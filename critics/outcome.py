@@ -70,6 +70,21 @@ class OutcomeCritic(EnsembleCritic):
         values: Tensor = self.network(encoded)
         return values
 
+    @torch.no_grad()
+    def explained_value(self, replay: Replay, held_out: Tensor) -> float | None:
+        """R^2 of V's change over a chunk, in log-odds of the heads' mean, on the rows `held_out`, (N,) bool.
+
+        It counts what f misses by what V makes of it: f may miss how a can rolls, if V does not depend on it. None if
+        no chunk of theirs ends within its episode, or all change V alike.
+        """
+        rows = (held_out & (replay.next_index >= 0)).nonzero()[:, 0]
+        start, end = replay.observations[rows], replay.observations[replay.next_index[rows]]
+        predicted = self.dynamics(start, replay.chunks[rows])
+        before, after, expected = (self.state_logits(states).mean(0) for states in (start, end, predicted))
+        change = after - before
+        spread = (change - change.mean()).square().sum()
+        return float(1 - (after - expected).square().sum() / spread) if spread > 0 else None
+
 
 class Outcome:
     """Trains f on all transitions, and V on a mixture of the discounted return and of V itself some steps ahead.
@@ -121,11 +136,18 @@ class Outcome:
             self._keep_if_better()
 
     def finish(self) -> dict[str, float | None]:
-        """Leave the best V in the critic. The figures: V's cross-entropy on unseen episodes, and R^2 of f by chunks."""
+        """Leave the best V in the critic.
+
+        The figures: V's cross-entropy on unseen episodes, and on those that f has not seen R^2 of f by chunks and of
+        V's change.
+        """
         self._keep_if_better()
         self.critic.network.load_state_dict(self._best.state_dict())
-        explained = explained_changes(self.critic.dynamics, self.replay, self._held_out)
-        return {"value_cross_entropy": self._best_error, **explained}
+        return {
+            "value_cross_entropy": self._best_error,
+            **explained_changes(self.critic.dynamics, self.replay, self._held_out),
+            "value_r2": self.critic.explained_value(self.replay, self._held_out),
+        }
 
     def _value_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         replay = self.replay

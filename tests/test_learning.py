@@ -205,7 +205,8 @@ def test_a_strength_is_chosen_on_the_tune_block_and_used_with_its_critic(tmp_pat
     (evaluation,), _ = learned(tmp_path)
     assert evaluation["strength"] in (0.1, 0.4)
     assert evaluation["critic"].keys() == {
-        *("value_cross_entropy", "dynamics_r2_1", "dynamics_r2_2", "dynamics_r2_4", "twin_agreement")
+        *("value_cross_entropy", "dynamics_r2_1", "dynamics_r2_2", "dynamics_r2_4", "value_r2"),
+        "twin_agreement",
     }
     asked = read_command("evaluate", [*TOY[:2], f"critic={tmp_path}", "samplers=[qpilots_u,value_guided]"])
     assert asked.sampler["qpilots_u"]["strength"] == evaluation["strength"]

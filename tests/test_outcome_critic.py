@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -64,8 +65,31 @@ def test_it_learns_where_a_chunk_leads_and_what_that_is_worth(replay: Replay) ->
     assert figures["dynamics_r2_1"] is not None
     assert figures["dynamics_r2_1"] > 0.95
     assert figures["dynamics_r2_4"] is not None
+    assert figures["value_r2"] is not None
+    assert figures["value_r2"] > 0.9
     assert figures["value_cross_entropy"] is not None
     assert figures["value_cross_entropy"] < 0.6
+
+
+def test_what_f_misses_counts_by_what_v_makes_of_it(replay: Replay) -> None:
+    critic, replay = critic_for(), replay.cut(EXECUTE)
+    held_out = torch.ones(len(replay), dtype=torch.bool)
+
+    def values(states: Tensor) -> Tensor:
+        return states[:, :1].T  # one head, the first number of the state alone
+
+    def exact(states: Tensor, actions: Tensor) -> Tensor:
+        return states + actions.sum(1) * torch.tensor([1.0, 0.0])
+
+    def blind(states: Tensor, actions: Tensor) -> Tensor:
+        return states + EXECUTE * torch.tensor([0.0, 1.0])
+
+    with patch.object(critic, "state_logits", values):
+        with patch.object(critic.dynamics, "forward", exact):
+            assert critic.explained_value(replay, held_out) == pytest.approx(1, abs=1e-3)
+        with patch.object(critic.dynamics, "forward", blind):
+            assert critic.explained_value(replay, held_out) == pytest.approx(0, abs=0.1)
+        assert critic.explained_value(replay, ~held_out) is None
 
 
 def test_only_executed_steps_count_and_the_gradient_reaches_them(replay: Replay) -> None:
