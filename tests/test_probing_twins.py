@@ -174,8 +174,12 @@ def made(choice: float, tried: dict[str, list[float]], over: float = 0.0) -> Gai
 @pytest.mark.parametrize(
     ("found", "start"),
     [
-        (made(0.3, {"m": [0.4, 0.2], "u": [0.3, 0.6]}, 0.3), f"{STEER}, with u at strength 2: by the twin's judgement"),
-        (made(-0.3, {"u": [0.2]}, 0.5), f"{STEER}, with u at strength 1"),
+        (made(0.3, {"m": [0.4, 0.2], "u": [0.3, 2.6]}, 0.3), f"{STEER}, with u at strength 2: by the twin's judgement"),
+        (made(-0.3, {"u": [2.5]}, 0.5), f"{STEER}, with u at strength 1"),
+        (
+            made(0.3, {"u": [0.3, 2.3]}, 0.3),
+            f"{UNTOLD} whether to steer: the twin confirms less than 50% of the gain of 5.00 that the critic believes",
+        ),
         (
             made(0.3, {"u": [0.2, 0.3]}, 0.0),
             f"{CHOOSE}: by the twin's judgement u at strength 2 gains 0.30 [0.20..0.40]",

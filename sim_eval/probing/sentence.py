@@ -15,10 +15,10 @@ CARRIED = 0.5
 def sentence(gains: Gains) -> str:
     """The verdict of the twins' gains, in one sentence that begins with one of the four.
 
-    Steer: of the sampler with the highest peak, the interval of the peak is above 0, and so is that of its difference
-    from `best_of_n`. Choose: the interval of `best_of_n` is above 0, and no sampler's peak is higher. Leave it: no twin
-    gain's interval is above 0, and each ends below the share `CARRIED` of what the critic that steered believes to
-    gain. Otherwise these figures do not tell: they may be too few.
+    Steer: of the sampler with the highest peak, the interval of the peak is above 0 and ends above the share `CARRIED`
+    of what the critic that steered believes to gain, and that of its difference from `best_of_n` is above 0. Choose:
+    the interval of `best_of_n` is above 0, and no sampler's peak is higher. Leave it: no twin gain's interval is above
+    0, and each ends below the share `CARRIED`. Otherwise these figures do not tell: they may be too few.
     """
     choice = gains.best_of_n
     every = [choice, *(gain for tried in gains.tried.values() for gain in tried)]
@@ -33,6 +33,9 @@ def sentence(gains: Gains) -> str:
         f"by the twin's judgement {_told(best.gain)}, {_told(choice)}; the difference is {_figure(best.over_best_of_n)}"
     )
     if best.gain.twin.above_zero and best.over_best_of_n.above_zero:
+        if _hardly_carries(best.gain):
+            believed = f"less than {CARRIED:.0%} of the gain of {best.gain.own.value:.2f} that the critic believes in"
+            return f"{UNTOLD} whether to steer: the twin confirms {believed}; {compared}"
         return f"{STEER}, with {_name(best.gain)}: {compared}"
     if choice.twin.above_zero and _height(best.gain) <= _height(choice):
         return f"{CHOOSE}: {compared}"
