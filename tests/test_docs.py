@@ -49,7 +49,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / folder / "critic.safetensors").touch()
     (tmp_path / "results").symlink_to(ROOT / "results")
     (tmp_path / "mine/strengths.yaml").write_text("every_task: {qpilots_u: 1.0, qpilots_m: 1.0, value_guided: 1.0}\n")
-    for file in ("FILE", "data/scene-play-v0.npz", "mine/ogbench_scene/flow.safetensors", "narrow/can/flow.safetensors"):
+    for file in (
+        "FILE",
+        "data/scene-play-v0.npz",
+        "mine/ogbench_scene/flow.safetensors",
+        "narrow/can/flow.safetensors",
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     design = re.search(r"```yaml\n(tasks: .*?)```", (ROOT / "docs/reports.md").read_text(), re.DOTALL)
